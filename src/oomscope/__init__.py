@@ -1,0 +1,62 @@
+"""oomscope: when Linux runs out of memory, say who ate it.
+
+    import oomscope
+
+    verdict = oomscope.explain("page_owner.txt", "meminfo")
+    print(verdict.greatest.pages, verdict.greatest.holding.culprit)
+
+`read` returns the Evidence, `explain` the Verdict; both take files, directories and "-". docs/guide/library.md shows
+more. Names are loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.attribution.selection import Selection
+    from oomscope.errors import BadQuestion, NoAccess, NothingToExplain, OomscopeError, Unreadable
+    from oomscope.model.absent import Absent
+    from oomscope.model.evidence import Evidence
+    from oomscope.model.verdict import Verdict
+    from oomscope.pipeline import explain, read
+    from oomscope.verdict import Question
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Absent": "oomscope.model.absent",
+    "BadQuestion": "oomscope.errors",
+    "Evidence": "oomscope.model.evidence",
+    "NoAccess": "oomscope.errors",
+    "NothingToExplain": "oomscope.errors",
+    "OomscopeError": "oomscope.errors",
+    "Question": "oomscope.verdict",
+    "Selection": "oomscope.attribution.selection",
+    "Unreadable": "oomscope.errors",
+    "Verdict": "oomscope.model.verdict",
+    "explain": "oomscope.pipeline",
+    "read": "oomscope.pipeline",
+}
+
+__all__ = [
+    "Absent",
+    "BadQuestion",
+    "Evidence",
+    "NoAccess",
+    "NothingToExplain",
+    "OomscopeError",
+    "Question",
+    "Selection",
+    "Unreadable",
+    "Verdict",
+    "explain",
+    "read",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""`python -m oomscope`."""
+
+from oomscope.cli import main
+
+main()

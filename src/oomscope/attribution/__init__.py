@@ -1,0 +1,1 @@
+"""Who holds it: the only place that adds."""

@@ -1,0 +1,91 @@
+"""What kind of memory a stack holds, and which frame answers for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from oomscope.attribution.frame_table import Row, frame_row, subsystem_of
+from oomscope.model.holding import EARLY, KERNEL, PAGE_CACHE, UNTRACKED, USER, Culprit
+from oomscope.model.stack import Frame, Stack
+
+BUILT_IN = "vmlinux"
+
+
+@dataclass(frozen=True, slots=True)
+class Attributed:
+    """The kind of memory, the frame that answers for it (its place in the stack), and page_owner's own label."""
+
+    kind: str
+    label: str | None
+    culprit: Culprit | None
+    culprit_index: int | None
+
+
+@lru_cache(maxsize=1 << 17)
+def attribute(stack: Stack) -> Attributed:
+    """Judge a stack by the tables.
+
+    The culprit is the first frame from the allocator outwards that is neither plumbing nor entry code; where all
+    are, it is the last plumbing frame before the entry code. User memory and page cache have no culprit: a process
+    or a file holds them, not the code that brought them in. `label` is `early`, `dummy` or `failure` for the stacks
+    that page_owner itself made up, which are never named; a stack known by its handle alone has neither.
+    """
+    if not stack.frames:
+        return Attributed(UNTRACKED, None, None, None)
+    rows = [frame_row(frame.function) for frame in stack.frames]
+    for frame, row in zip(stack.frames, rows, strict=True):
+        if row is not None and row.role == "label":
+            return Attributed(row.kind or UNTRACKED, _label(frame), None, None)
+    index = _culprit_index(rows)
+    kind = _kind(rows[: index + 1])
+    if kind in (USER, PAGE_CACHE):
+        return Attributed(kind, None, None, None)
+    return Attributed(kind, None, _culprit(stack.frames[index]), index)
+
+
+def module_name(culprit: Culprit | None) -> str | None:
+    """The module's name, `vmlinux` for built-in code, None where nothing answers."""
+    return None if culprit is None else culprit.module or BUILT_IN
+
+
+def name_of(stack: Stack) -> str:
+    """How a stack is called in one word: who answers for it, else what it is."""
+    attributed = attribute(stack)
+    if attributed.culprit is not None:
+        return str(attributed.culprit)
+    if attributed.label is not None:
+        return f"({attributed.label} pages)"
+    if not stack.frames:
+        return f"(stack of handle {stack.handle})"
+    return f"({attributed.kind})"
+
+
+def _label(frame: Frame) -> str:
+    for label in ("dummy", "failure"):
+        if label in frame.function:
+            return label
+    return EARLY
+
+
+def _culprit_index(rows: list[Row | None]) -> int:
+    last_plumbing = 0
+    for index, row in enumerate(rows):
+        if row is None:
+            return index
+        if row.role == "plumbing":
+            last_plumbing = index
+    return last_plumbing
+
+
+def _kind(plumbing: list[Row | None]) -> str:
+    decided = None
+    for row in plumbing:
+        if row is not None and row.kind is not None and (decided is None or row.kind == KERNEL):
+            decided = row.kind
+    return decided or KERNEL
+
+
+def _culprit(frame: Frame) -> Culprit:
+    subsystem = frame.module or subsystem_of(frame.function)
+    return Culprit(frame.function, frame.module, subsystem)

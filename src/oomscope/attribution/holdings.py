@@ -1,0 +1,135 @@
+"""From Counts to Holdings: per stack, per culprit, and per whatever is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from oomscope.attribution.culprit import attribute
+from oomscope.model.batch import Column, Request
+from oomscope.model.counts import Ages, Counts, Split
+from oomscope.model.holding import Culprit, CulpritHolding, Holding, HoldingDetail, Part
+
+Value = TypeVar("Value")
+
+
+def holdings(counts: Counts) -> list[Holding]:
+    """Every stack that holds something, most pages first (allocations where pages are not known), then by name."""
+    found: list[Holding] = []
+    timed = counts.timed_pages > 0
+    pages = _optional_list(counts.pages, len(counts.stacks))
+    blocks = _optional_list(counts.blocks, len(counts.stacks))
+    first_ns, last_ns = counts.first_ns.tolist(), counts.last_ns.tolist()
+    for row, stack in enumerate(counts.stacks):
+        if not pages[row] and not blocks[row]:
+            continue
+        attributed = attribute(stack)
+        found.append(
+            Holding(
+                stack=stack,
+                kind=attributed.kind,
+                label=attributed.label,
+                culprit=attributed.culprit,
+                culprit_index=attributed.culprit_index,
+                pages=pages[row],
+                blocks=blocks[row],
+                first_ns=first_ns[row] if timed[row] else None,
+                last_ns=last_ns[row] if timed[row] else None,
+                row=row,
+            )
+        )
+    found.sort(key=lambda h: (-(h.pages or 0), -(h.blocks or 0), h.stack.texts, h.stack.handle or 0))
+    return found
+
+
+def culprits(counts: Counts, held: Iterable[Holding]) -> list[CulpritHolding]:
+    """Holdings rolled up to who answers for them, most pages first; stacks without a culprit are not in it."""
+    rows_of: dict[Culprit, list[Holding]] = {}
+    for holding in held:
+        if holding.culprit is not None:
+            rows_of.setdefault(holding.culprit, []).append(holding)
+    rolled_up = [_rolled_up(counts, culprit, group) for culprit, group in rows_of.items()]
+    rolled_up.sort(key=lambda c: (-c.pages, str(c.culprit)))
+    return rolled_up
+
+
+def ages_of(counts: Counts, held: Iterable[Holding]) -> Ages:
+    """The allocation times of some holdings together, shape (64,)."""
+    rows = [holding.row for holding in held]
+    return Ages(counts.ages.bin_ns, counts.ages.pages[rows].sum(axis=0))
+
+
+class Details:
+    """How holdings split over orders, requests, tasks, places and memcgs; built once for many look-ups."""
+
+    def __init__(self, counts: Counts, *, most: int = 5) -> None:
+        self._requests = _Pairs(counts.requests, len(counts.stacks), most)
+        self._tasks = _Pairs(counts.tasks, len(counts.stacks), most)
+        self._places = _Pairs(counts.places, len(counts.stacks), most)
+        self._memcgs = _Pairs(counts.memcgs, len(counts.stacks), most)
+
+    def of(self, holding: Holding) -> HoldingDetail:
+        """The largest parts of one holding; orders and requests are complete."""
+        requests = self._requests.all_of(holding.row)
+        return HoldingDetail(
+            orders=_orders(requests),
+            requests=requests,
+            tasks=self._tasks.of(holding.row),
+            places=self._places.of(holding.row),
+            memcgs=self._memcgs.of(holding.row),
+        )
+
+
+class _Pairs(Generic[Value]):
+    """The (stack, value) pairs of one split, found by stack."""
+
+    def __init__(self, split: Split[Value], stacks: int, most: int) -> None:
+        self._split = split
+        self._most = most
+        self._starts = np.searchsorted(split.pair_stack, np.arange(stacks + 1)).tolist()
+
+    def of(self, row: int) -> tuple[tuple[Value, Part], ...]:
+        return self.all_of(row)[: self._most]
+
+    def all_of(self, row: int) -> tuple[tuple[Value, Part], ...]:
+        split, start, stop = self._split, self._starts[row], self._starts[row + 1]
+        parts = [
+            (split.values[value], Part(pages, blocks))
+            for value, pages, blocks in zip(
+                split.pair_value[start:stop].tolist(),
+                split.pair_pages[start:stop].tolist(),
+                split.pair_blocks[start:stop].tolist(),
+                strict=True,
+            )
+        ]
+        parts.sort(key=lambda part: (-part[1].pages, -part[1].blocks, str(part[0])))
+        return tuple(parts)
+
+
+def _orders(requests: Iterable[tuple[Request, Part]]) -> tuple[tuple[int, Part], ...]:
+    sums: dict[int, Part] = {}
+    for request, part in requests:
+        before = sums.get(request.order, Part(0, 0))
+        sums[request.order] = Part(before.pages + part.pages, before.blocks + part.blocks)
+    return tuple(sorted(sums.items(), key=lambda item: (-item[1].pages, item[0])))
+
+
+def _rolled_up(counts: Counts, culprit: Culprit, group: list[Holding]) -> CulpritHolding:
+    first_ns = [h.first_ns for h in group if h.first_ns is not None]
+    last_ns = [h.last_ns for h in group if h.last_ns is not None]
+    return CulpritHolding(
+        culprit=culprit,
+        kinds=tuple(sorted({h.kind for h in group})),
+        pages=sum(h.pages or 0 for h in group),
+        stacks=len(group),
+        first_ns=min(first_ns, default=None),
+        last_ns=max(last_ns, default=None),
+        timed_pages=int(counts.timed_pages[[h.row for h in group]].sum()),
+        ages=ages_of(counts, group),
+    )
+
+
+def _optional_list(column: Column | None, size: int) -> list[int] | list[None]:
+    return [None] * size if column is None else column.tolist()

@@ -1,0 +1,389 @@
+"""The only adder: rows in, Counts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from oomscope.attribution.selection import Selection
+from oomscope.model.batch import OPTIONAL_COLUMNS, Batch, Column, Mask, Place, Request, Tables, Task
+from oomscope.model.counts import Ages, Counts, Split
+from oomscope.model.stack import Stack
+
+Value = TypeVar("Value", bound=Hashable)
+
+AGE_BINS = 64
+_FIRST_BIN_NS = 1 << 20
+_ROWS_PER_FLUSH = 1 << 17
+_DENSE_CELLS = 1 << 20
+_PAIRS_KEPT = 1 << 19
+_LARGEST_PER_STACK = 32
+_NEVER_NS = np.iinfo(np.int64).max
+
+
+class Tally:
+    """Adds batches up, whatever kind of evidence they come from.
+
+    Rows that `selection` does not ask for are left out before they are counted. Memory grows with the number of
+    distinct stacks and tasks, not with the number of rows: beyond half a million (stack, value) pairs each stack
+    keeps its largest values only, and the Split says so.
+    """
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._selection = selection or Selection()
+        self._stacks: dict[Stack, int] = {}
+        self._requests = _Splitter[Request](self._selection.keeps_request)
+        self._tasks = _Splitter[Task](self._selection.keeps_task)
+        self._places = _Splitter[Place](self._selection.keeps_place)
+        self._memcgs = _Splitter[str | None](lambda _: True)
+        self._join = _Join(self, Tables())
+        self._pending: list[Batch] = []
+        self._pending_rows = 0
+        self._pages = _zeros(0)
+        self._blocks = _zeros(0)
+        self._timed_pages = _zeros(0)
+        self._first_ns = _zeros(0)
+        self._last_ns = _zeros(0)
+        self._bin_ns = _FIRST_BIN_NS
+        self._ages = np.zeros((0, AGE_BINS), np.int64)
+        self._counts_pages = True
+        self._counts_blocks = True
+        self._rows = 0
+        self._untimed_rows_left_out = 0
+
+    def add(self, batch: Batch) -> None:
+        """Add the rows of a batch; it is kept by reference until enough rows have come together."""
+        self._pending.append(batch)
+        self._pending_rows += len(batch.stack)
+        if self._pending_rows >= _ROWS_PER_FLUSH:
+            self._flush()
+
+    def absorb(self, counts: Counts, resolve: Callable[[Stack], Stack] = lambda stack: stack) -> None:
+        """Add another tally's Counts; `resolve` may name a stack better than its reading could."""
+        self._flush()
+        stack_at = np.array([self._stack_id(resolve(stack)) for stack in counts.stacks], np.int64)
+        self._grow()
+        _add_known(self._pages, stack_at, counts.pages)
+        _add_known(self._blocks, stack_at, counts.blocks)
+        self._counts_pages &= counts.pages is not None
+        self._counts_blocks &= counts.blocks is not None
+        np.add.at(self._timed_pages, stack_at, counts.timed_pages)
+        timed = counts.timed_pages > 0
+        np.minimum.at(self._first_ns, stack_at[timed], counts.first_ns[timed])
+        np.maximum.at(self._last_ns, stack_at[timed], counts.last_ns[timed])
+        ages = counts.ages.pages
+        while self._bin_ns < counts.ages.bin_ns:
+            self._fold_ages()
+        for _ in range((self._bin_ns // counts.ages.bin_ns).bit_length() - 1):
+            ages = _folded(ages)
+        np.add.at(self._ages, stack_at, ages)
+        self._requests.absorb(counts.requests, stack_at)
+        self._tasks.absorb(counts.tasks, stack_at)
+        self._places.absorb(counts.places, stack_at)
+        self._memcgs.absorb(counts.memcgs, stack_at)
+        self._rows += counts.rows
+        self._untimed_rows_left_out += counts.untimed_rows_left_out
+
+    def counts(self) -> Counts:
+        """The sums so far."""
+        self._flush()
+        return Counts(
+            stacks=tuple(self._stacks),
+            pages=self._pages.copy() if self._counts_pages else None,
+            blocks=self._blocks.copy() if self._counts_blocks else None,
+            timed_pages=self._timed_pages.copy(),
+            first_ns=self._first_ns.copy(),
+            last_ns=self._last_ns.copy(),
+            ages=Ages(self._bin_ns, self._ages.copy()),
+            requests=self._requests.split(),
+            tasks=self._tasks.split(),
+            places=self._places.split(),
+            memcgs=self._memcgs.split(),
+            rows=self._rows,
+            untimed_rows_left_out=self._untimed_rows_left_out,
+        )
+
+    def _stack_id(self, stack: Stack) -> int:
+        return self._stacks.setdefault(stack, len(self._stacks))
+
+    def _flush(self) -> None:
+        pending, self._pending, self._pending_rows = self._pending, [], 0
+        for rows in _runs_of_one_form(pending):
+            self._add_rows(rows)
+
+    def _add_rows(self, rows: Batch) -> None:
+        if rows.tables is not self._join.tables:
+            self._join = _Join(self, rows.tables)
+        join = self._join
+        join.extend()
+        keep = join.keep_stack[rows.stack]
+        if rows.request is not None:
+            keep &= join.keep_request[rows.request]
+        if rows.task is not None:
+            keep &= join.keep_task[rows.task]
+        if rows.place is not None:
+            keep &= join.keep_place[rows.place]
+        if self._selection.bounds_time:
+            keep &= self._within_time(rows)
+        rows = rows if keep.all() else rows.kept(keep)
+        self._grow()
+        self._rows += len(rows.stack)
+        stack = join.stack[rows.stack]
+        size = len(self._stacks)
+        self._counts_pages &= rows.pages is not None
+        self._counts_blocks &= rows.blocks is not None
+        pages = _zeros(len(stack)) if rows.pages is None else rows.pages
+        blocks = _zeros(len(stack)) if rows.blocks is None else rows.blocks
+        self._pages += _sums(stack, pages, size)
+        self._blocks += _sums(stack, blocks, size)
+        if rows.allocated_ns is not None:
+            self._add_times(stack, pages, rows.allocated_ns)
+        measures = _Measures(stack, pages, blocks, rows.allocated_ns)
+        if rows.request is not None:
+            self._requests.add(join.request[rows.request], measures, size)
+        if rows.task is not None:
+            self._tasks.add(join.task[rows.task], measures, size)
+        if rows.place is not None:
+            self._places.add(join.place[rows.place], measures, size)
+        if rows.memcg is not None:
+            self._memcgs.add(join.memcg[rows.memcg], measures, size)
+
+    def _within_time(self, rows: Batch) -> Mask:
+        if rows.allocated_ns is None:
+            self._untimed_rows_left_out += len(rows.stack)
+            return np.zeros(len(rows.stack), np.bool_)
+        since_ns = 0 if self._selection.since_ns is None else self._selection.since_ns
+        until_ns = _NEVER_NS if self._selection.until_ns is None else self._selection.until_ns
+        return (rows.allocated_ns >= since_ns) & (rows.allocated_ns <= until_ns)
+
+    def _add_times(self, stack: Column, pages: Column, allocated_ns: Column) -> None:
+        if not len(stack):
+            return
+        size = len(self._stacks)
+        self._timed_pages += _sums(stack, pages, size)
+        np.minimum.at(self._first_ns, stack, allocated_ns)
+        np.maximum.at(self._last_ns, stack, allocated_ns)
+        newest_ns = int(allocated_ns.max())
+        while newest_ns // self._bin_ns >= AGE_BINS:
+            self._fold_ages()
+        cell = stack * AGE_BINS + allocated_ns // self._bin_ns
+        self._ages += _sums(cell, pages, size * AGE_BINS).reshape(size, AGE_BINS)
+
+    def _fold_ages(self) -> None:
+        self._bin_ns *= 2
+        self._ages = _folded(self._ages)
+
+    def _grow(self) -> None:
+        size = len(self._stacks)
+        self._pages = _grown(self._pages, size)
+        self._blocks = _grown(self._blocks, size)
+        self._timed_pages = _grown(self._timed_pages, size)
+        self._first_ns = _grown(self._first_ns, size, _NEVER_NS)
+        self._last_ns = _grown(self._last_ns, size)
+        if len(self._ages) < size:
+            more = np.zeros((size - len(self._ages), AGE_BINS), np.int64)
+            self._ages = np.concatenate((self._ages, more))
+
+
+class _Measures:
+    """The columns that a Splitter adds up beside a value."""
+
+    __slots__ = ("allocated_ns", "blocks", "pages", "stack")
+
+    def __init__(self, stack: Column, pages: Column, blocks: Column, allocated_ns: Column | None) -> None:
+        self.stack = stack
+        self.pages = pages
+        self.blocks = blocks
+        self.allocated_ns = allocated_ns
+
+
+class _Join:
+    """From the indices of one reading's tables to the tally's own, and whether each value is asked for."""
+
+    def __init__(self, tally: Tally, tables: Tables) -> None:
+        self.tables = tables
+        self._tally = tally
+        self.stack = self.request = self.task = self.place = self.memcg = _zeros(0)
+        nothing: Mask = np.zeros(0, np.bool_)
+        self.keep_stack = self.keep_request = self.keep_task = self.keep_place = nothing
+
+    def extend(self) -> None:
+        """Take in what the tables have grown by."""
+        tally, tables, selection = self._tally, self.tables, self._tally._selection
+        new_stacks = tables.stacks[len(self.stack) :]
+        if new_stacks:
+            kept = [selection.keeps_stack(stack) for stack in new_stacks]
+            # A stack that is left out gets no row of its own: any index will do, no row of it is ever added.
+            ids = [tally._stack_id(s) if keep else 0 for s, keep in zip(new_stacks, kept, strict=True)]
+            self.stack = np.append(self.stack, np.array(ids, np.int64))
+            self.keep_stack = np.append(self.keep_stack, np.array(kept, np.bool_))
+        self.request, self.keep_request = tally._requests.join(self.request, self.keep_request, tables.requests)
+        self.task, self.keep_task = tally._tasks.join(self.task, self.keep_task, tables.tasks)
+        self.place, self.keep_place = tally._places.join(self.place, self.keep_place, tables.places)
+        self.memcg, _ = tally._memcgs.join(self.memcg, np.zeros(len(self.memcg), np.bool_), tables.memcgs)
+
+
+class _Splitter(Generic[Value]):
+    """Adds up one property: exact sums per value, and per (stack, value) while the pairs are few enough."""
+
+    def __init__(self, keeps: Callable[[Value], bool]) -> None:
+        self._keeps = keeps
+        self._ids: dict[Value, int] = {}
+        self._pages = _zeros(0)
+        self._blocks = _zeros(0)
+        self._timed_blocks = _zeros(0)
+        self._first_ns = _zeros(0)
+        self._last_ns = _zeros(0)
+        self._runs: list[tuple[Column, Column, Column]] = []
+        self._settled_rows = 0
+        self._pruned = False
+
+    def join(self, known: Column, kept: Mask, table: list[Value]) -> tuple[Column, Mask]:
+        """Extend the map from a table's indices to ours by what the table has grown by."""
+        new = table[len(known) :]
+        if not new:
+            return known, kept
+        ids = np.array([self._ids.setdefault(value, len(self._ids)) for value in new], np.int64)
+        keep = np.array([self._keeps(value) for value in new], np.bool_)
+        return np.append(known, ids), np.append(kept, keep)
+
+    def add(self, value: Column, measures: _Measures, stacks: int) -> None:
+        """Add rows: `value` are our indices."""
+        self._grow()
+        size = len(self._ids)
+        self._pages += _sums(value, measures.pages, size)
+        self._blocks += _sums(value, measures.blocks, size)
+        if measures.allocated_ns is not None:
+            self._timed_blocks += _sums(value, measures.blocks, size)
+            np.minimum.at(self._first_ns, value, measures.allocated_ns)
+            np.maximum.at(self._last_ns, value, measures.allocated_ns)
+        if stacks * size <= _DENSE_CELLS:
+            cell = measures.stack * size + value
+            pages = _sums(cell, measures.pages, stacks * size)
+            blocks = _sums(cell, measures.blocks, stacks * size)
+            used = np.flatnonzero(blocks | pages)
+            key = (used // size) << 32 | used % size
+            self._add_run((key, pages[used], blocks[used]))
+        else:
+            key = measures.stack << 32 | value
+            self._add_run(_reduced(key, measures.pages, measures.blocks))
+
+    def absorb(self, split: Split[Value], stack_at: Column) -> None:
+        """Add another splitter's sums; `stack_at` maps its stacks to ours."""
+        value_at, _ = self.join(_zeros(0), np.zeros(0, np.bool_), list(split.values))
+        self._grow()
+        np.add.at(self._pages, value_at, split.pages)
+        np.add.at(self._blocks, value_at, split.blocks)
+        np.add.at(self._timed_blocks, value_at, split.timed_blocks)
+        np.minimum.at(self._first_ns, value_at, split.first_ns)
+        np.maximum.at(self._last_ns, value_at, split.last_ns)
+        self._pruned |= split.pruned
+        key = stack_at[split.pair_stack] << 32 | value_at[split.pair_value]
+        self._add_run(_reduced(key, split.pair_pages, split.pair_blocks))
+
+    def split(self) -> Split[Value]:
+        """The sums so far."""
+        self._grow()
+        key, pages, blocks = self._settled()
+        value = key & 0xFFFFFFFF
+        return Split(
+            values=tuple(self._ids),
+            pages=self._pages.copy(),
+            blocks=self._blocks.copy(),
+            stacks=np.bincount(value, minlength=len(self._ids)).astype(np.int64),
+            timed_blocks=self._timed_blocks.copy(),
+            first_ns=self._first_ns.copy(),
+            last_ns=self._last_ns.copy(),
+            pair_stack=key >> 32,
+            pair_value=value,
+            pair_pages=pages,
+            pair_blocks=blocks,
+            pruned=self._pruned,
+        )
+
+    def _add_run(self, run: tuple[Column, Column, Column]) -> None:
+        self._runs.append(run)
+        if sum(len(key) for key, _, _ in self._runs) > max(2 * self._settled_rows, 2 * _ROWS_PER_FLUSH):
+            self._settled()
+
+    def _settled(self) -> tuple[Column, Column, Column]:
+        """One run of distinct keys in order, cut to the largest values per stack if there are too many."""
+        key, pages, blocks = (np.concatenate([run[column] for run in self._runs] or [_zeros(0)]) for column in range(3))
+        key, pages, blocks = _reduced(key, pages, blocks)
+        if len(key) > _PAIRS_KEPT:
+            self._pruned = True
+            by_size = np.lexsort((-pages, key >> 32))
+            stack = (key >> 32)[by_size]
+            starts = np.flatnonzero(np.diff(stack, prepend=-1))
+            rank = np.arange(len(stack)) - np.repeat(starts, np.diff(np.append(starts, len(stack))))
+            keep = np.sort(by_size[rank < _LARGEST_PER_STACK])
+            key, pages, blocks = key[keep], pages[keep], blocks[keep]
+        self._runs = [(key, pages, blocks)]
+        self._settled_rows = len(key)
+        return key, pages, blocks
+
+    def _grow(self) -> None:
+        size = len(self._ids)
+        self._pages = _grown(self._pages, size)
+        self._blocks = _grown(self._blocks, size)
+        self._timed_blocks = _grown(self._timed_blocks, size)
+        self._first_ns = _grown(self._first_ns, size, _NEVER_NS)
+        self._last_ns = _grown(self._last_ns, size)
+
+
+def _zeros(size: int) -> Column:
+    return np.zeros(size, np.int64)
+
+
+def _grown(column: Column, size: int, fill: int = 0) -> Column:
+    if len(column) == size:
+        return column
+    return np.concatenate((column, np.full(size - len(column), fill, np.int64)))
+
+
+def _add_known(sums: Column, at: Column, values: Column | None) -> None:
+    if values is not None:
+        np.add.at(sums, at, values)
+
+
+def _sums(index: Column, values: Column, size: int) -> Column:
+    """Sum of `values` per index. bincount adds doubles: exact, for one flush stays far below 2^53 pages."""
+    return np.bincount(index, weights=values, minlength=size).astype(np.int64)
+
+
+def _reduced(key: Column, pages: Column, blocks: Column) -> tuple[Column, Column, Column]:
+    """Distinct keys in order with their sums."""
+    if not len(key):
+        return key, pages, blocks
+    order = np.argsort(key)
+    key = key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+    return key[starts], np.add.reduceat(pages[order], starts), np.add.reduceat(blocks[order], starts)
+
+
+def _folded(ages: Column) -> Column:
+    """Two neighbouring bins become one; the upper half is free again."""
+    folded = np.zeros_like(ages)
+    folded[:, : AGE_BINS // 2] = ages[:, 0::2] + ages[:, 1::2]
+    return folded
+
+
+def _runs_of_one_form(batches: list[Batch]) -> list[Batch]:
+    """Batches that share tables and have the same columns, joined into one each."""
+    runs: dict[tuple[object, ...], list[Batch]] = {}
+    for batch in batches:
+        form = (id(batch.tables), *(getattr(batch, name) is None for name in OPTIONAL_COLUMNS))
+        runs.setdefault(form, []).append(batch)
+    return [_concatenated(run) for run in runs.values()]
+
+
+def _concatenated(run: list[Batch]) -> Batch:
+    if len(run) == 1:
+        return run[0]
+    columns = {
+        name: None if getattr(run[0], name) is None else np.concatenate([getattr(b, name) for b in run])
+        for name in OPTIONAL_COLUMNS
+    }
+    return Batch(tables=run[0].tables, stack=np.concatenate([b.stack for b in run]), **columns)

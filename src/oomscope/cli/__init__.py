@@ -1,0 +1,66 @@
+"""Arguments to library to exit code: no arithmetic, and the only place that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from oomscope import __version__
+from oomscope.cli.explain import explain
+from oomscope.errors import OomscopeError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="oomscope")
+def cli() -> None:
+    r"""When Linux runs out of memory, say who ate it.
+
+    \b
+    Exit codes: 0 a verdict was given, even a partial one; 1 nothing to explain
+    in the input; 2 usage; 3 nothing could be read; 4 a privilege or a kernel
+    feature is missing.
+    """
+
+
+cli.add_command(explain)
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause ends in one sentence and its exit code."""
+    # One thread per process: the work is divided over processes, and a pool of idle threads costs start-up time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        cli.main(prog_name="oomscope", standalone_mode=False)
+        sys.stdout.flush()
+    except OomscopeError as error:
+        _fail(str(error), error.advice, error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), "", 2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("oomscope: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has left: nothing more to say, and nothing to say it to.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("out of memory while reading", "explain a part of the input", 3)
+
+
+def _fail(message: str, advice: str, exit_code: int) -> None:
+    from oomscope.sources.base import printable
+
+    text = printable(message.encode("utf-8", "surrogateescape"))
+    click.echo(f"oomscope: {text}" + (f"; {advice}" if advice else ""), err=True)
+    sys.exit(exit_code)

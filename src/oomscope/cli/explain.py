@@ -1,0 +1,172 @@
+"""`oomscope explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oomscope.errors import BadQuestion
+from oomscope.units import parse_duration_ns
+
+if TYPE_CHECKING:
+    from oomscope.attribution.selection import Selection
+    from oomscope.model.verdict import Verdict
+
+# Repeated here so that --help needs neither NumPy nor the library; a test holds them against it.
+PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp", "order", "node", "zone", "memcg")
+SORTS = ("pages", "blocks", "age", "name")
+KINDS = ("kernel", "slab", "user", "page-cache", "early", "untracked")
+FORMATS = ("text", "kernel", "json")
+_DEFAULT_TOP = {"text": 10, "kernel": 1, "json": None}
+
+
+class _Duration(click.ParamType[Any]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_duration_ns(str(value))
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time; write seconds since boot, or 90min, 3h, 2d, 100ms", param, ctx)
+
+
+class _Numbers(click.ParamType[Any]):
+    name = "n[,n]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:
+        try:
+            return frozenset(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of whole numbers", param, ctx)
+
+
+class _Names(click.ParamType[Any]):
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:  # noqa: ARG002
+        return frozenset([str(value)])
+
+
+def _union(_: click.Context, __: click.Parameter, values: tuple[frozenset[Any], ...]) -> frozenset[Any]:
+    return frozenset().union(*values)
+
+
+def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, type=kind, multiple=True, callback=_union, help=text)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+@click.option("--top", type=click.IntRange(1), help="How many rows or stacks to show.  [text 10, kernel 1, json all]")
+@click.option("--by", type=click.Choice(PROPERTIES), help="Group holdings by this.")
+@click.option("--sort", type=click.Choice(SORTS), default="pages", show_default=True, help="Order of the groups.")
+@_filter("--pid", _Numbers(), "Only what these processes allocated; may be repeated.")
+@_filter("--tgid", _Numbers(), "Only what these thread groups allocated.")
+@_filter("--comm", _Names(), "Only what tasks of this name allocated.")
+@_filter("--module", _Names(), "Only what this module answers for (vmlinux: built-in code).")
+@_filter("--gfp", _Names(), "Only requests with all these flags, e.g. GFP_KERNEL|__GFP_ZERO, or this mask, e.g. 0xcc0.")
+@_filter("--order", _Numbers(), "Only blocks of these orders.")
+@_filter("--node", _Numbers(), "Only pages on these NUMA nodes.")
+@_filter("--kind", click.Choice(KINDS), "Only this kind of memory.")
+@click.option("--since", type=_Duration(), help="Only what was allocated at or after this time since boot.")
+@click.option("--until", type=_Duration(), help="Only what was allocated at or before this time since boot.")
+@click.option("--min-pages", type=click.IntRange(0), default=0, help="Leave out what holds fewer pages.")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
+def explain(
+    paths: tuple[str, ...],
+    form: str,
+    output: str | None,
+    top: int | None,
+    by: str | None,
+    sort: str,
+    min_pages: int,
+    page_size: str | None,
+    no_color: bool,
+    **filters: Any,
+) -> None:
+    r"""Say who holds the memory: from page_owner text, page_owner_stacks, a console log with an at-panic report,
+    meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
+
+    \b
+    oomscope explain page_owner.txt meminfo
+    oomscope explain case/ --format json
+    zstdcat page_owner.zst | oomscope explain - --format kernel
+    oomscope explain page_owner.txt --by comm --node 1 --since 2h
+    """  # noqa: D205 - it is a help text
+    from oomscope.cli.progress import progress_bar
+    from oomscope.pipeline import explain as explain_paths
+    from oomscope.verdict import Question
+
+    selection = _selection(filters)
+    with progress_bar() as progress:
+        verdict = explain_paths(
+            *paths,
+            selection=selection,
+            question=Question(by=by, sort=sort, min_pages=min_pages),
+            ranking_only=form == "kernel" and by is None and not selection.asks_of_records,
+            page_size_bytes=None if page_size is None else int(page_size),
+            progress=progress,
+        )
+    _show(verdict, form, output, top, no_color=no_color)
+
+
+def _selection(filters: dict[str, Any]) -> Selection:
+    from oomscope.attribution.selection import Selection
+
+    since_ns, until_ns = filters["since"], filters["until"]
+    if since_ns is not None and until_ns is not None and since_ns > until_ns:
+        raise BadQuestion("--since is after --until")
+    return Selection(
+        pids=filters["pid"],
+        tgids=filters["tgid"],
+        comms=filters["comm"],
+        modules=filters["module"],
+        gfp_flags=frozenset(flag for text in filters["gfp"] for flag in text.split("|")),
+        orders=filters["order"],
+        nodes=filters["node"],
+        kinds=filters["kind"],
+        since_ns=since_ns,
+        until_ns=until_ns,
+    )
+
+
+def _show(verdict: Verdict, form: str, output: str | None, top: int | None, *, no_color: bool) -> None:
+    from oomscope.cli.terminal import to_terminal, wants_colour
+    from oomscope.report import json_report, kernel_log, terminal
+
+    rows = top or _DEFAULT_TOP[form]
+    if form == "json":
+        text = json_report.render(verdict, top=rows)
+    elif form == "kernel":
+        text = kernel_log.render(verdict, top=rows or 1)
+    else:
+        colour = output is None and wants_colour(no_color=no_color)
+        text = terminal.render(verdict, top=rows or 1, colour=colour)
+    if output is None:
+        to_terminal(text)
+    else:
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    if form != "text":
+        _warn(verdict)
+
+
+def _warn(verdict: Verdict) -> None:
+    """What a reader of machine output would miss on the screen."""
+    for reading in verdict.inputs:
+        if reading.defect is not None:
+            click.echo(f"oomscope: {reading.origin}: {reading.defect}; what was read is explained", err=True)
+        if reading.spoilt_records:
+            click.echo(
+                f"oomscope: {reading.origin}: {reading.spoilt_records:,} records are too damaged to count", err=True
+            )
+    if not verdict.consumers and not verdict.most_allocations:
+        click.echo("oomscope: nobody can be named: only early, dummy or failure stacks hold pages", err=True)

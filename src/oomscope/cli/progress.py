@@ -1,0 +1,50 @@
+"""A progress bar on stderr for what takes longer than a second, none where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.pipeline import Progress
+
+_PATIENCE_S = 1.0
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """A function to tell progress to, None where nobody would see it; the bar goes away when the work is done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    started = time.monotonic()
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    )
+    tasks = {}
+
+    def tell(origin: str, done: int, total: int | None) -> None:
+        if time.monotonic() - started < _PATIENCE_S:
+            return
+        if origin not in tasks:
+            bar.start()
+            tasks[origin] = bar.add_task(origin, total=total)
+        bar.update(tasks[origin], completed=done)
+        bar.refresh()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

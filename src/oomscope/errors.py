@@ -1,0 +1,65 @@
+"""Everything oomscope refuses, as one tree.
+
+    OomscopeError
+    ├── NothingToExplain   1  the input was read and holds no evidence of who took memory
+    ├── BadQuestion        2  what was asked cannot be asked
+    ├── Unreadable         3  nothing could be read
+    │   ├── UnknownContent    no format that oomscope knows
+    │   └── CorruptInput      known, but too damaged to hold a single record
+    └── NoAccess           4  a privilege or a kernel feature is missing
+
+The number is the exit code of the command. A message holds the facts (which input, which place, what was found);
+`advice` says what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class OomscopeError(Exception):
+    """Base of every error that a user can meet; `str()` is one sentence for people."""
+
+    exit_code = 3
+    advice = ""
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        if advice is not None:
+            self.advice = advice
+
+
+class NothingToExplain(OomscopeError):
+    """The input was read and understood, and says nothing about who holds memory."""
+
+    exit_code = 1
+    advice = "give a page_owner dump, page_owner_stacks/show_stacks, or a console log with an at-panic report"
+
+
+class BadQuestion(OomscopeError):
+    """A filter, grouping or option that makes no sense."""
+
+    exit_code = 2
+
+
+class Unreadable(OomscopeError):
+    """Nothing could be read from the input."""
+
+    exit_code = 3
+
+
+class UnknownContent(Unreadable):
+    """The content is of no format that oomscope knows."""
+
+    advice = "docs/formats lists what is recognised"
+
+
+class CorruptInput(Unreadable):
+    """A known format, damaged beyond the first record."""
+
+    advice = "copy the file again, reading with at least 4096 bytes at a time"
+
+
+class NoAccess(OomscopeError):
+    """The file exists and may not be read."""
+
+    exit_code = 4
+    advice = "run as root, or copy the file with sudo first"

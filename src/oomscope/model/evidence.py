@@ -1,0 +1,67 @@
+"""All that was read about one machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.model.absent import Absent
+    from oomscope.model.counts import Counts
+    from oomscope.model.reading import Meminfo, PanicTotals, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Which kernel the evidence is of."""
+
+    release: str | Absent
+    arch: str | Absent
+    page_size_bytes: int | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One view of the machine: the sums of one reading, and the readings that count the same pages.
+
+    `at_ns` is nanoseconds since boot: the newest allocation that a dump holds, or the log's time stamp. A witness is
+    never added to `counts`.
+    """
+
+    reading: Reading
+    counts: Counts
+    at_ns: int | Absent
+    witnesses: tuple[Reading, ...] = ()
+
+    @property
+    def is_panic_report(self) -> bool:
+        """Whether this is what a dying kernel printed: its greatest consumers only."""
+        return self.reading.notes.reports > 0
+
+    @property
+    def totals(self) -> PanicTotals | None:
+        """The totals that a dying kernel printed beside its greatest consumers."""
+        return self.reading.notes.totals
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One machine: its kernel, its RAM, and what was seen of it, the oldest moment first.
+
+    `ram_pages` are the managed pages (MemTotal). `free_pages` were free about when the latest moment was taken.
+    `absent` says what is missing; `unused` are inputs that took no part, with the reason.
+    """
+
+    kernel: Kernel
+    ram_pages: int | Absent
+    free_pages: int | Absent
+    moments: tuple[Moment, ...]
+    readings: tuple[Reading, ...]
+    meminfo: Meminfo | None
+    absent: tuple[Absent, ...]
+    unused: tuple[Absent, ...]
+
+    @property
+    def latest(self) -> Moment:
+        """The moment that is explained."""
+        return self.moments[-1]

@@ -1,0 +1,102 @@
+"""What one stack holds, and what one culprit holds over all its stacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.model.batch import Place, Request, Task
+    from oomscope.model.counts import Ages
+    from oomscope.model.stack import Stack
+
+KERNEL = "kernel"  # taken from the page allocator by kernel code; in no counter of an OOM report
+SLAB = "slab"  # slab caches; the stack says who grew the cache
+USER = "user"  # memory of processes, hugetlb pools included
+PAGE_CACHE = "page-cache"  # file contents, tmpfs and shared memory included
+EARLY = "early"  # allocated before page_owner started
+UNTRACKED = "untracked"  # allocated, with no stack on record
+KINDS = (KERNEL, SLAB, USER, PAGE_CACHE, EARLY, UNTRACKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The frame that answers for holdings: `function` of `module` (None: built in), and its subsystem if known."""
+
+    function: str
+    module: str | None
+    subsystem: str | None
+
+    def __str__(self) -> str:
+        return self.function if self.module is None else f"{self.function} [{self.module}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One value's part of a holding."""
+
+    pages: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The pages one stack holds.
+
+    `pages` is None where the evidence counts allocations only; `blocks` where it counts pages only. `first_ns` and
+    `last_ns` bound the allocation times, nanoseconds since boot, None where none is known. `row` is the stack's index
+    in the Counts that the holding comes from.
+    """
+
+    stack: Stack
+    kind: str
+    label: str | None
+    culprit: Culprit | None
+    culprit_index: int | None
+    pages: int | None
+    blocks: int | None
+    first_ns: int | None
+    last_ns: int | None
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingDetail:
+    """How one holding splits; each list has the largest part first. Empty where the evidence does not tell."""
+
+    orders: tuple[tuple[int, Part], ...]
+    requests: tuple[tuple[Request, Part], ...]
+    tasks: tuple[tuple[Task, Part], ...]
+    places: tuple[tuple[Place, Part], ...]
+    memcgs: tuple[tuple[str | None, Part], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CulpritHolding:
+    """The holdings of one culprit together: `pages` over `stacks` stacks, and their allocation times."""
+
+    culprit: Culprit
+    kinds: tuple[str, ...]
+    pages: int
+    stacks: int
+    first_ns: int | None
+    last_ns: int | None
+    timed_pages: int
+    ages: Ages
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row of a grouping: its name as shown, and what it holds.
+
+    Fields are None as in Holding; `stacks` is None where too many were seen to count. `holding` is the one holding of
+    a row that is a single stack.
+    """
+
+    name: str
+    pages: int | None
+    blocks: int | None
+    stacks: int | None
+    first_ns: int | None
+    last_ns: int | None
+    holding: Holding | None = None

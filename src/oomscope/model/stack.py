@@ -1,0 +1,83 @@
+"""An allocation backtrace and its frames, in the kernel's `%pS` form."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+# lib/vsprintf.c symbol_string() -> kernel/kallsyms.c sprint_symbol(): `name+0xoffset/0xsize [module]`; without a
+# symbol it prints the address. Up to 4.10 a stack line begins with the address in `[<...>]`.
+_FRAME = re.compile(
+    r"(?:\[<(?:0x)?[0-9a-f]{4,16}>\]\s+)?(?:\?\s+)?"
+    r"(?P<text>(?P<symbol>[^\s+\[\]]+)\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
+    r"(?: \[(?P<module>[^\s\[\]]+)(?: [0-9a-f]+)?\])?)"
+)
+_ADDRESS = re.compile(r"(?:\[<)?(?P<address>(?:0x)?[0-9a-f]{8,16})(?:>\])?")
+# What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
+# allocation profiling wraps (include/linux/alloc_tag.h).
+_SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.[0-9a-z]+)*)+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One return address: where in which function of which module.
+
+    `text` is exactly what the kernel printed (`leak_mb_write+0x7b/0xaf [leak]`), an older kernel's leading
+    `[<address>]` left off. A raw address has no offset and no size.
+    """
+
+    text: str
+    symbol: str
+    offset: int | None = None
+    size: int | None = None
+    module: str | None = None
+
+    @property
+    def function(self) -> str:
+        """The symbol without compiler suffixes and `_noprof`: what two builds of one source share."""
+        name = _SUFFIX.sub("", self.symbol)
+        return name.removesuffix("_noprof")
+
+
+def parse_frame(text: str) -> Frame | None:
+    """The frame that `text` holds, without its leading space; None where it holds none."""
+    match = _FRAME.fullmatch(text)
+    if match is not None:
+        return Frame(match["text"], match["symbol"], int(match["offset"], 16), int(match["size"], 16), match["module"])
+    match = _ADDRESS.fullmatch(text)
+    return None if match is None else Frame(match["address"], match["address"])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An allocation backtrace, innermost frame first.
+
+    `handle` is the stack depot's name for it where the input gives it (unsigned, modulo 2^32). A stack with a handle
+    and no frames is known by its handle alone (page_owner's mode=handle); with frames, the handle is no part of its
+    identity.
+    """
+
+    frames: tuple[Frame, ...]
+    handle: int | None = field(default=None, compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Stack):
+            return NotImplemented
+        return self.frames == other.frames and (bool(self.frames) or self.handle == other.handle)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(frame.text for frame in self.frames)) if self.frames else hash(("handle", self.handle))
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The frames as the kernel prints them, innermost first."""
+        return tuple(frame.text for frame in self.frames)
+
+    def __getstate__(self) -> dict[str, object]:
+        # A cached hash of strings is another process's: never send it.
+        return {"frames": self.frames, "handle": self.handle}

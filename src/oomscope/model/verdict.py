@@ -1,0 +1,159 @@
+"""What the evidence means: the ranked answer, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.model.absent import Absent
+    from oomscope.model.evidence import Kernel
+    from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
+
+CERTAIN = "certain"
+LIKELY = "likely"
+POSSIBLE = "possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A ranked holding. `bytes` and `share_of_ram` (0..1) are None where page size or RAM is not known.
+
+    `growth` is one clause on what its allocation times, or an earlier moment, tell.
+    """
+
+    holding: Holding
+    pages: int
+    size_bytes: int | None
+    share_of_ram: float | None
+    growth: str | None
+    detail: HoldingDetail | None
+
+
+@dataclass(frozen=True, slots=True)
+class CulpritRow:
+    """A culprit's holdings over all its stacks."""
+
+    culprit: Culprit
+    kinds: tuple[str, ...]
+    pages: int
+    share_of_ram: float | None
+    stacks: int
+    growth: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRow:
+    """One kind of memory and its pages."""
+
+    kind: str
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Every page of managed RAM in one row; `unexplained_pages` is the visible remainder.
+
+    A negative remainder means that the inputs were not taken at one moment (`is_consistent` is False).
+    """
+
+    ram_pages: int
+    reserved_pages: int | None
+    rows: tuple[BalanceRow, ...]
+    unexplained_pages: int
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the rows fit into RAM."""
+        return self.unexplained_pages >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One named part of the difference between two counts of the same pages: ours minus the witness's.
+
+    `amount` is in the report's unit; `stacks` names the stacks it comes from, the largest first.
+    """
+
+    name: str
+    amount: int
+    stacks: str
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessReport:
+    """A second count of the same pages. `unit` is `pages` or `allocations`; the parts add up to the difference."""
+
+    origin: str
+    witness_of: str
+    unit: str
+    ours: int
+    theirs: int
+    parts: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim: its pages, how sure it is, the evidence it rests on, what would refute it, and what to do next."""
+
+    claim: str
+    pages: int | None
+    certainty: str
+    because: tuple[str, ...]
+    refuted_by: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Oom:
+    """The OOM event, as far as the evidence shows it."""
+
+    oom_class: str
+    also: tuple[str, ...]
+    panic: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input as it was read."""
+
+    origin: str
+    format: str
+    records: int
+    spoilt_records: int
+    unknown_lines: int
+    defect: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who ate it.
+
+    `consumers` are all stacks that may be named, most pages first; `excepted` are the early, dummy and failure stacks,
+    listed as what they are. `counted_pages` over `counted_stacks` are all that this moment's evidence counts, named or
+    not. `at_ns` is the moment explained. `groups` is set where a grouping was asked for. `most_allocations` ranks by
+    allocations where the evidence does not count pages.
+    """
+
+    partial: bool
+    kernel: Kernel
+    at_ns: int | None
+    source: str
+    oom: Oom | None
+    greatest: Consumer | None
+    greatest_kernel: Consumer | None
+    consumers: tuple[Consumer, ...]
+    most_allocations: tuple[Holding, ...]
+    excepted: tuple[Consumer, ...]
+    culprits: tuple[CulpritRow, ...]
+    counted_pages: int | None
+    counted_stacks: int
+    ram_pages: int | None
+    balance: Balance | None
+    witnesses: tuple[WitnessReport, ...]
+    findings: tuple[Finding, ...]
+    absent: tuple[Absent, ...]
+    inputs: tuple[Input, ...]
+    selection_note: str | None
+    groups_by: str | None
+    groups: tuple[Group, ...]

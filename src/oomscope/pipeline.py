@@ -1,0 +1,183 @@
+"""Sources to Evidence to Verdict: what the command does, as two functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from oomscope.attribution.moments import arrange
+from oomscope.attribution.selection import Selection
+from oomscope.attribution.tally import Tally
+from oomscope.errors import (
+    BadQuestion,
+    CorruptInput,
+    NoAccess,
+    NothingToExplain,
+    OomscopeError,
+    UnknownContent,
+    Unreadable,
+)
+from oomscope.model.absent import Absent
+from oomscope.model.counts import Counts
+from oomscope.model.evidence import Evidence
+from oomscope.model.reading import Notes, Reading
+from oomscope.model.verdict import Verdict
+from oomscope.sources import Source, recognise
+from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
+from oomscope.verdict import Question, judge
+from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
+
+Paths = str | os.PathLike[str]
+# Told now and then while reading: which input, bytes done, bytes in all (None: not known).
+Progress = Callable[[str, int, int | None], None]
+
+
+def read(
+    *paths: Paths,
+    selection: Selection | None = None,
+    ranking_only: bool = False,
+    page_size_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
+
+    `selection` leaves records out while reading; `ranking_only` reads stacks and pages and no more, which is faster;
+    `page_size_bytes` says what the input does not tell. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion
+    (oomscope.errors) where there is nothing to return.
+    """
+    selection = selection or Selection()
+    readings: list[Reading] = []
+    unused: list[_Unused] = []
+    for each in inputs(paths):
+        try:
+            readings.append(_read_one(each, selection, ranking_only=ranking_only, progress=progress))
+        except OomscopeError as error:
+            unused.append(_Unused(each, error))
+    if not any(r.counts is not None and r.notes.records for r in readings):
+        raise _why_nothing(readings, unused)
+    skipped = tuple(Absent(u.input.origin, str(u.error).removeprefix(f"{u.input.origin}: ")) for u in unused)
+    return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes)
+
+
+def explain(
+    *paths: Paths,
+    selection: Selection | None = None,
+    question: Question | None = None,
+    ranking_only: bool = False,
+    page_size_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Who ate it: read the inputs and judge them. Parameters and errors as for `read`; `question` asks for groups."""
+    evidence = read(
+        *paths,
+        selection=selection,
+        ranking_only=ranking_only,
+        page_size_bytes=page_size_bytes,
+        progress=progress,
+    )
+    return judge(evidence, question or Question(), selection or Selection())
+
+
+@dataclass(frozen=True, slots=True)
+class _Unused:
+    input: Input
+    error: OomscopeError
+
+
+def _read_one(each: Input, selection: Selection, *, ranking_only: bool, progress: Progress | None) -> Reading:
+    stream = each.open()
+    try:
+        source = recognise(stream.head)
+        if source is None:
+            raise _unrecognised(each.origin, stream)
+        is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
+        if source.separator is None or is_small or worker_count() == 1:
+            counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
+        else:
+            parts = _parts(each, stream, source.separator)
+            watch = _Watch(stream, progress)
+            counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
+        return Reading(each.origin, source.format, notes, counts, stream.defect)
+    finally:
+        stream.close()
+
+
+def _tally_here(
+    stream: Stream, source: Source, selection: Selection, ranking_only: bool, progress: Progress | None
+) -> tuple[Counts, Notes]:
+    parser = source.parser(ranking_only=ranking_only)
+    tally = Tally(selection)
+    for batch in parser.batches(_watched(stream, progress)):
+        tally.add(batch)
+    return tally.counts(), parser.notes
+
+
+def _parts(each: Input, stream: Stream, separator: bytes) -> Iterable[Part]:
+    if stream.is_plain_file and each.path is not None and stream.raw_size_bytes is not None:
+        return file_parts(each.path, stream.raw_size_bytes, separator)
+    return stream_parts(stream.chunks(), separator)
+
+
+class _Watch:
+    """Turns parts done into progress on the input."""
+
+    def __init__(self, stream: Stream, progress: Progress | None) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._bytes_done = 0
+
+    def on_part(self, size_bytes: int) -> None:
+        self._bytes_done += size_bytes
+        done = self._bytes_done if self._stream.is_plain_file else self._stream.raw_bytes_done
+        if self._progress is not None:
+            self._progress(self._stream.origin, done, self._stream.raw_size_bytes)
+
+
+def _watched(stream: Stream, progress: Progress | None) -> Iterator[bytes]:
+    for chunk in stream.chunks():
+        if progress is not None:
+            progress(stream.origin, stream.raw_bytes_done, stream.raw_size_bytes)
+        yield chunk
+
+
+def _unrecognised(origin: str, stream: Stream) -> OomscopeError:
+    if not stream.head:
+        if stream.defect is not None:
+            return CorruptInput(f"{origin}: {stream.defect}, nothing of it could be read")
+        return NothingToExplain(f"{origin}: empty")
+    kind = "text, but of no kind that is known here" if _is_text(stream.head) else "binary data of no known kind"
+    return UnknownContent(f"{origin}: {kind}")
+
+
+def _is_text(head: bytes) -> bool:
+    sample = head[:4096]
+    return b"\0" not in sample and sum(byte < 9 or 13 < byte < 32 for byte in sample) * 20 <= len(sample)
+
+
+def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeError:
+    """The one error that says best why there is no evidence."""
+    empty_dumps = [r for r in readings if r.format in ("page_owner", "page_owner_stacks")]
+    if empty_dumps:
+        first = empty_dumps[0]
+        if first.notes.spoilt_records:
+            return CorruptInput(f"{first.origin}: not one of {first.notes.spoilt_records:,} records is whole")
+        return NothingToExplain(f"{first.origin}: {first.format} without a single record")
+    problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
+    logs = [r for r in readings if r.format == "kernel log"]
+    if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):
+        report = next((r for r in logs if r.notes.oom_report), None)
+        if report is not None:
+            return NothingToExplain(
+                f"{report.origin}: holds an OOM report but no at-panic lines, and the report alone is not read yet",
+                advice="add a page_owner dump or show_stacks of the same machine",
+            )
+        return NothingToExplain(f"{logs[0].origin}: a kernel log without an at-panic report")
+    if readings:
+        known = ", ".join(sorted({r.format for r in readings}))
+        return NothingToExplain(f"{readings[0].origin}: only {known}, which does not say who holds memory")
+    if problem is None:
+        return NothingToExplain("no files in what was given")
+    if len(unused) == 1 or isinstance(problem, NoAccess | BadQuestion):
+        return problem
+    return UnknownContent(f"nothing known among {len(unused)} files; the first: {unused[0].error}")

@@ -1,0 +1,1 @@
+"""How a Verdict is shown. Nothing is computed here beyond layout, and nothing is read."""

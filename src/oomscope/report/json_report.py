@@ -1,0 +1,167 @@
+"""The verdict as JSON, schema oomscope/1 (oomscope-1.schema.json beside this file)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from oomscope.model.absent import Absent
+from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
+from oomscope.model.verdict import Consumer, Verdict
+
+SCHEMA = "oomscope/1"
+
+
+def render(verdict: Verdict, *, top: int | None = None) -> str:
+    """One JSON object and a line end; `top` bounds the lists of consumers, culprits and groups."""
+    return json.dumps(to_json(verdict, top=top), ensure_ascii=False, indent=1) + "\n"
+
+
+def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
+    """The verdict as plain values. Unknown is null; `absent` says why."""
+    return {
+        "schema": SCHEMA,
+        "partial": verdict.partial,
+        "kernel": {
+            "release": _known(verdict.kernel.release),
+            "arch": _known(verdict.kernel.arch),
+            "page_size_bytes": _known(verdict.kernel.page_size_bytes),
+        },
+        "source": verdict.source,
+        "at_ns": verdict.at_ns,
+        "oom": None
+        if verdict.oom is None
+        else {
+            "class": verdict.oom.oom_class,
+            "also": list(verdict.oom.also),
+            "panic": verdict.oom.panic,
+            "trigger": None,
+        },
+        "greatest_consumer": _consumer(verdict.greatest),
+        "greatest_kernel_consumer": _consumer(verdict.greatest_kernel),
+        "counted": {"pages": verdict.counted_pages, "stacks": verdict.counted_stacks},
+        "consumers": [_consumer(c) for c in verdict.consumers[:top]],
+        "most_allocations": [
+            {"allocations": h.blocks, "stack": list(h.stack.texts), "culprit": _culprit(h.culprit)}
+            for h in verdict.most_allocations[:top]
+        ],
+        "excepted": [_consumer(c) for c in verdict.excepted],
+        "culprits": [
+            {
+                "function": row.culprit.function,
+                "module": row.culprit.module,
+                "subsystem": row.culprit.subsystem,
+                "kinds": list(row.kinds),
+                "pages": row.pages,
+                "share_of_ram": row.share_of_ram,
+                "stacks": row.stacks,
+                "growth": row.growth,
+            }
+            for row in verdict.culprits[:top]
+        ],
+        "groups": None
+        if verdict.groups_by is None
+        else {"by": verdict.groups_by, "rows": [_group(g) for g in verdict.groups[:top]]},
+        "balance": None
+        if verdict.balance is None
+        else {
+            "ram_pages": verdict.balance.ram_pages,
+            "reserved_pages": verdict.balance.reserved_pages,
+            "rows": [{"kind": row.kind, "pages": row.pages} for row in verdict.balance.rows],
+            "unexplained_pages": verdict.balance.unexplained_pages,
+        },
+        "witnesses": [
+            {
+                "origin": w.origin,
+                "witness_of": w.witness_of,
+                "unit": w.unit,
+                "ours": w.ours,
+                "theirs": w.theirs,
+                "difference": [{"name": p.name, "amount": p.amount, "stacks": p.stacks} for p in w.parts],
+            }
+            for w in verdict.witnesses
+        ],
+        "findings": [
+            {
+                "claim": f.claim,
+                "pages": f.pages,
+                "certainty": f.certainty,
+                "because": list(f.because),
+                "refuted_by": f.refuted_by,
+                "next": f.next,
+            }
+            for f in verdict.findings
+        ],
+        "absent": [{"what": a.what, "reason": a.reason} for a in verdict.absent],
+        "inputs": [
+            {
+                "origin": i.origin,
+                "format": i.format,
+                "records": i.records,
+                "spoilt_records": i.spoilt_records,
+                "unknown_lines": i.unknown_lines,
+                "defect": i.defect,
+            }
+            for i in verdict.inputs
+        ],
+    }
+
+
+def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:
+    if consumer is None:
+        return None
+    holding = consumer.holding
+    return {
+        "pages": consumer.pages,
+        "bytes": consumer.size_bytes,
+        "share_of_ram": consumer.share_of_ram,
+        "kind": holding.kind,
+        "label": holding.label,
+        "stack": list(holding.stack.texts),
+        "handle": holding.stack.handle,
+        "culprit": _culprit(holding.culprit),
+        "blocks": holding.blocks,
+        "first_allocated_ns": holding.first_ns,
+        "last_allocated_ns": holding.last_ns,
+        "growth": consumer.growth,
+        **({} if consumer.detail is None else _detail(consumer.detail)),
+    }
+
+
+def _detail(detail: HoldingDetail) -> dict[str, Any]:
+    return {
+        "orders": _parts(({"order": order}, part) for order, part in detail.orders),
+        "gfp": _parts(
+            ({"gfp_mask": f"{r.gfp_mask:#x}", "gfp_flags": r.gfp_flags}, part) for r, part in detail.requests
+        ),
+        "tasks": _parts(({"pid": t.pid, "tgid": t.tgid, "comm": t.comm}, part) for t, part in detail.tasks),
+        "places": _parts(({"node": p.node, "zone": p.zone}, part) for p, part in detail.places),
+        "memcgs": _parts(({"memcg": memcg}, part) for memcg, part in detail.memcgs if memcg is not None),
+    }
+
+
+def _parts(parts: Iterable[tuple[dict[str, Any], Part]]) -> list[dict[str, Any]]:
+    return [{**names, "pages": part.pages, "blocks": part.blocks} for names, part in parts]
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "pages": group.pages,
+        "blocks": group.blocks,
+        "stacks": group.stacks,
+        "first_allocated_ns": group.first_ns,
+        "last_allocated_ns": group.last_ns,
+        **({} if group.holding is None else {"stack": list(group.holding.stack.texts)}),
+    }
+
+
+def _culprit(culprit: Culprit | None) -> dict[str, Any] | None:
+    if culprit is None:
+        return None
+    return {"function": culprit.function, "module": culprit.module, "subsystem": culprit.subsystem}
+
+
+def _known(value: str | int | Absent) -> str | int | None:
+    return None if isinstance(value, Absent) else value

@@ -1,0 +1,311 @@
+"""The verdict for people: the answer first, 80 columns, colour where the terminal has it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from oomscope.model.batch import Place, Request, Task
+from oomscope.model.holding import EARLY, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
+from oomscope.model.verdict import Balance, Consumer, Finding, Verdict, WitnessReport
+from oomscope.units import bytes_text, pages_text, share_text, uptime_text
+
+WIDTH = 80
+_KIND_TEXTS = {
+    KERNEL: "kernel: taken with alloc_pages or vmalloc, in no counter of an OOM report",
+    SLAB: "slab: this path grew the cache; who holds the objects may be another",
+    USER: "user: memory of processes",
+    PAGE_CACHE: "page cache: file contents, tmpfs and shared memory",
+    EARLY: "allocated before page_owner started",
+    UNTRACKED: "allocated, with no stack on record",
+}
+_LABEL_TEXTS = {
+    "early": "early: allocated before page_owner started",
+    "dummy": "dummy: page_owner's own, while storing a stack",
+    "failure": "failure: the stack depot was full, the stack is lost",
+}
+_CERTAINTY_STYLES = {"certain": "bold green", "likely": "bold yellow", "possible": "bold"}
+_PARTS_SHOWN = 3
+_ABSENT_SHOWN = 12
+
+
+def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int = WIDTH) -> str:
+    """The report as text; `colour` adds terminal escapes of our own, never of the input's."""
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(40, width),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    _answer(console, verdict)
+    if verdict.groups_by is not None:
+        _groups(console, verdict, top)
+    else:
+        _consumers(console, verdict, top)
+        _culprits(console, verdict, top)
+        _excepted(console, verdict)
+        if verdict.balance is not None:
+            _balance(console, verdict.balance)
+        for witness in verdict.witnesses:
+            _witness(console, witness)
+    _findings(console, verdict.findings)
+    _absent(console, verdict)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _answer(console: Console, verdict: Verdict) -> None:
+    consumer = verdict.greatest
+    if consumer is None:
+        _no_answer(console, verdict)
+        return
+    console.print(_headline(consumer))
+    if verdict.selection_note is not None:
+        console.print(f"  ({verdict.selection_note})", style="dim")
+    console.print()
+    console.print(Text(f"OOM: greatest memory consumer: {consumer.pages} pages are allocated from:"), soft_wrap=True)
+    holding = consumer.holding
+    for index, frame in enumerate(holding.stack.texts):
+        is_culprit = index == holding.culprit_index
+        line = Text(f" {frame}", style="bold red" if is_culprit else "")
+        if is_culprit:
+            line.append("   <- culprit", style="red")
+        console.print(line, soft_wrap=True)
+    if not holding.stack.frames:
+        console.print(f" handle: {holding.stack.handle}")
+    console.print()
+    _facts(console, _facts_of(consumer))
+    if verdict.greatest_kernel is not None and verdict.greatest_kernel is not consumer:
+        console.print()
+        kernel = verdict.greatest_kernel
+        console.print(
+            Text(f"Greatest kernel consumer: {_name(kernel.holding)}, {_amount(kernel)}", style="bold"), soft_wrap=True
+        )
+
+
+def _no_answer(console: Console, verdict: Verdict) -> None:
+    if verdict.most_allocations:
+        first = verdict.most_allocations[0]
+        console.print(
+            Text(f"{_name(first)} made most allocations: {first.blocks:,}; pages are not counted here", style="bold")
+        )
+        console.print()
+        for frame in first.stack.texts:
+            console.print(Text(f" {frame}"), soft_wrap=True)
+        console.print()
+        table = _table(("allocations", True), ("culprit", False))
+        for holding in verdict.most_allocations[:10]:
+            table.add_row(f"{holding.blocks:,}", _name(holding))
+        console.print(table)
+        return
+    console.print(Text("Nobody can be named: only early, dummy or failure stacks hold pages", style="bold"))
+
+
+def _headline(consumer: Consumer) -> Text:
+    line = Text()
+    line.append(_name(consumer.holding), style="bold red")
+    line.append(f" holds {_amount(consumer)}", style="bold")
+    return line
+
+
+def _amount(consumer: Consumer) -> str:
+    text = pages_text(consumer.pages)
+    if consumer.size_bytes is not None:
+        text += f" ({bytes_text(consumer.size_bytes)})"
+    if consumer.share_of_ram is not None:
+        text += f", {share_text(consumer.share_of_ram)} of RAM"
+    return text
+
+
+def _facts_of(consumer: Consumer) -> Iterable[tuple[str, str]]:
+    yield "kind", _KIND_TEXTS[consumer.holding.kind]
+    if consumer.holding.culprit is not None and consumer.holding.culprit.subsystem is not None:
+        yield "subsystem", consumer.holding.culprit.subsystem
+    detail = consumer.detail
+    if detail is not None:
+        yield from _detail_facts(consumer.holding, detail)
+    if consumer.growth is not None:
+        yield "growth", consumer.growth
+
+
+def _detail_facts(holding: Holding, detail: HoldingDetail) -> Iterable[tuple[str, str]]:
+    if holding.blocks is not None:
+        orders = ", ".join(f"{part.blocks:,} of order {order}" for order, part in detail.orders[:_PARTS_SHOWN])
+        yield "blocks", orders or f"{holding.blocks:,}"
+    for name, parts in (
+        ("gfp", [(_request(request), part) for request, part in detail.requests]),
+        (
+            "tasks",
+            [(_task(task), part) for task, part in detail.tasks if task.comm is not None or task.pid is not None],
+        ),
+        ("places", [(_place(place), part) for place, part in detail.places if place.node is not None]),
+        ("memcgs", [(memcg, part) for memcg, part in detail.memcgs if memcg is not None]),
+    ):
+        if parts:
+            shown = ", ".join(f"{text} {part.pages:,}" for text, part in parts[:_PARTS_SHOWN])
+            yield name, shown + (", ..." if len(parts) > _PARTS_SHOWN else "")
+
+
+def _request(request: Request) -> str:
+    return f"{request.gfp_mask:#x}({request.gfp_flags})"
+
+
+def _task(task: Task) -> str:
+    return f"pid {task.pid}" if task.comm is None else f"{task.comm} (pid {task.pid})"
+
+
+def _place(place: Place) -> str:
+    return f"node {place.node} zone {place.zone}"
+
+
+def _facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in facts:
+        table.add_row(name, text)
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, is_number in columns:
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    return table
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _consumers(console: Console, verdict: Verdict, top: int) -> None:
+    if len(verdict.consumers) < 2:
+        return
+    counted = "" if verdict.counted_pages is None else f" ({pages_text(verdict.counted_pages)} in all)"
+    _title(console, f"Stacks: {min(top, len(verdict.consumers))} of {verdict.counted_stacks:,}{counted}")
+    table = _table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
+    for consumer in verdict.consumers[:top]:
+        table.add_row(
+            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, _name(consumer.holding)
+        )
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _culprits(console: Console, verdict: Verdict, top: int) -> None:
+    if not verdict.culprits:
+        return
+    _title(
+        console, f"Culprits, all their stacks together: {min(top, len(verdict.culprits))} of {len(verdict.culprits):,}"
+    )
+    table = _table(("pages", True), ("of RAM", True), ("stacks", True), ("culprit", False), ("growth", False))
+    for row in verdict.culprits[:top]:
+        table.add_row(f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), row.growth or "")
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _excepted(console: Console, verdict: Verdict) -> None:
+    if not verdict.excepted:
+        return
+    _title(console, "Not named")
+    table = _table(("pages", True), ("what they are", False))
+    for consumer in verdict.excepted:
+        table.add_row(f"{consumer.pages:,}", _LABEL_TEXTS.get(consumer.holding.label or "", consumer.holding.kind))
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _balance(console: Console, balance: Balance) -> None:
+    _title(console, f"Where {pages_text(balance.ram_pages)} of RAM are")
+    table = _table(("pages", True), ("of RAM", True), ("kind", False))
+    rows = [(row.pages, row.kind) for row in balance.rows]
+    rows.append((balance.unexplained_pages, "unexplained" if balance.is_consistent else "counted twice or moved"))
+    for pages, kind in rows:
+        table.add_row(f"{pages:,}", _share(pages / balance.ram_pages), kind)
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _witness(console: Console, witness: WitnessReport) -> None:
+    difference = witness.ours - witness.theirs
+    _title(console, f"Witness: {witness.origin}")
+    console.print(
+        f"  {witness.theirs:,} {witness.unit} there, {witness.ours:,} in {witness.witness_of}; "
+        f"the difference of {difference:+,} is",
+    )
+    table = _table((witness.unit, True), ("why", False))
+    for part in witness.parts:
+        table.add_row(f"{part.amount:+,}", f"{part.name}: {part.stacks}")
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _groups(console: Console, verdict: Verdict, top: int) -> None:
+    _title(console, f"By {verdict.groups_by}: {min(top, len(verdict.groups))} of {len(verdict.groups):,}")
+    table = _table(
+        ("pages", True), ("of RAM", True), ("blocks", True), ("stacks", True), ("first", True), ("last", True),
+        (verdict.groups_by or "", False),
+    )  # fmt: skip
+    for group in verdict.groups[:top]:
+        share = group.pages / verdict.ram_pages if group.pages is not None and verdict.ram_pages else None
+        table.add_row(
+            _number(group.pages),
+            _share(share),
+            _number(group.blocks),
+            _number(group.stacks),
+            _time(group.first_ns),
+            _time(group.last_ns),
+            group.name,
+        )
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        return
+    _title(console, "Findings")
+    for finding in findings:
+        line = Text("  ")
+        line.append(f"{finding.certainty}", style=_CERTAINTY_STYLES[finding.certainty])
+        line.append(f": {finding.claim}")
+        console.print(line)
+        for reason in finding.because:
+            console.print(Padding(Text(f"because {reason}", style="dim"), (0, 0, 0, 4)))
+        console.print(Padding(Text(f"next: {finding.next}"), (0, 0, 0, 4)))
+
+
+def _absent(console: Console, verdict: Verdict) -> None:
+    if not verdict.absent:
+        return
+    _title(console, "Not known")
+    for absent in verdict.absent[:_ABSENT_SHOWN]:
+        console.print(Padding(Text(f"{absent.what}: {absent.reason}"), (0, 0, 0, 2)))
+    if len(verdict.absent) > _ABSENT_SHOWN:
+        console.print(f"  and {len(verdict.absent) - _ABSENT_SHOWN} more (--format json has all)")
+
+
+def _name(holding: Holding) -> str:
+    if holding.culprit is not None:
+        return str(holding.culprit)
+    if not holding.stack.frames:
+        return f"handle {holding.stack.handle}"
+    return {USER: "User memory", PAGE_CACHE: "Page cache"}.get(holding.kind, holding.kind)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else share_text(share)
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _time(value_ns: int | None) -> str:
+    return "" if value_ns is None else uptime_text(value_ns)

@@ -1,0 +1,23 @@
+"""One file per input format: what it recognises, and how its bytes become rows. Nothing is added up here."""
+
+from __future__ import annotations
+
+from oomscope.sources.base import Parser, Source
+from oomscope.sources.console_log import ConsoleLog
+from oomscope.sources.meminfo import MeminfoText
+from oomscope.sources.page_owner import PageOwnerText
+from oomscope.sources.page_owner_stacks import PageOwnerStacks
+from oomscope.sources.version import VersionText
+
+# In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
+SOURCES: tuple[Source, ...] = (PageOwnerText(), PageOwnerStacks(), MeminfoText(), VersionText(), ConsoleLog())
+
+__all__ = ["SOURCES", "Parser", "Source", "recognise"]
+
+
+def recognise(head: bytes) -> Source | None:
+    """The source whose format the beginning of an input is in, None where no source knows it."""
+    for source in SOURCES:
+        if source.recognises(head):
+            return source
+    return None

@@ -1,0 +1,71 @@
+"""What a source is, and the text habits that all of them share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from oomscope.model.batch import Batch
+from oomscope.model.reading import Notes
+
+LONGEST_LINE_BYTES = 1 << 16
+# Where a kernel puts text of foreign origin (comm, cgroup and module names), anything can stand: what a terminal
+# would obey is shown as text instead.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class Parser(Protocol):
+    """Reads one input, once. `batches` yields its rows; `notes` is complete when that is exhausted."""
+
+    notes: Notes
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """Rows of the input whose bytes come in `chunks`, cut anywhere."""
+
+
+class Source(Protocol):
+    """One input format.
+
+    `format` names it for people. `separator` is the bytes before which the input may be cut to read its parts
+    separately, None where it must be read in one go.
+    """
+
+    format: str
+    separator: bytes | None
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether an input that begins with `head` (up to 1 MiB) is of this format."""
+
+    def parser(self, *, ranking_only: bool) -> Parser:
+        """A fresh parser; with `ranking_only`, columns other than stack, pages and blocks may be left out."""
+
+
+def printable(raw: bytes) -> str:
+    r"""Text that is safe to show: invalid UTF-8 and control characters appear as `\\xNN`."""
+    text = raw.decode("utf-8", errors="backslashreplace")
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
+    """The lines of an input without their ends (LF or CRLF); a line beyond 64 KiB is None: read past, never held."""
+    rest = b""
+    skipping = False
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if skipping:
+                skipping = False
+                continue
+            yield line.rstrip(b"\r") if len(line) <= LONGEST_LINE_BYTES else None
+        if len(rest) > LONGEST_LINE_BYTES:
+            if not skipping:
+                yield None
+            skipping, rest = True, b""
+    if rest and not skipping:
+        yield rest.rstrip(b"\r")

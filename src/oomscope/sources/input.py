@@ -1,0 +1,255 @@
+"""Where the bytes come from: files, directories and standard input, plain or compressed.
+
+A stream that breaks (cut short, corrupt) ends where it breaks and says why in `defect`: what came before is evidence.
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import io
+import lzma
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import zstandard
+
+from oomscope.errors import BadQuestion, NoAccess, Unreadable
+
+CHUNK_BYTES = 1 << 20
+HEAD_BYTES = 1 << 20
+STDIN = "-"
+# A zstd frame may say so in few bytes that it holds much: feeding it this much at a time bounds what comes out at once.
+_ZSTD_FEED_BYTES = 1 << 10
+_FILES_IN_DIRECTORY = 10_000
+
+
+class _Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing to read; `path` is None for standard input."""
+
+    origin: str
+    path: Path | None
+
+    def open(self) -> Stream:
+        """The input's bytes, decompressed. Raises NoAccess, BadQuestion or Unreadable."""
+        if self.path is None:
+            return Stream(self.origin, sys.stdin.buffer, size_bytes=None)
+        try:
+            file = self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise _translated(error, self.origin) from error
+        status = os.fstat(file.fileno())
+        size_bytes = status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+        return Stream(self.origin, file, size_bytes=size_bytes)
+
+
+class Stream:
+    """Decompressed bytes of one input.
+
+    `head` is its beginning, up to 1 MiB, read ahead and still to come in `chunks()`. `raw_bytes_done` of
+    `raw_size_bytes` (None: unknown) have been taken from the input itself. `is_plain_file` tells that ranges of the
+    file can be read by themselves. `defect` is one clause on why the stream ended early.
+    """
+
+    def __init__(self, origin: str, raw: _Reader, *, size_bytes: int | None) -> None:
+        self.origin = origin
+        self.raw_size_bytes = size_bytes
+        self.defect: str | None = None
+        self._counted = _Counted(raw)
+        magic = self._read(self._counted, 8)
+        self.compression = _compression(magic)
+        self.is_plain_file = size_bytes is not None and self.compression is None
+        self._reader = _decompressor(self.compression, _Chained(magic, self._counted))
+        self.head = self._read(self._reader, HEAD_BYTES)
+
+    @property
+    def raw_bytes_done(self) -> int:
+        """Bytes taken from the input so far, compressed as they are."""
+        return self._counted.bytes_done
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole input from its beginning, in pieces of up to 1 MiB."""
+        if self.head:
+            yield self.head
+        while self.defect is None:
+            chunk = self._read(self._reader, CHUNK_BYTES)
+            if not chunk:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        """Let the file go; standard input stays open."""
+        if isinstance(self._counted.raw, io.IOBase) and self._counted.raw is not sys.stdin.buffer:
+            self._counted.raw.close()
+
+    def _read(self, reader: _Reader, size: int) -> bytes:
+        """Up to `size` bytes, fewer only at the end; where the stream breaks, what came before, and a defect."""
+        pieces: list[bytes] = []
+        have = 0
+        while have < size:
+            try:
+                piece = reader.read(size - have)
+            except _BROKEN as error:
+                self.defect = _reason(error)
+                break
+            except OSError as error:
+                if error.errno is None:  # bz2 and gzip report corrupt data so
+                    self.defect = _reason(error)
+                    break
+                raise _translated(error, self.origin) from error
+            if not piece:
+                break
+            pieces.append(piece)
+            have += len(piece)
+        return b"".join(pieces)
+
+
+def inputs(paths: tuple[str | os.PathLike[str], ...]) -> list[Input]:
+    """The files that `paths` name: directories are searched through, `-` is standard input."""
+    found: list[Input] = []
+    for given in paths:
+        if os.fspath(given) == STDIN:
+            found.append(Input("<stdin>", None))
+            continue
+        path = Path(given)
+        try:
+            is_directory = path.is_dir()
+            if not is_directory and not path.exists():
+                raise BadQuestion(f"{path}: no such file or directory")
+        except OSError as error:
+            raise _translated(error, str(path)) from error
+        found.extend(_files_below(path) if is_directory else [Input(str(path), path)])
+    return found
+
+
+def _files_below(directory: Path) -> list[Input]:
+    found: list[Input] = []
+    problems: list[OSError] = []
+    for folder, folders, names in os.walk(directory, onerror=problems.append):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_file():
+                found.append(Input(str(path), path))
+            if len(found) > _FILES_IN_DIRECTORY:
+                raise BadQuestion(f"{directory}: more than {_FILES_IN_DIRECTORY:,} files; name the ones of one machine")
+    if problems and not found:
+        raise _translated(problems[0], str(directory)) from problems[0]
+    return found
+
+
+class _Counted:
+    """Counts what is taken from the raw input."""
+
+    def __init__(self, raw: _Reader) -> None:
+        self.raw = raw
+        self.bytes_done = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self.raw.read(size)
+        self.bytes_done += len(data)
+        return data
+
+
+class _Chained:
+    """Bytes already read, then the rest."""
+
+    def __init__(self, before: bytes, rest: _Reader) -> None:
+        self._before = before
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._before:
+            taken = self._before if size < 0 else self._before[:size]
+            self._before = self._before[len(taken) :]
+            return taken
+        return self._rest.read(size)
+
+
+class _Zstd:
+    """zstd frames one after another; unlike the library's stream reader it tells a cut stream from an ended one."""
+
+    def __init__(self, raw: _Reader) -> None:
+        self._raw = raw
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._within_frame = False
+        self._feed = b""
+
+    def read(self, size: int, /) -> bytes:
+        pieces: list[bytes] = []
+        have = 0
+        while have < size:
+            if not self._feed:
+                self._feed = self._raw.read(CHUNK_BYTES)
+                if not self._feed:
+                    if self._within_frame and not pieces:
+                        raise EOFError("the zstd frame is not complete")
+                    break
+            piece, self._feed = self._feed[:_ZSTD_FEED_BYTES], self._feed[_ZSTD_FEED_BYTES:]
+            pieces.append(self._frame.decompress(piece))
+            have += len(pieces[-1])
+            self._within_frame = not self._frame.eof
+            if self._frame.eof:
+                self._feed = self._frame.unused_data + self._feed
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        return b"".join(pieces)
+
+
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+def _decompressor(compression: str | None, raw: _Chained) -> _Reader:
+    if compression is None:
+        return raw
+    file = cast(BinaryIO, raw)  # the three readers of the standard library need read() and no more
+    if compression == "gzip":
+        return gzip.GzipFile(fileobj=file, mode="rb")
+    if compression == "xz":
+        return lzma.LZMAFile(file)
+    if compression == "bzip2":
+        return bz2.BZ2File(file)
+    return _Zstd(raw)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the compressed stream is cut short"
+    return f"the compressed stream is corrupt ({error})"
+
+
+def _compression(magic: bytes) -> str | None:
+    for prefix, name in (
+        (b"\x1f\x8b", "gzip"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"BZh", "bzip2"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ):
+        if magic.startswith(prefix):
+            return name
+    return None
+
+
+def _translated(error: OSError, origin: str) -> Exception:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NoAccess(f"{origin}: {reason.lower()}")
+    if error.errno == errno.EINVAL and "page_owner" in origin:
+        return NoAccess(
+            f"{origin}: the kernel refuses to read it: page_owner is not switched on",
+            advice="boot with page_owner=on",
+        )
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        return BadQuestion(f"{origin}: {reason.lower()}")
+    return Unreadable(f"{origin}: {reason.lower()}", advice="")

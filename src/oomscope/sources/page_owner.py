@@ -1,0 +1,436 @@
+"""/sys/kernel/debug/page_owner: one record per allocation, in every form from 4.9 to 7.x.
+
+A record is a header, a PFN line, the stack (one leading space per frame), optional lines without one, and a blank
+line (mm/page_owner.c, print_page_owner()). docs/formats/page_owner.md lists the forms by kernel.
+
+Millions of records must not become millions of objects: a record's varying bytes (PFN, time stamp) are cut out, the
+rest is looked up in tables of distinct texts that are parsed once each, and rows of indices go on in columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
+from oomscope.model.reading import Notes
+from oomscope.model.stack import Frame, Stack, parse_frame
+from oomscope.sources.base import printable
+
+Value = TypeVar("Value", bound=Hashable)
+
+_TITLE = b"Page allocated via order "
+SEPARATOR = b"\n" + _TITLE
+# Folios beyond MAX_PAGE_ORDER (10 on most kernels) are gigantic hugetlb pages (6.12+ prints them); the largest on any
+# architecture is 16 GiB, order 22 with 4 KiB pages. Such orders are believed only at an aligned PFN, as all heads are.
+LARGEST_ORDER = 22
+_LARGEST_BUDDY_ORDER = 10
+_LONGEST_RECORD_BYTES = 1 << 16
+_DISTINCT_TEXTS = 1 << 16
+_SPACE = 0x20
+
+_HEADER = re.compile(
+    rb"(?P<order>\d{1,5}), mask (?P<mask>0x[0-9a-f]{1,16}|0)(?:\((?P<flags>[^()]*)\))?"
+    rb"(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?",
+    re.DOTALL,
+)
+_TIMES = rb"(?:, ts (?P<ts>\d{1,19}) ns)?(?:, free_ts \d{1,20} ns)?"
+_PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]+)"
+_RECORD = re.compile(
+    rb"(?P<header>[^\n]*?(?: \(.{0,64}\))?)" + _TIMES + rb"\n" + _PFN_LINE + rb"(?:\n(?P<tail>.*))?", re.DOTALL
+)
+_FLAGS = re.compile(rb" ?0x[0-9a-f]{1,16}(?:\((?P<names>[^()]*)\))?")
+_NODE = re.compile(rb"(?:^|\|)node=(\d{1,5})(?:\||$)")
+_ZONE = re.compile(rb"(?:^|\|)zone=(\d{1,2})(?:\||$)")
+_CHARGED = re.compile(rb"Charged (?:\(via objcg\) )?to (?:offline )?memcg (?P<name>.+)")
+_HANDLE = re.compile(rb"handle: (-?\d{1,10})")
+_LINE_END = re.compile(rb"\r+\n")
+_NO_NEWS = re.compile(rb"Slab cache page|Page has been migrated, last migrate reason: .*|")
+
+
+class PageOwnerText:
+    """The format: recognised by a record's first line."""
+
+    format = "page_owner"
+    separator: bytes | None = SEPARATOR
+
+    def recognises(self, head: bytes) -> bool:
+        """A line that begins with a page_owner header."""
+        return re.search(rb"(?:^|\n)Page allocated via order \d", head) is not None
+
+    def parser(self, *, ranking_only: bool) -> PageOwnerParser:
+        """A parser of its own tables."""
+        return PageOwnerParser(ranking_only=ranking_only)
+
+
+class _SpoiltError(ValueError):
+    """A text that is not what the kernel prints."""
+
+
+class PageOwnerParser:
+    """Turns record texts into rows; see Parser."""
+
+    def __init__(self, *, ranking_only: bool = False) -> None:
+        self.notes = Notes(ranked_only=ranking_only)
+        self.tables = Tables(memcgs=[None])
+        self._ranking_only = ranking_only
+        self._frames: dict[bytes, Frame] = {}
+        self._stack_ids: dict[Stack, int] = {}
+        self._request_ids: dict[Request, int] = {}
+        self._task_ids: dict[Task, int] = {}
+        self._place_ids: dict[Place, int] = {}
+        self._memcg_ids: dict[str | None, int] = {None: 0}
+        # From the distinct texts of a dump to indices (headers: request in the upper, task in the lower 32 bits).
+        self._stacks = _TextIds(self._parse_stack)
+        self._headers = _TextIds(self._parse_header)
+        self._orders = _TextIds(_parse_order)
+        self._places = _TextIds(self._parse_place)
+        self._tails = _TextIds(self._parse_tail)
+        self._pages_of_request = np.zeros(0, np.int64)
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """Rows of a dump whose bytes come in `chunks`."""
+        for records in self._records(chunks):
+            if self._ranking_only:
+                yield from self._ranking_rows(records)
+            else:
+                yield from self._rows(records)
+
+    def _records(self, chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+        """Lists of record texts, each from behind `Page allocated via order ` up to the next one."""
+        rest = b"\n"
+        before_first = True
+        for chunk in _line_ends_unified(chunks):
+            records = chunk.split(SEPARATOR)
+            # The title itself may be cut: what the last chunk left is joined to the first piece and looked at again.
+            joined = rest + records[0]
+            records[:1] = joined.split(SEPARATOR)
+            rest = records.pop()
+            if before_first and records:
+                self._count_unknown_lines(records.pop(0))
+                before_first = False
+            yield records
+            if len(rest) > _LONGEST_RECORD_BYTES:
+                if not before_first:
+                    self.notes.spoilt_records += 1
+                    # What follows belongs to the spoilt record until the next title.
+                    before_first = True
+                else:
+                    self.notes.unknown_lines += 1
+                rest = rest[-len(SEPARATOR) :]
+        if before_first:
+            self._count_unknown_lines(rest)
+        else:
+            yield [self._last_record(rest)]
+
+    def _last_record(self, record: bytes) -> bytes:
+        """The record at the end of the input: without a line end, its last line may be cut short."""
+        if record.endswith(b"\n"):
+            return record
+        *_, stack = record.partition(b"\n ")
+        known = (text[2:] for text in self._stacks)
+        if any(text.startswith(stack) and text.rstrip(b"\n") != stack for text in known):
+            self.notes.cut_off = True
+            return b""
+        return record
+
+    def _rows(self, records: list[bytes]) -> Iterator[Batch]:
+        stacks, headers, places, tails = self._stacks, self._headers, self._places, self._tails
+        stack_column: list[int] = []
+        header_column: list[int] = []
+        place_column: list[int] = []
+        tail_column: list[int] = []
+        time_column: list[int] = []
+        add_stack, add_header = stack_column.append, header_column.append
+        add_place, add_tail, add_time = place_column.append, tail_column.append, time_column.append
+        odd: list[bytes] = []
+        timed = _has_time(records)
+        last_stack_text = last_place_text = None
+        stack = place = 0
+        for record in records:
+            try:
+                header_end = record.index(b"\n")
+                pfn_end = record.index(b"\n", header_end + 1)
+                last_line = record.rindex(b"\n", 0, -1)
+                if record[last_line + 1] == _SPACE:
+                    stack_text = record[pfn_end:]
+                    tail = 0
+                else:
+                    while record[last_line + 1] != _SPACE:
+                        last_line = record.rindex(b"\n", 0, last_line)
+                    stack_end = record.index(b"\n", last_line + 1)
+                    stack_text = record[pfn_end:stack_end]
+                    tail = tails[record[stack_end:]]
+                if stack_text != last_stack_text:
+                    stack = stacks[stack_text]
+                    last_stack_text = stack_text
+                if timed:
+                    time_at = record.rindex(b", ts ", 0, header_end)
+                    time = int(record[time_at + 5 : record.index(b" ", time_at + 5)])
+                    header = headers[record[:time_at]]
+                else:
+                    time = 0
+                    header = headers[record[:header_end]]
+                place_text = record[record.rindex(b" ", header_end, pfn_end) : pfn_end]
+                if place_text != last_place_text:
+                    place = places[place_text]
+                    last_place_text = place_text
+            except (ValueError, IndexError):
+                odd.append(record)
+                continue
+            add_stack(stack)
+            add_header(header)
+            add_place(place)
+            add_tail(tail)
+            add_time(time)
+        if stack_column:
+            header_ids = np.array(header_column, np.int64)
+            times_ns = _times(time_column) if timed else None
+            batch = self._batch(stack_column, header_ids, place_column, tail_column, times_ns)
+            if times_ns is not None and (times_ns < 0).any():
+                batch = batch.kept(times_ns >= 0)
+                self.notes.spoilt_records += int((times_ns < 0).sum())
+            self.notes.records += len(batch.stack)
+            yield batch
+        for record in odd:
+            yield from self._odd_record(record)
+
+    def _ranking_rows(self, records: list[bytes]) -> Iterator[Batch]:
+        stacks, orders = self._stacks, self._orders
+        stack_column: list[int] = []
+        order_column: list[int] = []
+        add_stack, add_order = stack_column.append, order_column.append
+        odd: list[bytes] = []
+        last_stack_text = None
+        stack = 0
+        for record in records:
+            try:
+                pfn_end = record.index(b"\n ")
+                last_line = record.rindex(b"\n", 0, -1)
+                if record[last_line + 1] == _SPACE:
+                    stack_text = record[pfn_end:]
+                else:
+                    while record[last_line + 1] != _SPACE:
+                        last_line = record.rindex(b"\n", 0, last_line)
+                    stack_text = record[pfn_end : record.index(b"\n", last_line + 1)]
+                if stack_text != last_stack_text:
+                    stack = stacks[stack_text]
+                    last_stack_text = stack_text
+                order = orders[record[: record.index(b",")]]
+            except (ValueError, IndexError):
+                odd.append(record)
+                continue
+            add_stack(stack)
+            add_order(order)
+        if stack_column:
+            self.notes.records += len(stack_column)
+            pages = np.left_shift(1, np.array(order_column, np.int64))
+            yield Batch(self.tables, np.array(stack_column, np.int64), pages, np.ones(len(pages), np.int64))
+        for record in odd:
+            yield from self._odd_record(record)
+
+    def _odd_record(self, text: bytes) -> Iterator[Batch]:
+        """A record that is not in the usual form: whole after all, cut, or run into by the next one."""
+        pieces = text.split(_TITLE)
+        # A title in the middle of a line: the record before it lost its end.
+        self.notes.spoilt_records += len(pieces) - 1
+        record = pieces[-1]
+        if not record.strip() and (self.notes.cut_off or len(pieces) > 1):
+            self.notes.spoilt_records += 1
+            return
+        try:
+            batch = self._odd_row(record)
+        except ValueError:
+            self.notes.spoilt_records += 1
+            return
+        self.notes.records += 1
+        yield batch
+
+    def _odd_row(self, record: bytes) -> Batch:
+        match = _RECORD.fullmatch(record)
+        if match is None:
+            raise _SpoiltError
+        request, task = self._header_values(match["header"])
+        if request.order > _LARGEST_BUDDY_ORDER and int(match["pfn"], 0) % (1 << request.order):
+            raise _SpoiltError
+        frame_lines: list[bytes] = []
+        tail_lines: list[bytes] = []
+        for line in (match["tail"] or b"").split(b"\n"):
+            if line.startswith(b" ") and not tail_lines:
+                frame_lines.append(line)
+            elif line.startswith(b" "):
+                raise _SpoiltError  # a foreign line stands inside the stack
+            elif line:
+                tail_lines.append(line)
+        memcg, handle = self._tail_values(tail_lines)
+        if frame_lines:
+            stack = self._parse_stack(b"\n" + b"\n".join(frame_lines))
+            if handle is not None:
+                self.notes.handles[handle] = self.tables.stacks[stack]
+        elif handle is not None:
+            stack = self._stack_id(Stack((), handle))
+        else:
+            raise _SpoiltError
+        header = self._request_id(request) << 32 | self._task_id(task)
+        place = self._parse_place(match["place"])
+        times_ns = None if match["ts"] is None else _times([int(match["ts"])])
+        if times_ns is not None and times_ns[0] < 0:
+            raise _SpoiltError
+        return self._batch([stack], np.array([header], np.int64), [place], [memcg], times_ns)
+
+    def _batch(
+        self,
+        stack: list[int],
+        header: Column,
+        place: list[int],
+        tail: list[int],
+        times_ns: Column | None,
+    ) -> Batch:
+        request = header >> 32
+        requests = self.tables.requests
+        if len(self._pages_of_request) < len(requests):
+            self._pages_of_request = np.array([1 << request.order for request in requests], np.int64)
+        return Batch(
+            tables=self.tables,
+            stack=np.array(stack, np.int64),
+            pages=self._pages_of_request[request],
+            blocks=np.ones(len(stack), np.int64),
+            request=request,
+            task=header & 0xFFFFFFFF,
+            place=np.array(place, np.int64),
+            memcg=np.array(tail, np.int64),
+            allocated_ns=times_ns,
+        )
+
+    def _parse_stack(self, text: bytes) -> int:
+        frames = []
+        for line in text.strip(b"\n").split(b"\n"):
+            frame = self._frames.get(line)
+            if frame is None:
+                parsed = parse_frame(printable(line).strip()) if line.startswith(b" ") else None
+                if parsed is None:
+                    raise _SpoiltError
+                frame = self._frames[line] = parsed
+            frames.append(frame)
+        return self._stack_id(Stack(tuple(frames)))
+
+    def _parse_header(self, text: bytes) -> int:
+        request, task = self._header_values(text)
+        if request.order > _LARGEST_BUDDY_ORDER:
+            raise _SpoiltError
+        return self._request_id(request) << 32 | self._task_id(task)
+
+    def _header_values(self, text: bytes) -> tuple[Request, Task]:
+        match = _HEADER.fullmatch(text)
+        if match is None or int(match["order"]) > LARGEST_ORDER:
+            raise _SpoiltError
+        flags = printable(match["flags"] or b"")
+        task = Task(
+            pid=None if match["pid"] is None else int(match["pid"]),
+            tgid=None if match["tgid"] is None else int(match["tgid"]),
+            comm=None if match["comm"] is None else printable(match["comm"]),
+        )
+        return Request(int(match["order"]), int(match["mask"], 0), flags), task
+
+    def _parse_place(self, text: bytes) -> int:
+        match = _FLAGS.fullmatch(text)
+        if match is None:
+            raise _SpoiltError
+        names = match["names"] or b""
+        node, zone = _NODE.search(names), _ZONE.search(names)
+        place = Place(None if node is None else int(node[1]), None if zone is None else int(zone[1]))
+        return _index(self._place_ids, self.tables.places, place)
+
+    def _parse_tail(self, text: bytes) -> int:
+        memcg, handle = self._tail_values(text.split(b"\n"))
+        if handle is not None:
+            raise _SpoiltError  # a handle belongs to one stack: not a text to look up
+        return memcg
+
+    def _tail_values(self, tail_lines: list[bytes]) -> tuple[int, int | None]:
+        memcg: str | None = None
+        handle: int | None = None
+        for line in tail_lines:
+            charged = _CHARGED.fullmatch(line)
+            named = _HANDLE.fullmatch(line)
+            if charged is not None:
+                memcg = printable(charged["name"])
+            elif named is not None:
+                handle = int(named[1]) % (1 << 32)
+            elif _NO_NEWS.fullmatch(line) is None:
+                self.notes.unknown_lines += 1
+        return _index(self._memcg_ids, self.tables.memcgs, memcg), handle
+
+    def _stack_id(self, stack: Stack) -> int:
+        return _index(self._stack_ids, self.tables.stacks, stack)
+
+    def _request_id(self, request: Request) -> int:
+        return _index(self._request_ids, self.tables.requests, request)
+
+    def _task_id(self, task: Task) -> int:
+        return _index(self._task_ids, self.tables.tasks, task)
+
+    def _count_unknown_lines(self, text: bytes) -> None:
+        self.notes.unknown_lines += sum(1 for line in text.split(b"\n") if line.strip())
+
+
+class _TextIds(dict[bytes, int]):
+    """Indices of distinct texts, each parsed when first met; `parse` raises ValueError for what it cannot read.
+
+    It forgets everything at 65,536 texts, so that a dump in which every text differs is slow, not large.
+    """
+
+    def __init__(self, parse: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, text: bytes) -> int:
+        index = self._parse(text)
+        if len(self) >= _DISTINCT_TEXTS:
+            self.clear()
+        self[text] = index
+        return index
+
+
+def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:
+    index = ids.get(value)
+    if index is None:
+        index = ids[value] = len(table)
+        table.append(value)
+    return index
+
+
+def _parse_order(text: bytes) -> int:
+    order = int(text) if text.isdigit() else LARGEST_ORDER + 1
+    if order > _LARGEST_BUDDY_ORDER:
+        raise _SpoiltError
+    return order
+
+
+def _has_time(records: list[bytes]) -> bool:
+    """Whether these records carry `ts` (5.11+): a dump is of one kernel, so the first whole header tells."""
+    return any(b", ts " in record.partition(b"\n")[0] for record in records[:3])
+
+
+def _times(values: list[int]) -> Column:
+    """Nanoseconds; what 64 bits cannot hold becomes -1, to be left out."""
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        return np.array([value if 0 <= value < 1 << 63 else -1 for value in values], np.int64)
+
+
+def _line_ends_unified(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes with CRLF as LF, where the CR may be the last byte of a chunk."""
+    held = b""
+    for chunk in chunks:
+        if held or b"\r" in chunk:
+            chunk = held + chunk
+            held = b"\r" if chunk.endswith(b"\r") else b""
+            chunk = _LINE_END.sub(b"\n", chunk[:-1] if held else chunk)
+        yield chunk
+    if held:
+        yield held

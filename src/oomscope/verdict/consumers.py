@@ -1,0 +1,103 @@
+"""Holdings ranked: who may be named, and how much of RAM each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oomscope.attribution.holdings import Details, ages_of, culprits
+from oomscope.model.absent import Absent
+from oomscope.model.counts import Counts
+from oomscope.model.evidence import Evidence
+from oomscope.model.holding import KERNEL, SLAB, Culprit, Holding
+from oomscope.model.stack import Stack
+from oomscope.model.verdict import Consumer, CulpritRow
+from oomscope.verdict import growth
+
+
+class Ranking:
+    """Turns holdings of the latest moment into ranked consumers and culprits.
+
+    `earlier_stacks` and `earlier_culprits` are pages at an earlier moment, `apart_ns` how long before it was; they
+    are None where there is none.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        *,
+        earlier_stacks: dict[Stack, int] | None,
+        earlier_culprits: dict[Culprit, int] | None,
+        apart_ns: int | None,
+    ) -> None:
+        self._counts = evidence.latest.counts
+        self._page_size_bytes = _known(evidence.kernel.page_size_bytes)
+        self._ram_pages = _known(evidence.ram_pages)
+        self._captured_ns = _known(evidence.latest.at_ns)
+        self._earlier_stacks = earlier_stacks
+        self._earlier_culprits = earlier_culprits
+        self._apart_ns = apart_ns
+        self._details = Details(self._counts)
+
+    def consumers(self, held: Iterable[Holding]) -> tuple[Consumer, ...]:
+        """Consumers in the order given; holdings without a number of pages are not among them."""
+        return tuple(self._consumer(holding, holding.pages) for holding in held if holding.pages is not None)
+
+    def culprits(self, held: Iterable[Holding]) -> tuple[CulpritRow, ...]:
+        """Holdings rolled up over stacks, most pages first."""
+        return tuple(
+            CulpritRow(
+                culprit=row.culprit,
+                kinds=row.kinds,
+                pages=row.pages,
+                share_of_ram=self._share(row.pages),
+                stacks=row.stacks,
+                growth=growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns)
+                if self._earlier_culprits is not None
+                else growth.one_dump(row.ages, row.first_ns, row.last_ns, self._captured_ns),
+            )
+            for row in culprits(self._counts, held)
+            if self._counts.pages is not None
+        )
+
+    def _consumer(self, holding: Holding, pages: int) -> Consumer:
+        return Consumer(
+            holding=holding,
+            pages=pages,
+            size_bytes=None if self._page_size_bytes is None else pages * self._page_size_bytes,
+            share_of_ram=self._share(pages),
+            growth=self._growth(holding, pages),
+            detail=self._details.of(holding),
+        )
+
+    def _growth(self, holding: Holding, pages: int) -> str | None:
+        if self._earlier_stacks is not None:
+            return growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns)
+        ages = ages_of(self._counts, [holding])
+        return growth.one_dump(ages, holding.first_ns, holding.last_ns, self._captured_ns)
+
+    def _share(self, pages: int) -> float | None:
+        return pages / self._ram_pages if self._ram_pages else None
+
+
+def may_be_named(holding: Holding) -> bool:
+    """Early, dummy and failure stacks are page_owner's own: they are listed, never named."""
+    return holding.label is None
+
+
+def greatest(consumers: Iterable[Consumer]) -> Consumer | None:
+    """The stack with most pages."""
+    return next(iter(consumers), None)
+
+
+def greatest_kernel(consumers: Iterable[Consumer]) -> Consumer | None:
+    """The first among kernel and slab."""
+    return next((c for c in consumers if c.holding.kind in (KERNEL, SLAB)), None)
+
+
+def counted_by(counts: Counts) -> str:
+    """`pages` or `allocations`: what the evidence counts."""
+    return "allocations" if counts.pages is None else "pages"
+
+
+def _known(value: int | Absent) -> int | None:
+    return None if isinstance(value, Absent) else value

@@ -1,0 +1,75 @@
+"""What is not known, said: nothing is left out silently."""
+
+from __future__ import annotations
+
+from oomscope.model.absent import Absent
+from oomscope.units import pages_text
+from oomscope.verdict.rules.case import Case
+
+
+def missing(case: Case) -> tuple[Absent, ...]:
+    """Everything that the reader of this verdict should know is missing, the nearest to the answer first."""
+    evidence, latest = case.evidence, case.evidence.latest
+    notes = latest.reading.notes
+    absent: list[Absent] = []
+    if latest.is_panic_report:
+        absent.append(Absent("the class of the OOM", "the OOM report around the at-panic lines is not read yet"))
+        if latest.totals is None:
+            absent.append(Absent("the totals of the at-panic report", "the log ends before them"))
+        else:
+            unnamed = latest.totals.stacks - len(case.consumers)
+            if unnamed > 0:
+                absent.append(Absent(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
+    for reading in evidence.readings:
+        if reading.defect is not None:
+            absent.append(Absent(f"the rest of {reading.origin}", reading.defect))
+        if reading.notes.cut_off and not reading.notes.reports:
+            absent.append(Absent(f"the end of {reading.origin}", "its last record is cut"))
+        if reading.notes.spoilt_records:
+            absent.append(
+                Absent(f"{reading.notes.spoilt_records:,} records of {reading.origin}", "they are too damaged to count")
+            )
+    if latest.counts.untimed_rows_left_out:
+        absent.append(
+            Absent(
+                f"{latest.counts.untimed_rows_left_out:,} records",
+                "they carry no time, which --since and --until ask of",
+            )
+        )
+    if latest.counts.tasks.pruned or latest.counts.memcgs.pruned:
+        absent.append(Absent("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
+    if latest.counts.pages is None:
+        absent.append(Absent("pages", "stack_count counts allocations, of whatever order"))
+    if notes.ranked_only:
+        absent.append(Absent("tasks, orders and times", "only the ranking was asked for"))
+    elif not latest.counts.tasks.values:
+        absent.append(Absent("orders, gfp, tasks, places and times", f"{latest.reading.format} does not tell them"))
+    elif isinstance(latest.at_ns, Absent):
+        absent.append(latest.at_ns)
+    absent += [
+        value
+        for value in (
+            evidence.ram_pages,
+            evidence.kernel.release,
+            evidence.kernel.arch,
+            evidence.kernel.page_size_bytes,
+        )
+        if isinstance(value, Absent)
+    ]
+    if case.balance is None and not isinstance(evidence.ram_pages, Absent):
+        absent.append(Absent("the balance of RAM", _why_no_balance(case)))
+    if latest.totals is not None and latest.totals.uncounted_pages:
+        absent.append(Absent(pages_text(latest.totals.uncounted_pages), "the dying kernel could not count them"))
+    absent += evidence.absent
+    absent += evidence.unused
+    return tuple(absent)
+
+
+def _why_no_balance(case: Case) -> str:
+    if not case.selection.is_empty:
+        return "filters leave a part out"
+    if case.evidence.latest.is_panic_report:
+        return "at panic only the greatest consumers are printed"
+    if case.evidence.latest.counts.pages is None:
+        return "pages are not counted"
+    return "no input tells the free pages"

@@ -1,0 +1,34 @@
+"""What a rule may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oomscope.attribution.selection import Selection
+from oomscope.model.evidence import Evidence, Moment
+from oomscope.model.holding import Culprit, Holding
+from oomscope.model.verdict import Balance, Consumer, CulpritRow, WitnessReport
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The evidence, and what has been ranked from it so far."""
+
+    evidence: Evidence
+    selection: Selection
+    consumers: tuple[Consumer, ...]
+    excepted: tuple[Consumer, ...]
+    culprits: tuple[CulpritRow, ...]
+    most_allocations: tuple[Holding, ...]
+    balance: Balance | None
+    witnesses: tuple[WitnessReport, ...]
+    earlier: Moment | None
+
+
+def where_command(stack: tuple[str, ...], culprit: Culprit | None) -> str:
+    """The command that turns a culprit's frame into a source line."""
+    frame = next((f for f in stack if culprit is not None and f.split("+")[0].startswith(culprit.function)), None)
+    if frame is None:
+        return "read the stack from its first frame outwards"
+    image = "vmlinux" if culprit is None or culprit.module is None else f"{culprit.module}.ko"
+    return f"find the line: scripts/faddr2line {image} {frame.split(' ')[0]}"

@@ -1,0 +1,85 @@
+"""The greatest memory consumer, in one claim."""
+
+from __future__ import annotations
+
+from oomscope.model.holding import PAGE_CACHE, SLAB, USER
+from oomscope.model.verdict import CERTAIN, LIKELY, Consumer, Finding
+from oomscope.units import pages_text, share_text
+from oomscope.verdict.rules.case import Case, where_command
+
+
+def rule(case: Case) -> tuple[Finding, ...]:
+    """Claims who holds most, from the ranked stacks."""
+    if case.most_allocations:
+        return (_most_allocations(case),)
+    if not case.consumers:
+        return ()
+    consumer = case.consumers[0]
+    holding = consumer.holding
+    share = "" if consumer.share_of_ram is None else f", {share_text(consumer.share_of_ram)} of RAM"
+    return (
+        Finding(
+            claim=f"{_subject(consumer)} {_holds(consumer)} {pages_text(consumer.pages)}{share}",
+            pages=consumer.pages,
+            certainty=LIKELY if holding.kind == SLAB else CERTAIN,
+            because=_because(case, consumer),
+            refuted_by="object owners that name another holder of the slab objects"
+            if holding.kind == SLAB
+            else "a second count of the same pages (show_stacks, kernel memory) that differs",
+            next=_next(consumer),
+        ),
+    )
+
+
+def _subject(consumer: Consumer) -> str:
+    holding = consumer.holding
+    if holding.culprit is not None:
+        return str(holding.culprit)
+    if holding.kind == USER:
+        return "memory of processes, brought in by one path,"
+    if holding.kind == PAGE_CACHE:
+        return "page cache, brought in by one path,"
+    return f"the stack of handle {holding.stack.handle}"
+
+
+def _holds(consumer: Consumer) -> str:
+    return "grew slab caches to hold" if consumer.holding.kind == SLAB else "holds"
+
+
+def _because(case: Case, consumer: Consumer) -> tuple[str, ...]:
+    reading = case.evidence.latest.reading
+    if reading.notes.reports:
+        counted = f"{reading.origin}: the kernel's at-panic line says {pages_text(consumer.pages)}"
+    elif consumer.holding.blocks is None:
+        counted = f"{reading.origin}: nr_base_pages: {consumer.pages} under this stack"
+    else:
+        counted = f"{reading.origin}: {consumer.holding.blocks:,} records carry this stack"
+    ram = case.evidence.meminfo
+    return (counted,) if ram is None else (counted, f"MemTotal: {ram.total_bytes // 1024} kB")
+
+
+def _next(consumer: Consumer) -> str:
+    holding = consumer.holding
+    if holding.kind == USER:
+        tasks = () if consumer.detail is None else consumer.detail.tasks
+        who = ", ".join(f"{task.comm} (pid {task.pid})" for task, _ in tasks[:2] if task.pid is not None)
+        return f"see who grew: {who}; --by comm lists all" if who else "see which process grew: --by comm"
+    if holding.kind == PAGE_CACHE:
+        return "file contents are given back under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"
+    where = where_command(holding.stack.texts, holding.culprit)
+    if holding.kind == SLAB:
+        return f"{where}; the objects' holders: boot with slub_debug=U, read /sys/kernel/debug/slab/*/alloc_traces"
+    return where
+
+
+def _most_allocations(case: Case) -> Finding:
+    first = case.most_allocations[0]
+    return Finding(
+        claim=f"{first.culprit or 'one stack'} made most allocations: {first.blocks:,}; "
+        f"they are at least as many pages, more where orders are above 0",
+        pages=None,
+        certainty=CERTAIN,
+        because=(f"{case.evidence.latest.reading.origin}: stack_count: {first.blocks} under this stack",),
+        refuted_by="a page_owner dump of the same machine",
+        next="read page_owner itself for pages: this kernel's show_stacks counts allocations",
+    )

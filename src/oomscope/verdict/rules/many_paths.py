@@ -1,0 +1,35 @@
+"""A culprit that reaches the allocator over many stacks: no single stack shows how much it holds."""
+
+from __future__ import annotations
+
+from oomscope.model.holding import SLAB
+from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.units import pages_text, share_text
+from oomscope.verdict.rules.case import Case
+
+# Spread over paths, a culprit is worth a claim of its own when its stacks together hold this much more than its first.
+_MORE_THAN_ONE_STACK = 1.1
+
+
+def rule(case: Case) -> tuple[Finding, ...]:
+    """Claims the greatest culprit where rolling up changes what the greatest stack says."""
+    if not case.culprits:
+        return ()
+    first = case.culprits[0]
+    greatest = next((c for c in case.consumers if c.holding.culprit is not None), None)
+    if greatest is None or first.stacks < 2 or first.pages < _MORE_THAN_ONE_STACK * greatest.pages:
+        return ()
+    share = "" if first.share_of_ram is None else f", {share_text(first.share_of_ram)} of RAM"
+    return (
+        Finding(
+            claim=f"{first.culprit} holds {pages_text(first.pages)}{share} over {first.stacks:,} stacks",
+            pages=first.pages,
+            certainty=LIKELY if SLAB in first.kinds else CERTAIN,
+            because=(
+                f"{first.stacks:,} stacks whose first frame beyond allocator and helpers is {first.culprit}",
+                f"its greatest single stack is not the whole: the greatest of all holds {pages_text(greatest.pages)}",
+            ),
+            refuted_by="a frame of these stacks that is a helper and not the one who asked (attribution/frames.tsv)",
+            next="--by culprit ranks them all; --by stack with --module shows the paths",
+        ),
+    )
