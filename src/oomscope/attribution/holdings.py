@@ -55,24 +55,18 @@ def culprits(counts: Counts, held: Iterable[Holding]) -> list[CulpritHolding]:
     return rolled_up
 
 
-def ages_of(counts: Counts, held: Iterable[Holding]) -> Ages:
-    """The allocation times of some holdings together, shape (64,)."""
-    rows = [holding.row for holding in held]
-    return Ages(counts.ages.bin_ns, counts.ages.pages[rows].sum(axis=0))
-
-
 class Details:
     """How holdings split over orders, requests, tasks, places and memcgs; built once for many look-ups."""
 
     def __init__(self, counts: Counts, *, most: int = 5) -> None:
-        self._requests = _Pairs(counts.requests, len(counts.stacks), most)
+        self._requests = _Pairs(counts.requests, len(counts.stacks), None)
         self._tasks = _Pairs(counts.tasks, len(counts.stacks), most)
         self._places = _Pairs(counts.places, len(counts.stacks), most)
         self._memcgs = _Pairs(counts.memcgs, len(counts.stacks), most)
 
     def of(self, holding: Holding) -> HoldingDetail:
         """The largest parts of one holding; orders and requests are complete."""
-        requests = self._requests.all_of(holding.row)
+        requests = self._requests.of(holding.row)
         return HoldingDetail(
             orders=_orders(requests),
             requests=requests,
@@ -83,29 +77,28 @@ class Details:
 
 
 class _Pairs(Generic[Value]):
-    """The (stack, value) pairs of one split, found by stack."""
+    """The (stack, value) pairs of one split, found by stack, the largest first; equal ones in the order of names."""
 
-    def __init__(self, split: Split[Value], stacks: int, most: int) -> None:
+    def __init__(self, split: Split[Value], stacks: int, most: int | None) -> None:
         self._split = split
         self._most = most
+        rank = np.empty(len(split.values), np.int64)
+        rank[sorted(range(len(rank)), key=lambda value: str(split.values[value]))] = np.arange(len(rank))
+        self._order = np.lexsort((rank[split.pair_value], -split.pair_blocks, -split.pair_pages, split.pair_stack))
         self._starts = np.searchsorted(split.pair_stack, np.arange(stacks + 1)).tolist()
 
     def of(self, row: int) -> tuple[tuple[Value, Part], ...]:
-        return self.all_of(row)[: self._most]
-
-    def all_of(self, row: int) -> tuple[tuple[Value, Part], ...]:
         split, start, stop = self._split, self._starts[row], self._starts[row + 1]
-        parts = [
+        pairs = self._order[start : stop if self._most is None else min(stop, start + self._most)]
+        return tuple(
             (split.values[value], Part(pages, blocks))
             for value, pages, blocks in zip(
-                split.pair_value[start:stop].tolist(),
-                split.pair_pages[start:stop].tolist(),
-                split.pair_blocks[start:stop].tolist(),
+                split.pair_value[pairs].tolist(),
+                split.pair_pages[pairs].tolist(),
+                split.pair_blocks[pairs].tolist(),
                 strict=True,
             )
-        ]
-        parts.sort(key=lambda part: (-part[1].pages, -part[1].blocks, str(part[0])))
-        return tuple(parts)
+        )
 
 
 def _orders(requests: Iterable[tuple[Request, Part]]) -> tuple[tuple[int, Part], ...]:
@@ -127,7 +120,7 @@ def _rolled_up(counts: Counts, culprit: Culprit, group: list[Holding]) -> Culpri
         first_ns=min(first_ns, default=None),
         last_ns=max(last_ns, default=None),
         timed_pages=int(counts.timed_pages[[h.row for h in group]].sum()),
-        ages=ages_of(counts, group),
+        ages=Ages(counts.ages.bin_ns, counts.ages.pages[[h.row for h in group]].sum(axis=0)),
     )
 
 

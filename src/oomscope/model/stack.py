@@ -8,10 +8,10 @@ from functools import cached_property
 
 # lib/vsprintf.c symbol_string() -> kernel/kallsyms.c sprint_symbol(): `name+0xoffset/0xsize [module]`; without a
 # symbol it prints the address. Up to 4.10 a stack line begins with the address in `[<...>]`.
+_ADDRESS_BEFORE = re.compile(r"\[<(?:0x)?[0-9a-f]{4,16}>\] +(?=\S)")
 _FRAME = re.compile(
-    r"(?:\[<(?:0x)?[0-9a-f]{4,16}>\]\s+)?(?:\?\s+)?"
-    r"(?P<text>(?P<symbol>[^\s+\[\]]+)\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
-    r"(?: \[(?P<module>[^\s\[\]]+)(?: [0-9a-f]+)?\])?)"
+    r"(?P<symbol>[^\s+\[\]]+)\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
+    r"(?: \[(?P<module>[^\s\[\]]+)(?: [0-9a-f]+)?\])?"
 )
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>(?:0x)?[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
@@ -42,9 +42,10 @@ class Frame:
 
 def parse_frame(text: str) -> Frame | None:
     """The frame that `text` holds, without its leading space; None where it holds none."""
+    text = _ADDRESS_BEFORE.sub("", text, count=1)
     match = _FRAME.fullmatch(text)
     if match is not None:
-        return Frame(match["text"], match["symbol"], int(match["offset"], 16), int(match["size"], 16), match["module"])
+        return Frame(text, match["symbol"], int(match["offset"], 16), int(match["size"], 16), match["module"])
     match = _ADDRESS.fullmatch(text)
     return None if match is None else Frame(match["address"], match["address"])
 

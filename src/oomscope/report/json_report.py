@@ -14,8 +14,23 @@ SCHEMA = "oomscope/1"
 
 
 def render(verdict: Verdict, *, top: int | None = None) -> str:
-    """One JSON object and a line end; `top` bounds the lists of consumers, culprits and groups."""
-    return json.dumps(to_json(verdict, top=top), ensure_ascii=False, indent=1) + "\n"
+    """One JSON object; `top` bounds the lists of consumers, culprits and groups.
+
+    Keys and the entries of lists stand on lines of their own. (json's `indent` would say the same at a tenth of the
+    speed: it leaves the compiled encoder.)
+    """
+    keys = (f"{_text(key)}: {_lines(value)}" for key, value in to_json(verdict, top=top).items())
+    return "{\n " + ",\n ".join(keys) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return _text(value)
+    return "[\n  " + ",\n  ".join(_text(entry) for entry in value) + "\n ]"
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:

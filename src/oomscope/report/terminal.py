@@ -272,10 +272,10 @@ def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
         return
     _title(console, "Findings")
     for finding in findings:
-        line = Text("  ")
+        line = Text()
         line.append(f"{finding.certainty}", style=_CERTAINTY_STYLES[finding.certainty])
         line.append(f": {finding.claim}")
-        console.print(line)
+        console.print(Padding(line, (0, 0, 0, 2)))
         for reason in finding.because:
             console.print(Padding(Text(f"because {reason}", style="dim"), (0, 0, 0, 4)))
         console.print(Padding(Text(f"next: {finding.next}"), (0, 0, 0, 4)))

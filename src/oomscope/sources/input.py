@@ -185,26 +185,25 @@ class _Zstd:
         self._raw = raw
         self._frame = zstandard.ZstdDecompressor().decompressobj()
         self._within_frame = False
-        self._feed = b""
+        self._compressed = memoryview(b"")
+        self._ready = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
-        pieces: list[bytes] = []
-        have = 0
-        while have < size:
-            if not self._feed:
-                self._feed = self._raw.read(CHUNK_BYTES)
-                if not self._feed:
-                    if self._within_frame and not pieces:
-                        raise EOFError("the zstd frame is not complete")
-                    break
-            piece, self._feed = self._feed[:_ZSTD_FEED_BYTES], self._feed[_ZSTD_FEED_BYTES:]
-            pieces.append(self._frame.decompress(piece))
-            have += len(pieces[-1])
+        while not self._ready:
+            if not self._compressed:
+                self._compressed = memoryview(self._raw.read(CHUNK_BYTES))
+                if not self._compressed:
+                    if self._within_frame:
+                        raise EOFError
+                    return b""
+            fed, self._compressed = self._compressed[:_ZSTD_FEED_BYTES], self._compressed[_ZSTD_FEED_BYTES:]
+            self._ready = memoryview(self._frame.decompress(fed))
             self._within_frame = not self._frame.eof
             if self._frame.eof:
-                self._feed = self._frame.unused_data + self._feed
+                self._compressed = memoryview(self._frame.unused_data + self._compressed.tobytes())
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
-        return b"".join(pieces)
+        taken, self._ready = self._ready[:size], self._ready[size:]
+        return taken.tobytes()
 
 
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)

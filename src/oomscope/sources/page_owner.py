@@ -30,12 +30,13 @@ LARGEST_ORDER = 22
 _LARGEST_BUDDY_ORDER = 10
 _LONGEST_RECORD_BYTES = 1 << 16
 _DISTINCT_TEXTS = 1 << 16
-_SPACE = 0x20
+_SPACE = ord(" ")
+_LINE_FEED = ord("\n")
 
-_HEADER = re.compile(
-    rb"(?P<order>\d{1,5}), mask (?P<mask>0x[0-9a-f]{1,16}|0)(?:\((?P<flags>[^()]*)\))?"
-    rb"(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?",
-    re.DOTALL,
+# A header is a request, closed by the flags' parenthesis, and a task; each has few distinct texts by itself.
+_REQUEST = re.compile(rb"(?P<order>\d{1,5}), mask (?P<mask>0x[0-9a-f]{1,16}|0)\((?P<flags>[^()]*)")
+_TASK = re.compile(
+    rb"\)(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?", re.DOTALL
 )
 _TIMES = rb"(?:, ts (?P<ts>\d{1,19}) ns)?(?:, free_ts \d{1,20} ns)?"
 _PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]+)"
@@ -47,6 +48,7 @@ _NODE = re.compile(rb"(?:^|\|)node=(\d{1,5})(?:\||$)")
 _ZONE = re.compile(rb"(?:^|\|)zone=(\d{1,2})(?:\||$)")
 _CHARGED = re.compile(rb"Charged (?:\(via objcg\) )?to (?:offline )?memcg (?P<name>.+)")
 _HANDLE = re.compile(rb"handle: (-?\d{1,10})")
+_CRS_HELD = 8
 _LINE_END = re.compile(rb"\r+\n")
 _NO_NEWS = re.compile(rb"Slab cache page|Page has been migrated, last migrate reason: .*|")
 
@@ -83,9 +85,10 @@ class PageOwnerParser:
         self._task_ids: dict[Task, int] = {}
         self._place_ids: dict[Place, int] = {}
         self._memcg_ids: dict[str | None, int] = {None: 0}
-        # From the distinct texts of a dump to indices (headers: request in the upper, task in the lower 32 bits).
+        # From the distinct texts of a dump to indices.
         self._stacks = _TextIds(self._parse_stack)
-        self._headers = _TextIds(self._parse_header)
+        self._requests = _TextIds(self._parse_request)
+        self._tasks = _TextIds(self._parse_task)
         self._orders = _TextIds(_parse_order)
         self._places = _TextIds(self._parse_place)
         self._tails = _TextIds(self._parse_tail)
@@ -130,33 +133,34 @@ class PageOwnerParser:
         """The record at the end of the input: without a line end, its last line may be cut short."""
         if record.endswith(b"\n"):
             return record
-        *_, stack = record.partition(b"\n ")
-        known = (text[2:] for text in self._stacks)
-        if any(text.startswith(stack) and text.rstrip(b"\n") != stack for text in known):
+        _, _, stack = record.partition(b"\n ")
+        if any(text.startswith(stack, 2) and len(text) > len(stack) + 2 for text in self._stacks):
             self.notes.cut_off = True
             return b""
         return record
 
     def _rows(self, records: list[bytes]) -> Iterator[Batch]:
-        stacks, headers, places, tails = self._stacks, self._headers, self._places, self._tails
+        stacks, requests, tasks = self._stacks, self._requests, self._tasks
+        places, tails = self._places, self._tails
         stack_column: list[int] = []
-        header_column: list[int] = []
+        request_column: list[int] = []
+        task_column: list[int] = []
         place_column: list[int] = []
         tail_column: list[int] = []
         time_column: list[int] = []
-        add_stack, add_header = stack_column.append, header_column.append
+        add_stack, add_request, add_task = stack_column.append, request_column.append, task_column.append
         add_place, add_tail, add_time = place_column.append, tail_column.append, time_column.append
         odd: list[bytes] = []
         timed = _has_time(records)
         last_stack_text = last_place_text = None
-        stack = place = 0
+        stack = place = time = 0
         for record in records:
             try:
                 header_end = record.index(b"\n")
                 pfn_end = record.index(b"\n", header_end + 1)
                 last_line = record.rindex(b"\n", 0, -1)
                 if record[last_line + 1] == _SPACE:
-                    stack_text = record[pfn_end:]
+                    stack_text = record[pfn_end:-1] if record[-1] == _LINE_FEED else record[pfn_end:]
                     tail = 0
                 else:
                     while record[last_line + 1] != _SPACE:
@@ -167,13 +171,13 @@ class PageOwnerParser:
                 if stack_text != last_stack_text:
                     stack = stacks[stack_text]
                     last_stack_text = stack_text
+                task_end = header_end
                 if timed:
-                    time_at = record.rindex(b", ts ", 0, header_end)
-                    time = int(record[time_at + 5 : record.index(b" ", time_at + 5)])
-                    header = headers[record[:time_at]]
-                else:
-                    time = 0
-                    header = headers[record[:header_end]]
+                    task_end = record.rindex(b", ts ", 0, header_end)
+                    time = int(record[task_end + 5 : record.index(b" ", task_end + 5)])
+                request_end = record.index(b")")
+                request = requests[record[:request_end]]
+                task = tasks[record[request_end:task_end]]
                 place_text = record[record.rindex(b" ", header_end, pfn_end) : pfn_end]
                 if place_text != last_place_text:
                     place = places[place_text]
@@ -182,14 +186,14 @@ class PageOwnerParser:
                 odd.append(record)
                 continue
             add_stack(stack)
-            add_header(header)
+            add_request(request)
+            add_task(task)
             add_place(place)
             add_tail(tail)
             add_time(time)
         if stack_column:
-            header_ids = np.array(header_column, np.int64)
             times_ns = _times(time_column) if timed else None
-            batch = self._batch(stack_column, header_ids, place_column, tail_column, times_ns)
+            batch = self._batch(stack_column, request_column, task_column, place_column, tail_column, times_ns)
             if times_ns is not None and (times_ns < 0).any():
                 batch = batch.kept(times_ns >= 0)
                 self.notes.spoilt_records += int((times_ns < 0).sum())
@@ -211,7 +215,7 @@ class PageOwnerParser:
                 pfn_end = record.index(b"\n ")
                 last_line = record.rindex(b"\n", 0, -1)
                 if record[last_line + 1] == _SPACE:
-                    stack_text = record[pfn_end:]
+                    stack_text = record[pfn_end:-1] if record[-1] == _LINE_FEED else record[pfn_end:]
                 else:
                     while record[last_line + 1] != _SPACE:
                         last_line = record.rindex(b"\n", 0, last_line)
@@ -253,7 +257,7 @@ class PageOwnerParser:
         match = _RECORD.fullmatch(record)
         if match is None:
             raise _SpoiltError
-        request, task = self._header_values(match["header"])
+        request, task = _header_values(match["header"])
         if request.order > _LARGEST_BUDDY_ORDER and int(match["pfn"], 0) % (1 << request.order):
             raise _SpoiltError
         frame_lines: list[bytes] = []
@@ -274,32 +278,32 @@ class PageOwnerParser:
             stack = self._stack_id(Stack((), handle))
         else:
             raise _SpoiltError
-        header = self._request_id(request) << 32 | self._task_id(task)
         place = self._parse_place(match["place"])
         times_ns = None if match["ts"] is None else _times([int(match["ts"])])
         if times_ns is not None and times_ns[0] < 0:
             raise _SpoiltError
-        return self._batch([stack], np.array([header], np.int64), [place], [memcg], times_ns)
+        return self._batch([stack], [self._request_id(request)], [self._task_id(task)], [place], [memcg], times_ns)
 
     def _batch(
         self,
         stack: list[int],
-        header: Column,
+        request: list[int],
+        task: list[int],
         place: list[int],
         tail: list[int],
         times_ns: Column | None,
     ) -> Batch:
-        request = header >> 32
         requests = self.tables.requests
+        request_column = np.array(request, np.int64)
         if len(self._pages_of_request) < len(requests):
             self._pages_of_request = np.array([1 << request.order for request in requests], np.int64)
         return Batch(
             tables=self.tables,
             stack=np.array(stack, np.int64),
-            pages=self._pages_of_request[request],
+            pages=self._pages_of_request[request_column],
             blocks=np.ones(len(stack), np.int64),
-            request=request,
-            task=header & 0xFFFFFFFF,
+            request=request_column,
+            task=np.array(task, np.int64),
             place=np.array(place, np.int64),
             memcg=np.array(tail, np.int64),
             allocated_ns=times_ns,
@@ -317,23 +321,14 @@ class PageOwnerParser:
             frames.append(frame)
         return self._stack_id(Stack(tuple(frames)))
 
-    def _parse_header(self, text: bytes) -> int:
-        request, task = self._header_values(text)
+    def _parse_request(self, text: bytes) -> int:
+        request = _request(text)
         if request.order > _LARGEST_BUDDY_ORDER:
-            raise _SpoiltError
-        return self._request_id(request) << 32 | self._task_id(task)
+            raise _SpoiltError  # not in the usual form: its PFN is looked at
+        return self._request_id(request)
 
-    def _header_values(self, text: bytes) -> tuple[Request, Task]:
-        match = _HEADER.fullmatch(text)
-        if match is None or int(match["order"]) > LARGEST_ORDER:
-            raise _SpoiltError
-        flags = printable(match["flags"] or b"")
-        task = Task(
-            pid=None if match["pid"] is None else int(match["pid"]),
-            tgid=None if match["tgid"] is None else int(match["tgid"]),
-            comm=None if match["comm"] is None else printable(match["comm"]),
-        )
-        return Request(int(match["order"]), int(match["mask"], 0), flags), task
+    def _parse_task(self, text: bytes) -> int:
+        return self._task_id(_task(text))
 
     def _parse_place(self, text: bytes) -> int:
         match = _FLAGS.fullmatch(text)
@@ -403,6 +398,30 @@ def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:
     return index
 
 
+def _request(text: bytes) -> Request:
+    match = _REQUEST.fullmatch(text)
+    if match is None or int(match["order"]) > LARGEST_ORDER:
+        raise _SpoiltError
+    return Request(int(match["order"]), int(match["mask"], 0), printable(match["flags"]))
+
+
+def _task(text: bytes) -> Task:
+    match = _TASK.fullmatch(text)
+    if match is None:
+        raise _SpoiltError
+    pid, tgid, comm = match.groups()
+    return Task(
+        pid=None if pid is None else int(pid),
+        tgid=None if tgid is None else int(tgid),
+        comm=None if comm is None else printable(comm),
+    )
+
+
+def _header_values(text: bytes) -> tuple[Request, Task]:
+    request, closing, task = text.partition(b")")
+    return _request(request), _task(closing + task)
+
+
 def _parse_order(text: bytes) -> int:
     order = int(text) if text.isdigit() else LARGEST_ORDER + 1
     if order > _LARGEST_BUDDY_ORDER:
@@ -424,13 +443,13 @@ def _times(values: list[int]) -> Column:
 
 
 def _line_ends_unified(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes with CRLF as LF, where the CR may be the last byte of a chunk."""
+    """The same bytes with CRLF as LF; CRs at the end of a chunk are held until what follows is known."""
     held = b""
     for chunk in chunks:
         if held or b"\r" in chunk:
             chunk = held + chunk
-            held = b"\r" if chunk.endswith(b"\r") else b""
-            chunk = _LINE_END.sub(b"\n", chunk[:-1] if held else chunk)
+            held = chunk[len(chunk.rstrip(b"\r")) :][:_CRS_HELD]
+            chunk = _LINE_END.sub(b"\n", chunk[: len(chunk) - len(held)])
         yield chunk
     if held:
         yield held

@@ -93,11 +93,13 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
 
 
 def _comparable_earlier_moment(evidence: Evidence) -> Moment | None:
-    """The moment before the latest, if both tell pages: it shows growth."""
+    """The moment before the latest, if it counts every stack's pages: it shows growth."""
     if len(evidence.moments) < 2:
         return None
     earlier = evidence.moments[-2]
-    return None if earlier.counts.pages is None or evidence.latest.counts.pages is None else earlier
+    if earlier.is_panic_report or earlier.counts.pages is None or evidence.latest.counts.pages is None:
+        return None
+    return earlier
 
 
 def _apart_ns(earlier: Moment, later: Moment) -> int | None:

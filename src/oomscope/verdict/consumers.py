@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from oomscope.attribution.holdings import Details, ages_of, culprits
+import numpy as np
+
+from oomscope.attribution.holdings import Details, culprits
 from oomscope.model.absent import Absent
-from oomscope.model.counts import Counts
+from oomscope.model.batch import Column
+from oomscope.model.counts import Ages
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import KERNEL, SLAB, Culprit, Holding
 from oomscope.model.stack import Stack
@@ -40,10 +43,30 @@ class Ranking:
 
     def consumers(self, held: Iterable[Holding]) -> tuple[Consumer, ...]:
         """Consumers in the order given; holdings without a number of pages are not among them."""
-        return tuple(self._consumer(holding, holding.pages) for holding in held if holding.pages is not None)
+        counted = [(holding, holding.pages) for holding in held if holding.pages is not None]
+        rows = [holding.row for holding, _ in counted]
+        told = self._told(self._counts.ages.pages[rows], self._counts.first_ns[rows])
+        return tuple(
+            Consumer(
+                holding=holding,
+                pages=pages,
+                size_bytes=None if self._page_size_bytes is None else pages * self._page_size_bytes,
+                share_of_ram=self._share(pages),
+                growth=growth.one_dump(pattern, holding.first_ns, holding.last_ns)
+                if self._earlier_stacks is None
+                else growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns),
+                detail=self._details.of(holding),
+            )
+            for (holding, pages), pattern in zip(counted, told, strict=True)
+        )
 
     def culprits(self, held: Iterable[Holding]) -> tuple[CulpritRow, ...]:
         """Holdings rolled up over stacks, most pages first."""
+        if self._counts.pages is None:
+            return ()
+        rows = culprits(self._counts, held)
+        ages = np.array([row.ages.pages for row in rows], np.int64)
+        told = self._told(ages, np.array([row.first_ns or 0 for row in rows], np.int64))
         return tuple(
             CulpritRow(
                 culprit=row.culprit,
@@ -51,29 +74,18 @@ class Ranking:
                 pages=row.pages,
                 share_of_ram=self._share(row.pages),
                 stacks=row.stacks,
-                growth=growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns)
-                if self._earlier_culprits is not None
-                else growth.one_dump(row.ages, row.first_ns, row.last_ns, self._captured_ns),
+                growth=growth.one_dump(pattern, row.first_ns, row.last_ns)
+                if self._earlier_culprits is None
+                else growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns),
             )
-            for row in culprits(self._counts, held)
-            if self._counts.pages is not None
+            for row, pattern in zip(rows, told, strict=True)
         )
 
-    def _consumer(self, holding: Holding, pages: int) -> Consumer:
-        return Consumer(
-            holding=holding,
-            pages=pages,
-            size_bytes=None if self._page_size_bytes is None else pages * self._page_size_bytes,
-            share_of_ram=self._share(pages),
-            growth=self._growth(holding, pages),
-            detail=self._details.of(holding),
-        )
-
-    def _growth(self, holding: Holding, pages: int) -> str | None:
-        if self._earlier_stacks is not None:
-            return growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns)
-        ages = ages_of(self._counts, [holding])
-        return growth.one_dump(ages, holding.first_ns, holding.last_ns, self._captured_ns)
+    def _told(self, ages: Column, first_ns: Column) -> list[str | None]:
+        """How each row of ages is spread over time."""
+        if self._captured_ns is None or not len(ages):
+            return [None] * len(ages)
+        return growth.patterns(Ages(self._counts.ages.bin_ns, ages), first_ns, self._captured_ns)
 
     def _share(self, pages: int) -> float | None:
         return pages / self._ram_pages if self._ram_pages else None
@@ -92,11 +104,6 @@ def greatest(consumers: Iterable[Consumer]) -> Consumer | None:
 def greatest_kernel(consumers: Iterable[Consumer]) -> Consumer | None:
     """The first among kernel and slab."""
     return next((c for c in consumers if c.holding.kind in (KERNEL, SLAB)), None)
-
-
-def counted_by(counts: Counts) -> str:
-    """`pages` or `allocations`: what the evidence counts."""
-    return "allocations" if counts.pages is None else "pages"
 
 
 def _known(value: int | Absent) -> int | None:

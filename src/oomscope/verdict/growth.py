@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
 from oomscope.units import duration_text, uptime_text
 
@@ -22,30 +23,32 @@ _COVERS = 0.5
 _STRAIGHT = 0.2
 
 
-def pattern(ages: Ages, first_ns: int, captured_ns: int) -> str | None:
-    """How a holding's pages are spread over the time up to the dump; None where they are too few to tell."""
-    pages = int(ages.pages.sum())
-    if pages < _FEWEST_PAGES or captured_ns <= 0:
-        return None
-    cumulated = np.cumsum(ages.pages) / pages
-    edges_ns = (np.arange(len(ages.pages)) + 1) * ages.bin_ns
-    early_ns = int(edges_ns[np.searchsorted(cumulated, (1 - _BULK) / 2)]) - ages.bin_ns
-    late_ns = int(edges_ns[np.searchsorted(cumulated, (1 + _BULK) / 2)])
-    if min(late_ns, captured_ns) - max(early_ns, first_ns) <= _NARROW * captured_ns + ages.bin_ns:
-        return RECENT if early_ns >= (1 - 2 * _NARROW) * captured_ns else BURST
-    reach_ns = captured_ns - first_ns
-    if reach_ns >= _COVERS * captured_ns:
-        straight = np.clip((edges_ns - first_ns) / reach_ns, 0, 1)
-        if float(np.abs(cumulated - straight).max()) <= _STRAIGHT:
-            return EVEN
-    return MIXED
+def patterns(ages: Ages, first_ns: Column, captured_ns: int) -> list[str | None]:
+    """How each holding's pages are spread over the time up to the dump; None where they are too few to tell.
+
+    `ages.pages` has shape (N, bins), `first_ns` (N,).
+    """
+    pages = ages.pages.sum(axis=1)
+    tellable = (pages >= _FEWEST_PAGES) & (captured_ns > 0)
+    cumulated = np.cumsum(ages.pages, axis=1) / np.maximum(pages, 1)[:, np.newaxis]
+    edges_ns = (np.arange(ages.pages.shape[1]) + 1) * ages.bin_ns
+    early_ns = np.argmax(cumulated >= (1 - _BULK) / 2, axis=1) * ages.bin_ns
+    late_ns = (np.argmax(cumulated >= (1 + _BULK) / 2, axis=1) + 1) * ages.bin_ns
+    width_ns = np.minimum(late_ns, captured_ns) - np.maximum(early_ns, first_ns)
+    is_narrow = width_ns <= _NARROW * captured_ns + ages.bin_ns
+    is_recent = early_ns >= (1 - 2 * _NARROW) * captured_ns
+    reach_ns = np.maximum(captured_ns - first_ns, 1)[:, np.newaxis]
+    straight = np.clip((edges_ns - first_ns[:, np.newaxis]) / reach_ns, 0, 1)
+    is_straight = np.abs(cumulated - straight).max(axis=1, initial=0) <= _STRAIGHT
+    is_even = (reach_ns[:, 0] >= _COVERS * captured_ns) & is_straight
+    told = np.select([~tellable, is_narrow & is_recent, is_narrow, is_even], ["", RECENT, BURST, EVEN], MIXED)
+    return [text or None for text in told.tolist()]
 
 
-def one_dump(ages: Ages, first_ns: int | None, last_ns: int | None, captured_ns: int | None) -> str | None:
+def one_dump(told: str | None, first_ns: int | None, last_ns: int | None) -> str | None:
     """One clause for people: when these pages were allocated, and what that may mean."""
-    if first_ns is None or last_ns is None or captured_ns is None:
+    if told is None or first_ns is None or last_ns is None:
         return None
-    told = pattern(ages, first_ns, captured_ns)
     span = f"{uptime_text(first_ns)} to {uptime_text(last_ns)}"
     if told == EVEN:
         return f"{EVEN} over {duration_text(last_ns - first_ns)} ({span}): looks like a leak"
@@ -53,9 +56,7 @@ def one_dump(ages: Ages, first_ns: int | None, last_ns: int | None, captured_ns:
         return f"{RECENT}, {span}: churn or a burst"
     if told == BURST:
         return f"{BURST}, {span}: held ever since"
-    if told == MIXED:
-        return f"{MIXED} in allocation times, {span}"
-    return None
+    return f"{MIXED} in allocation times, {span}"
 
 
 def two_moments(pages: int, earlier_pages: int, apart_ns: int | None) -> str:

@@ -11,7 +11,7 @@ _NAMES = {
     "early": "early pages: page_owner_stacks does not count what was allocated before page_owner started",
     "dummy": "page_owner's own pages: page_owner_stacks does not count them",
     "failure": "pages whose stack the depot had no room for: page_owner_stacks does not count them",
-    "lost": "not in page_owner_stacks though allocated well before: the kernel lost the stack's count",
+    "lost": "not in page_owner_stacks though allocated well before: lost by the kernel, or skipped between two reads",
     "young": "allocated between the two readings, by a stack page_owner_stacks had not met",
     "moved": "more in the dump: allocated between the two readings",
     "freed": "fewer in the dump: freed between the two readings",
