@@ -14,12 +14,17 @@ BUILT_IN = "vmlinux"
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """The kind of memory, the frame that answers for it (its place in the stack), and page_owner's own label."""
+    """The kind of memory, the frame that answers for it (its place in the stack), and page_owner's own label.
+
+    `is_helper` tells that nothing but plumbing and entry code stands in the stack: the last helper answers for want of
+    a better one, for example because the stack was cut at its greatest depth.
+    """
 
     kind: str
     label: str | None
     culprit: Culprit | None
     culprit_index: int | None
+    is_helper: bool = False
 
 
 @lru_cache(maxsize=1 << 17)
@@ -41,7 +46,7 @@ def attribute(stack: Stack) -> Attributed:
     kind = _kind(rows[: index + 1])
     if kind in (USER, PAGE_CACHE):
         return Attributed(kind, None, None, None)
-    return Attributed(kind, None, _culprit(stack.frames[index]), index)
+    return Attributed(kind, None, _culprit(stack.frames[index]), index, is_helper=rows[index] is not None)
 
 
 def module_name(culprit: Culprit | None) -> str | None:

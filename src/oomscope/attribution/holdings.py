@@ -33,6 +33,7 @@ def holdings(counts: Counts) -> list[Holding]:
                 label=attributed.label,
                 culprit=attributed.culprit,
                 culprit_index=attributed.culprit_index,
+                culprit_is_helper=attributed.is_helper,
                 pages=pages[row],
                 blocks=blocks[row],
                 first_ns=first_ns[row] if timed[row] else None,

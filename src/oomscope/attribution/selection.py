@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Selection:
     """Filters that all must hold; an empty one holds for everything.
 
-    `gfp_flags` asks for requests that carry all the flags named; `since_ns`/`until_ns` bound the allocation time
+    `gfp_flags` asks for requests that carry all the flags named (or have the mask, written 0x...); `since_ns`/`until_ns` bound the allocation time
     [since, until] in nanoseconds since boot; `modules` names the culprit's module, `vmlinux` for built-in code.
     """
 
@@ -74,7 +74,7 @@ class Selection:
         """Whether order and gfp flags are asked for."""
         if self.orders and request.order not in self.orders:
             return False
-        return self.gfp_flags <= frozenset(request.gfp_flags.split("|"))
+        return self.gfp_flags <= {*request.gfp_flags.split("|"), f"{request.gfp_mask:#x}"}
 
     def keeps_task(self, task: Task) -> bool:
         """Whether pid, tgid and comm are asked for."""

@@ -43,7 +43,8 @@ class Part:
 class Holding:
     """The pages one stack holds.
 
-    `pages` is None where the evidence counts allocations only; `blocks` where it counts pages only. `first_ns` and
+    `culprit_is_helper` tells that every frame is a helper or entry code, so that the culprit is a guess. `pages` is
+    None where the evidence counts allocations only; `blocks` where it counts pages only. `first_ns` and
     `last_ns` bound the allocation times, nanoseconds since boot, None where none is known. `row` is the stack's index
     in the Counts that the holding comes from.
     """
@@ -53,6 +54,7 @@ class Holding:
     label: str | None
     culprit: Culprit | None
     culprit_index: int | None
+    culprit_is_helper: bool
     pages: int | None
     blocks: int | None
     first_ns: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomscope.model.holding import PAGE_CACHE, SLAB, USER
-from oomscope.model.verdict import CERTAIN, LIKELY, Consumer, Finding
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Consumer, Finding
 from oomscope.units import pages_text, share_text
 from oomscope.verdict.rules.case import Case, where_command
 
@@ -21,14 +21,20 @@ def rule(case: Case) -> tuple[Finding, ...]:
         Finding(
             claim=f"{_subject(consumer)} {_holds(consumer)} {pages_text(consumer.pages)}{share}",
             pages=consumer.pages,
-            certainty=LIKELY if holding.kind == SLAB else CERTAIN,
+            certainty=POSSIBLE if holding.culprit_is_helper else LIKELY if holding.kind == SLAB else CERTAIN,
             because=_because(case, consumer),
-            refuted_by="object owners that name another holder of the slab objects"
-            if holding.kind == SLAB
-            else "a second count of the same pages (show_stacks, kernel memory) that differs",
+            refuted_by=_refuted_by(consumer),
             next=_next(consumer),
         ),
     )
+
+
+def _refuted_by(consumer: Consumer) -> str:
+    if consumer.holding.culprit_is_helper:
+        return "a deeper stack: this one shows helpers only, and who called them is cut off"
+    if consumer.holding.kind == SLAB:
+        return "object owners that name another holder of the slab objects"
+    return "a second count of the same pages (show_stacks, kernel memory) that differs"
 
 
 def _subject(consumer: Consumer) -> str:
