@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import oomscope
+from tests import captures
+from tests.transcriptions import ORDINARY, linux_6_12
+
+SHOW = b" post_alloc_hook+0x6f/0xc2\n leak_mb_write+0x7b/0xaf [leak]\nnr_base_pages: %d\n\n"
+
+
+def test_two_counts_of_one_moment_are_never_added() -> None:
+    """page_owner text and show_stacks of one machine give the dump's figures, not their sum."""
+    verdict = oomscope.explain(captures.EXAMPLE)
+    alone = oomscope.explain(captures.AFTER_6_12)
+    assert verdict.counted_pages == alone.counted_pages
+    assert verdict.greatest is not None
+    assert verdict.greatest.pages == captures.LEAKED_PAGES
+
+
+def test_their_difference_is_explained_by_name() -> None:
+    """Of the 6.12 capture's 2,653 pages between dump and show_stacks, 2,648 are early and the rest has names."""
+    (witness,) = oomscope.explain(captures.EXAMPLE).witnesses
+    assert (witness.ours, witness.theirs, witness.unit) == (41_821, 39_168, "pages")
+    assert sum(part.amount for part in witness.parts) == witness.ours - witness.theirs
+    amounts = [(part.name.partition(":")[0], part.amount, part.stacks) for part in witness.parts]
+    assert amounts[0] == ("early pages", 2_648, "(early pages) +2,648")
+    assert amounts[1:] == [
+        ("not in page_owner_stacks though allocated well before", 6, "netfs_alloc_request +6"),
+        ("more in the dump", 4, "netfs_alloc_request +2, p9_tag_alloc +2"),
+        ("fewer in the dump", -5, "__pud_alloc -1, (user) -1, (user) -1, (user) -1, pgd_alloc -1"),
+    ]
+
+
+def test_show_stacks_is_the_witness_of_the_dump_it_agrees_with() -> None:
+    """In a folder with dumps and show_stacks before and after, each witness goes with its own dump."""
+    show_before = captures.LINUX_6_12 / "show_stacks.before.zst"
+    verdict = oomscope.explain(captures.BEFORE_6_12, captures.AFTER_6_12, captures.SHOW_STACKS, show_before)
+    assert [Path(w.origin) for w in verdict.witnesses] == [captures.SHOW_STACKS]
+    evidence = oomscope.read(captures.BEFORE_6_12, captures.AFTER_6_12, captures.SHOW_STACKS, show_before)
+    assert [[Path(w.origin) for w in m.witnesses] for m in evidence.moments] == [[show_before], [captures.SHOW_STACKS]]
+
+
+def test_a_show_stacks_of_another_time_is_left_out_and_said() -> None:
+    """With one dump and two show_stacks, the one that does not fit takes no part."""
+    show_before = captures.LINUX_6_12 / "show_stacks.before.zst"
+    verdict = oomscope.explain(captures.AFTER_6_12, captures.SHOW_STACKS, show_before)
+    assert [Path(w.origin) for w in verdict.witnesses] == [captures.SHOW_STACKS]
+    assert any(str(show_before) in absent.what for absent in verdict.absent)
+
+
+def test_stack_count_is_a_witness_of_allocations(tmp_path: Path) -> None:
+    """The variant that counts allocations is held against the dump's blocks, not its pages."""
+    (tmp_path / "page_owner").write_bytes(linux_6_12(replace(ORDINARY, order=2)) * 3)
+    stack = b"".join(b" %s\n" % frame.encode() for frame in ORDINARY.frames)
+    (tmp_path / "show_stacks").write_bytes(stack + b"stack_count: 3\n\n")
+    (witness,) = oomscope.explain(tmp_path).witnesses
+    assert (witness.unit, witness.ours, witness.theirs, witness.parts) == ("allocations", 3, 3, ())
+
+
+def test_the_panic_is_the_latest_moment() -> None:
+    """With console and dumps of one machine, the dying kernel's lines are explained, the dumps show growth."""
+    verdict = oomscope.explain(captures.EXAMPLE, captures.CONSOLE_6_12)
+    assert verdict.greatest is not None
+    assert verdict.greatest.pages == 74_600
+    assert (verdict.greatest.growth or "").startswith("+74,600 pages")
+    before = [f for f in verdict.findings if "before the panic" in f.claim]
+    assert "leak_mb_write [leak] held 35,072 pages" in before[0].claim
+    assert before[0].certainty == "possible"
+
+
+def test_show_stacks_alone_without_order(tmp_path: Path) -> None:
+    """Of several show_stacks, which tell no time, the largest is explained and the others are said to be left out."""
+    (tmp_path / "a").write_bytes(SHOW % 11)
+    (tmp_path / "b").write_bytes(SHOW % 7)
+    verdict = oomscope.explain(tmp_path)
+    assert verdict.counted_pages == 11
+    assert any("the time of" in absent.what for absent in verdict.absent)
+
+
+def test_meminfo_that_fits_the_moment_is_chosen() -> None:
+    """Of two meminfos, the one whose used memory is nearest to the pages counted gives the free pages."""
+    verdict = oomscope.explain(
+        captures.AFTER_6_12, captures.LINUX_6_12 / "meminfo", captures.LINUX_6_12 / "meminfo.after"
+    )
+    assert verdict.balance is not None
+    assert {row.kind: row.pages for row in verdict.balance.rows}["free"] == 321_984 // 4
+
+
+def test_an_inconsistent_snapshot_is_said() -> None:
+    """A meminfo from before the leak leaves a negative remainder, which is reported, not clipped."""
+    verdict = oomscope.explain(captures.AFTER_6_12, captures.LINUX_6_12 / "meminfo")
+    assert verdict.balance is not None
+    assert verdict.balance.unexplained_pages < 0
+    assert any("inconsistent" in finding.claim for finding in verdict.findings)
+
+
+@pytest.mark.parametrize(
+    ("entry", "hugepage_kib", "expected"),
+    [
+        ("entry_SYSCALL_64_after_hwframe+0x4b/0x53", None, 4096),
+        ("el0t_64_sync+0x1/0x2", None, None),
+        ("el0t_64_sync+0x1/0x2", 2048, 4096),
+        ("el0t_64_sync+0x1/0x2", 32_768, 16_384),
+        ("el0t_64_sync+0x1/0x2", 524_288, 65_536),
+        ("unknown+0x1/0x2", 1024, None),
+    ],
+)
+def test_page_size_is_told_or_absent(
+    tmp_path: Path, entry: str, hugepage_kib: int | None, expected: int | None
+) -> None:
+    """The page size comes from the architecture or the huge page size; where neither tells, bytes are not claimed."""
+    (tmp_path / "dump").write_bytes(linux_6_12(replace(ORDINARY, frames=(*ORDINARY.frames, entry))))
+    meminfo = "MemTotal:  1048576 kB\nMemFree:  524288 kB\n"
+    if hugepage_kib is not None:
+        meminfo += f"HugePages_Total:       0\nHugepagesize:   {hugepage_kib} kB\n"
+    (tmp_path / "meminfo").write_text(meminfo)
+    verdict = oomscope.explain(tmp_path)
+    assert verdict.greatest is not None
+    assert verdict.greatest.size_bytes == expected
+    assert verdict.ram_pages == (None if expected is None else (1 << 30) // expected)
+    assert (verdict.greatest.share_of_ram is None) == (expected is None)
+    told = oomscope.explain(tmp_path, page_size_bytes=65_536)
+    assert told.greatest is not None
+    assert told.greatest.size_bytes == 65_536
+
+
+def test_what_is_missing_is_said(read_text: Callable[..., oomscope.Evidence], tmp_path: Path) -> None:
+    """A dump by itself has no RAM, no release and no share, each with its reason."""
+    (tmp_path / "dump").write_bytes(linux_6_12(ORDINARY))
+    verdict = oomscope.explain(tmp_path)
+    assert verdict.greatest is not None
+    assert verdict.greatest.share_of_ram is None
+    assert {"RAM", "kernel release"} <= {absent.what for absent in verdict.absent}
+    assert all(absent.reason for absent in verdict.absent)
