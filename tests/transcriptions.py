@@ -70,9 +70,7 @@ def _gfp(r: Record) -> bytes:
 def linux_4_9(r: Record) -> bytes:
     """4.9 and 4.10: frames begin with the address in brackets; no pid, no time."""
     flags = f"{r.flags:#x}({r.flag_names.replace('|node=0|zone=1', '').replace('node=0|zone=1', '')})".encode()
-    frames = b"".join(
-        b" [<%016x>] %s\n" % (0xFFFFFFFF81100000 + 64 * i, f.encode()) for i, f in enumerate(r.frames)
-    )
+    frames = b"".join(b" [<%016x>] %s\n" % (0xFFFFFFFF81100000 + 64 * i, f.encode()) for i, f in enumerate(r.frames))
     return (
         b"Page allocated via order %d, mask %s\n" % (r.order, _gfp(r))
         + b"PFN %d type %s Block %d type %s Flags %s\n"

@@ -162,7 +162,7 @@ def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeErro
         first = empty_dumps[0]
         if first.notes.spoilt_records:
             return CorruptInput(f"{first.origin}: not one of {first.notes.spoilt_records:,} records is whole")
-        return NothingToExplain(f"{first.origin}: {first.format} without a single record")
+        return NothingToExplain(f"{first.origin}: {first.format} without a single count")
     problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
     logs = [r for r in readings if r.format == "kernel log"]
     if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):

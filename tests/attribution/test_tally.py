@@ -63,7 +63,12 @@ def check(counts: Counts, rows: list[Row]) -> None:
         size = 1 << REQUESTS[r].order
         pages[STACKS[s]] += size
         times.setdefault(STACKS[s], []).append(time)
-        for name, value in (("requests", REQUESTS[r]), ("tasks", TASKS[t]), ("places", PLACES[p]), ("memcgs", MEMCGS[m])):
+        for name, value in (
+            ("requests", REQUESTS[r]),
+            ("tasks", TASKS[t]),
+            ("places", PLACES[p]),
+            ("memcgs", MEMCGS[m]),
+        ):
             values[name][value] += size
             pairs[name][STACKS[s], value] += size
     assert counts.pages is not None

@@ -26,7 +26,9 @@ def test_exactly_the_lines_of_the_patch() -> None:
 def test_what_a_dying_kernel_printed_comes_out_again() -> None:
     """The lines read from a console are printed as the kernel printed them."""
     text = captures.text(captures.CONSOLE_6_12).decode(errors="replace")
-    printed = [line.partition("bpf_trace_printk: ")[2].rstrip() for line in text.splitlines() if "bpf_trace_printk" in line]
+    printed = [
+        line.partition("bpf_trace_printk: ")[2].rstrip() for line in text.splitlines() if "bpf_trace_printk" in line
+    ]
     report = printed[: next(i for i, line in enumerate(printed) if "stacks hold" in line)]
     assert kernel_log.render(oomscope.explain(captures.CONSOLE_6_12)).splitlines() == report
 

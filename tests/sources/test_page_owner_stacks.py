@@ -74,7 +74,9 @@ def test_handles_and_stacks_are_joined(tmp_path: Path) -> None:
     alone = oomscope.explain(tmp_path / "show_handles")
     assert alone.greatest is not None
     assert (alone.greatest.pages, alone.greatest.holding.stack.handle) == (31, 2**32 - 5)
-    (tmp_path / "show_stacks_handles").write_bytes(show_stacks_handles(STACK, 2**32 - 5) + show_stacks_handles(OTHER, 9))
+    (tmp_path / "show_stacks_handles").write_bytes(
+        show_stacks_handles(STACK, 2**32 - 5) + show_stacks_handles(OTHER, 9)
+    )
     joined = oomscope.explain(tmp_path)
     assert [(c.pages, str(c.holding.culprit)) for c in joined.consumers] == [
         (31, "leak_mb_write [leak]"),

@@ -39,9 +39,7 @@ def test_a_stack_of_helpers_only_is_possible_at_most(tmp_path: Path) -> None:
 
 def test_a_leak_over_many_paths_is_named(tmp_path: Path) -> None:
     """Twenty paths to one culprit, each small, outweigh one greater stack: the objection that sank the 2020 patch."""
-    paths = [
-        (held_by(*ALLOCATOR, f"leaky+{i:#x}/0x100 [m]", f"caller_{i}+0x1/0x2 [m]"), 11) for i in range(20)
-    ]
+    paths = [(held_by(*ALLOCATOR, f"leaky+{i:#x}/0x100 [m]", f"caller_{i}+0x1/0x2 [m]"), 11) for i in range(20)]
     verdict = explain(tmp_path / "a", *paths, (held_by(*ALLOCATOR, "innocent+0x1/0x2"), 101))
     assert verdict.greatest is not None
     assert str(verdict.greatest.holding.culprit) == "innocent"
@@ -54,7 +52,11 @@ def test_user_memory_may_win_and_has_no_culprit(tmp_path: Path) -> None:
     """Where a process holds most, nobody in the kernel is blamed, and the greatest kernel consumer stands beside."""
     verdict = explain(tmp_path / "a", (held_by(*ANON), 31), (ORDINARY, 7))
     assert verdict.greatest is not None
-    assert (verdict.greatest.pages, verdict.greatest.holding.kind, verdict.greatest.holding.culprit) == (31, "user", None)
+    assert (verdict.greatest.pages, verdict.greatest.holding.kind, verdict.greatest.holding.culprit) == (
+        31,
+        "user",
+        None,
+    )
     assert verdict.greatest_kernel is not None
     assert (verdict.greatest_kernel.pages, str(verdict.greatest_kernel.holding.culprit)) == (7, "leak_mb_write [leak]")
     assert "sh (pid 54)" in verdict.findings[0].next

@@ -27,7 +27,7 @@ def arrange(
     handles: dict[int, Stack] = {}
     for reading in readings:
         handles.update(reading.handles)
-    counted = [(r, _resolved(r.counts, handles)) for r in readings if r.counts is not None and r.counts.stacks]
+    counted = [(r, _resolved(r.counts, handles)) for r in readings if r.counts is not None and r.notes.records]
     dumps = [Moment(r, c, _newest(c)) for r, c in counted if r.format == "page_owner"]
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
     stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format == "page_owner_stacks"]

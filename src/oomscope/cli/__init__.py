@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 import click
 
 from oomscope import __version__
-from oomscope.cli.explain import explain
+from oomscope.cli.explain import explain as explain_command
 from oomscope.errors import OomscopeError
 
 __all__ = ["main"]
@@ -27,7 +26,7 @@ def cli() -> None:
     """
 
 
-cli.add_command(explain)
+cli.add_command(explain_command)
 
 
 def main() -> None:
@@ -36,7 +35,6 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         cli.main(prog_name="oomscope", standalone_mode=False)
-        sys.stdout.flush()
     except OomscopeError as error:
         _fail(str(error), error.advice, error.exit_code)
     except click.exceptions.Exit as stop:
@@ -49,11 +47,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("oomscope: interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe has left: nothing more to say, and nothing to say it to.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except MemoryError:
         _fail("out of memory while reading", "explain a part of the input", 3)
 

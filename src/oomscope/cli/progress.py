@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oomscope.pipeline import Progress
 
 _PATIENCE_S = 1.0
+_NAME_SHOWN = 24
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def progress_bar() -> Iterator[Progress | None]:
             return
         if origin not in tasks:
             bar.start()
-            tasks[origin] = bar.add_task(origin, total=total)
+            tasks[origin] = bar.add_task(Path(origin).name[-_NAME_SHOWN:], total=total)
         bar.update(tasks[origin], completed=done)
         bar.refresh()
 

@@ -16,6 +16,11 @@ def wants_colour(*, no_color: bool) -> bool:
 
 
 def to_terminal(text: str) -> None:
-    """Write to standard output in UTF-8, whatever the locale says."""
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+    """Write to standard output in UTF-8, whatever the locale says; a reader that has left ends the command quietly."""
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Nothing more to say, and nothing to say it to: not even when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

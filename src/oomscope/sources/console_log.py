@@ -32,7 +32,7 @@ _TOTALS = re.compile(
     rb"OOM: (?P<stacks>\d{1,9}) stacks hold (?P<pages>\d{1,15})(?: of (?P<ram>\d{1,15}))? pages"
     rb"(?:; (?P<uncounted>\d{1,15}) pages not counted)?"
 )
-_FRAME_AT_END = re.compile(rb"[ :](?P<frame>(?:\S+\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$")
+_FRAME_AT_END = re.compile(rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$")
 _PRINTK_TIME = re.compile(rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]")
 _CALLER = re.compile(rb"\[ *(?P<caller>[TC]\d{1,7})\] ?")
 _PANIC = b"Kernel panic - not syncing"
@@ -44,6 +44,8 @@ _KERNEL_LOG = re.compile(
 _OOM_REPORT = (b"invoked oom-killer:", b"page allocation failure: order", b"Out of memory: Kill")
 _WORTH_READING = (b"memory consumer", b"OOM: ", b"Linux version ", _PANIC, *_OOM_REPORT)
 _DEEPEST_STACK = 256
+# kernel/printk prints 1 KiB at most, PREFIX_MAX and LOG_LINE_MAX; a collector's own prefix comes on top.
+_LONGEST_LOG_LINE_BYTES = 4096
 
 
 class ConsoleLog:
@@ -114,6 +116,9 @@ class ConsoleLogParser:
         return self._report is not None and not self._report.done
 
     def _take(self, line: bytes) -> None:
+        if len(line) > _LONGEST_LOG_LINE_BYTES:
+            self.notes.unknown_lines += 1
+            return
         if b"OOM: " in line and self._take_report_line(line):
             return
         if self._report is not None and self._report.take_frame(line):

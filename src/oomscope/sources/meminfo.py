@@ -43,7 +43,6 @@ class MeminfoParser:
             elif line is None or (line.strip() and not line.startswith(b"HugePages_")):
                 self.notes.unknown_lines += 1
         if kib.get(b"MemTotal"):
-            self.notes.records = 1
             self.notes.meminfo = Meminfo(
                 total_bytes=kib[b"MemTotal"] * 1024,
                 free_bytes=_bytes(kib.get(b"MemFree")),

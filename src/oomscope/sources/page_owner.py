@@ -105,29 +105,39 @@ class PageOwnerParser:
     def _records(self, chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         """Lists of record texts, each from behind `Page allocated via order ` up to the next one."""
         rest = b"\n"
-        before_first = True
+        within_record = False
         for chunk in _line_ends_unified(chunks):
             records = chunk.split(SEPARATOR)
             # The title itself may be cut: what the last chunk left is joined to the first piece and looked at again.
             joined = rest + records[0]
             records[:1] = joined.split(SEPARATOR)
             rest = records.pop()
-            if before_first and records:
-                self._count_unknown_lines(records.pop(0))
-                before_first = False
+            if not within_record and records:
+                records[:1] = self._glued_record(records[0])
+                within_record = True
             yield records
             if len(rest) > _LONGEST_RECORD_BYTES:
-                if not before_first:
-                    self.notes.spoilt_records += 1
-                    # What follows belongs to the spoilt record until the next title.
-                    before_first = True
-                else:
-                    self.notes.unknown_lines += 1
-                rest = rest[-len(SEPARATOR) :]
-        if before_first:
-            self._count_unknown_lines(rest)
+                # A record ends at its blank line. Read past what is none, up to the next title, wherever on its line
+                # that stands.
+                end = rest.find(b"\n\n") if within_record else -1
+                if end >= 0:
+                    yield [rest[: end + 1]]
+                self.notes.spoilt_records += within_record and end < 0
+                self.notes.unknown_lines += not within_record
+                title = rest.rfind(_TITLE)
+                within_record = 0 <= len(rest) - title < _LONGEST_RECORD_BYTES and title >= 0
+                rest = rest[title + len(_TITLE) :] if within_record else rest[-len(SEPARATOR) :]
+        if not within_record:
+            yield self._glued_record(rest)
         else:
             yield [self._last_record(rest)]
+
+    def _glued_record(self, strangers: bytes) -> list[bytes]:
+        """What belongs to no record, but for one whose title follows other text on its line."""
+        text, *glued = strangers.split(_TITLE)
+        self._count_unknown_lines(text)
+        self.notes.spoilt_records += max(len(glued) - 1, 0)
+        return glued[-1:]
 
     def _last_record(self, record: bytes) -> bytes:
         """The record at the end of the input: without a line end, its last line may be cut short."""
@@ -238,20 +248,16 @@ class PageOwnerParser:
 
     def _odd_record(self, text: bytes) -> Iterator[Batch]:
         """A record that is not in the usual form: whole after all, cut, or run into by the next one."""
-        pieces = text.split(_TITLE)
-        # A title in the middle of a line: the record before it lost its end.
-        self.notes.spoilt_records += len(pieces) - 1
-        record = pieces[-1]
-        if not record.strip() and (self.notes.cut_off or len(pieces) > 1):
-            self.notes.spoilt_records += 1
-            return
-        try:
-            batch = self._odd_row(record)
-        except ValueError:
-            self.notes.spoilt_records += 1
-            return
-        self.notes.records += 1
-        yield batch
+        *run_into, last = text.split(_TITLE)
+        # A title in the middle of a line: the record before it lost its end, unless a blank line closed it before.
+        for record in (*(r if b"\n\n" in r else b"" for r in run_into), last):
+            try:
+                batch = self._odd_row(record)
+            except ValueError:
+                self.notes.spoilt_records += 1
+                continue
+            self.notes.records += 1
+            yield batch
 
     def _odd_row(self, record: bytes) -> Batch:
         match = _RECORD.fullmatch(record)
@@ -262,13 +268,17 @@ class PageOwnerParser:
             raise _SpoiltError
         frame_lines: list[bytes] = []
         tail_lines: list[bytes] = []
-        for line in (match["tail"] or b"").split(b"\n"):
+        tail, _, strangers = (match["tail"] or b"").partition(b"\n\n")
+        for line in tail.split(b"\n"):
             if line.startswith(b" ") and not tail_lines:
                 frame_lines.append(line)
             elif line.startswith(b" "):
                 raise _SpoiltError  # a foreign line stands inside the stack
             elif line:
                 tail_lines.append(line)
+        # Behind the blank line stands what lost its own title, or text of somebody else.
+        self._count_unknown_lines(strangers)
+        self.notes.spoilt_records += b"\nPFN " in strangers
         memcg, handle = self._tail_values(tail_lines)
         if frame_lines:
             stack = self._parse_stack(b"\n" + b"\n".join(frame_lines))

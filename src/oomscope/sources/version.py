@@ -39,6 +39,5 @@ class VersionParser:
         for line in lines(chunks):
             match = RELEASE.match(line or b"")
             if match is not None:
-                self.notes.records = 1
                 self.notes.release = printable(match["release"])
         yield from ()
