@@ -80,6 +80,7 @@ def _templates(text: bytes, rng: random.Random) -> list[tuple[bytes, bytes, byte
 
 
 def main() -> None:
+    """Grow one dump from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("capture", type=Path)
     parser.add_argument("target", type=Path)

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -140,7 +141,13 @@ KINDS: dict[str, Path] = {
     "console": captures.CONSOLE_6_12,
     "meminfo": captures.EXAMPLE / "meminfo",
 }
-COMPRESSORS = {"plain": bytes, "gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": zstandard.compress}
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+    "zst": zstandard.compress,
+}
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -67,13 +68,13 @@ def test_by_stack_has_a_row_per_stack() -> None:
 def test_sorts(sort: str) -> None:
     """Groups come by pages or blocks from the top, by first allocation from the oldest, or by name."""
     groups = oomscope.explain(captures.AFTER_6_1, question=Question(by="comm", sort=sort)).groups
-    keys = {
+    keys: dict[str, list[Any]] = {
         "pages": [-(g.pages or 0) for g in groups],
         "blocks": [-(g.blocks or 0) for g in groups],
         "age": [g.first_ns or 0 for g in groups],
         "name": [g.name for g in groups],
     }
-    assert keys[sort] == sorted(keys[sort])  # type: ignore[type-var]
+    assert keys[sort] == sorted(keys[sort])
     assert len(groups) > 5
 
 

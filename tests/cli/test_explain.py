@@ -93,21 +93,23 @@ def test_groups_filters_and_top() -> None:
 def test_choices_are_the_librarys() -> None:
     """What --help offers is what the library knows (repeated there so that --help stays fast)."""
     assert (command.PROPERTIES, command.SORTS, command.KINDS) == (groups.PROPERTIES, groups.SORTS, KINDS)
-    assert set(command.PROPERTIES) == set(
-        "stack culprit module comm pid tgid gfp order node zone memcg kind".split(),
-    )
+    asked = "stack culprit module comm pid tgid gfp order node zone memcg kind"
+    assert sorted(command.PROPERTIES) == sorted(asked.split(" "))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "--help"]])
 def test_help_and_version_are_light(arguments: list[str]) -> None:
     """Help and version need neither NumPy nor rich: that keeps them under 200 ms (make bench has the figure)."""
-    code = (
-        "import sys; sys.argv = ['oomscope', *%r]\n"
-        "import oomscope.cli\n"
-        "try: oomscope.cli.main()\n"
-        "except SystemExit as stop: assert not stop.code\n"
-        "assert not {'numpy', 'rich', 'zstandard', 'multiprocessing'} & set(sys.modules)\n" % (arguments,)
-    )
+    code = f"""
+import sys
+sys.argv = ["oomscope", *{arguments!r}]
+import oomscope.cli
+try:
+    oomscope.cli.main()
+except SystemExit as stop:
+    assert not stop.code
+assert not {{"numpy", "rich", "zstandard", "multiprocessing"}} & set(sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
@@ -275,15 +277,14 @@ def test_slow_input_gets_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
     """After a second of reading, a bar with bytes done appears on stderr; off a terminal there is none."""
     fifo = tmp_path / "slow"
     os.mkfifo(fifo)
-    feeder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import time\n"
-            f"with open({str(fifo)!r}, 'wb', buffering=0) as out:\n"
-            f"    for _ in range(4): out.write({linux_6_12(ORDINARY)!r} * 3000); time.sleep(0.6)\n",
-        ]
-    )
+    code = f"""
+import time
+with open({str(fifo)!r}, "wb", buffering=0) as out:
+    for _ in range(4):
+        out.write({linux_6_12(ORDINARY)!r} * 3000)
+        time.sleep(0.6)
+"""
+    feeder = subprocess.Popen([sys.executable, "-c", code])
     written = on_terminal("explain", fifo, env={"TERM": "xterm"})
     assert feeder.wait(10) == 0
     assert re.search(rb"\rslow |slow \x1b", re.sub(rb"\x1b\[2K", b"", written))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import oomscope
 from oomscope.report import kernel_log
 from tests import captures
@@ -33,7 +35,7 @@ def test_what_a_dying_kernel_printed_comes_out_again() -> None:
     assert kernel_log.render(oomscope.explain(captures.CONSOLE_6_12)).splitlines() == report
 
 
-def test_more_than_one_stack_reads_back_as_evidence(tmp_path: captures.Path) -> None:
+def test_more_than_one_stack_reads_back_as_evidence(tmp_path: Path) -> None:
     """With --top the next stacks follow as numbered consumers, and the text is evidence again."""
     verdict = oomscope.explain(captures.AFTER_6_12)
     text = kernel_log.render(verdict, top=3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_groups_take_the_place_of_the_rankings() -> None:
 @pytest.mark.parametrize(
     "hostile", [b"\x1b[31mred", b"[bold]x[/bold]", b"\x07\x08", b"\xff\xfe", b"a\nb", "\u202e".encode()], ids=repr
 )
-def test_hostile_names_appear_as_text(tmp_path: captures.Path, hostile: bytes) -> None:
+def test_hostile_names_appear_as_text(tmp_path: Path, hostile: bytes) -> None:
     """Escapes, markup, bells, invalid UTF-8 and direction marks in a comm or memcg are shown, never obeyed."""
     record = linux_6_12(replace(ORDINARY, comm=hostile[:15], memcg=hostile.replace(b"\n", b"")))
     path = tmp_path / "dump"
@@ -76,7 +77,7 @@ def test_hostile_names_appear_as_text(tmp_path: captures.Path, hostile: bytes) -
         assert hostile.decode()[:15] in terminal.render(verdict)
 
 
-def test_a_hostile_symbol_appears_as_text(tmp_path: captures.Path) -> None:
+def test_a_hostile_symbol_appears_as_text(tmp_path: Path) -> None:
     """A frame that holds an escape sequence is shown with it spelt out, in every format."""
     path = tmp_path / "show_stacks"
     path.write_bytes(b" evil\x1bc<script>+0x1/0x2 [m\x9b]\nnr_base_pages: 7\n\n")

@@ -116,7 +116,7 @@ def test_of_two_reports_the_last_one_counts(tmp_path: Path) -> None:
     assert verdict.greatest.pages == 88_001
 
 
-def test_chunks_cut_anywhere(tmp_path: Path) -> None:
+def test_chunks_cut_anywhere() -> None:
     """The report is found wherever the bytes are cut."""
     text = ("[ 1.000000] quiet\n" * 50 + "\n".join(REPORT) + "\n").encode()
     for piece in (1, 3, 50, 1000):

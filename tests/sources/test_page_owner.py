@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_where_chunks_are_cut_makes_no_difference(form: Form, piece: int) -> Non
 
 
 @pytest.mark.parametrize("path", captures.DUMPS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_real_dump_equals_a_slow_reading_of_it(path: captures.Path) -> None:
+def test_a_real_dump_equals_a_slow_reading_of_it(path: Path) -> None:
     """Pages per stack, task, order, node, memcg and time of a real capture equal a line-by-line reading."""
     seen = brute_force.records(captures.text(path))
     counts, parser = parse(captures.text(path))
@@ -109,7 +110,7 @@ def test_a_real_dump_equals_a_slow_reading_of_it(path: captures.Path) -> None:
 
 
 @pytest.mark.parametrize("path", captures.DUMPS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_ranking_only_gives_the_same_ranking(path: captures.Path) -> None:
+def test_ranking_only_gives_the_same_ranking(path: Path) -> None:
     """The faster reading that leaves tasks and times out counts the same pages per stack."""
     full, _ = parse(captures.text(path))
     ranked, parser = parse(captures.text(path), ranking_only=True)
@@ -120,9 +121,7 @@ def test_ranking_only_gives_the_same_ranking(path: captures.Path) -> None:
 @pytest.mark.parametrize(
     ("path", "transcription"), [(captures.AFTER_6_1, linux_6_1), (captures.AFTER_6_12, linux_6_12)], ids=["6.1", "6.12"]
 )
-def test_the_transcriptions_print_what_real_kernels_print(
-    path: captures.Path, transcription: Callable[[Record], bytes]
-) -> None:
+def test_the_transcriptions_print_what_real_kernels_print(path: Path, transcription: Callable[[Record], bytes]) -> None:
     """Printing every record of a real capture again by transcription gives the capture, byte for byte."""
     text = captures.text(path)
     printed = b"".join(transcription(_as_record(block)) for block in text.split(b"\n\n") if block)
@@ -253,7 +252,7 @@ def test_a_gigantic_folio_is_believed_at_an_aligned_pfn_only() -> None:
     assert parser.notes.spoilt_records == 1
 
 
-def test_handles_are_resolved_by_another_reading(tmp_path: captures.Path) -> None:
+def test_handles_are_resolved_by_another_reading(tmp_path: Path) -> None:
     """A dump in mode=handle gets its stacks from show_stacks_handles, whose handles may be printed negative."""
     handle = 0x80000001
     records = b"".join(

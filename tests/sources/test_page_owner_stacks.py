@@ -17,22 +17,22 @@ FRAMES = ("post_alloc_hook+0x6f/0xc2", "leak_mb_write+0x7b/0xaf [leak]")
 
 
 def show_stacks(stack: bytes, pages: int) -> bytes:
-    """stack_print() of 6.9 to 7.x: the stack, seq_printf("nr_base_pages: %ld\\n\\n")."""
+    r"""stack_print() of 6.9 to 7.x: the stack, seq_printf("nr_base_pages: %ld\\n\\n")."""
     return stack + b"nr_base_pages: %d\n\n" % pages
 
 
 def show_stacks_6_9_rc(stack: bytes, allocations: int) -> bytes:
-    """stack_print() of 6.9-rc and backports: seq_printf("stack_count: %d\\n\\n")."""
+    r"""stack_print() of 6.9-rc and backports: seq_printf("stack_count: %d\\n\\n")."""
     return stack + b"stack_count: %d\n\n" % allocations
 
 
 def show_handles(handle: int, pages: int) -> bytes:
-    """6.19+: seq_printf("handle: %d\\nnr_base_pages: %ld\\n\\n")."""
+    r"""6.19+: seq_printf("handle: %d\\nnr_base_pages: %ld\\n\\n")."""
     return b"handle: %d\nnr_base_pages: %d\n\n" % (handle, pages)
 
 
 def show_stacks_handles(stack: bytes, handle: int) -> bytes:
-    """6.19+: the stack, seq_printf("handle: %d\\n\\n")."""
+    r"""6.19+: the stack, seq_printf("handle: %d\\n\\n")."""
     return stack + b"handle: %d\n\n" % handle
 
 

@@ -46,7 +46,7 @@ def _times(between: Callable[[random.Random], float], count: int = 997) -> list[
     ids=["all the time", "since day three", "today", "at boot", "one night", "twice", "stopped"],
 )
 def test_what_one_dump_tells(tmp_path: Path, times_ns: list[int], pattern: str) -> None:
-    """Ages spread evenly look like a leak, recent ones like churn, all old ones like taken once; others tell nothing."""
+    """Even ages look like a leak, recent ones like churn, all old ones like taken once; others like nothing."""
     growth = growth_of(tmp_path / "dump", times_ns)
     assert growth is not None
     assert growth.startswith(pattern)

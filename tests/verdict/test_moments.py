@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,7 +128,7 @@ def test_page_size_is_told_or_absent(
     assert told.greatest.size_bytes == 65_536
 
 
-def test_what_is_missing_is_said(read_text: Callable[..., oomscope.Evidence], tmp_path: Path) -> None:
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
     """A dump by itself has no RAM, no release and no share, each with its reason."""
     (tmp_path / "dump").write_bytes(linux_6_12(ORDINARY))
     verdict = oomscope.explain(tmp_path)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Selection:
     """Filters that all must hold; an empty one holds for everything.
 
-    `gfp_flags` asks for requests that carry all the flags named (or have the mask, written 0x...); `since_ns`/`until_ns` bound the allocation time
-    [since, until] in nanoseconds since boot; `modules` names the culprit's module, `vmlinux` for built-in code.
+    `gfp_flags` asks for requests that carry all the flags named (or have the mask, written 0x...);
+    `since_ns`/`until_ns` bound the allocation time [since, until] in nanoseconds since boot; `modules` names the
+    culprit's module, `vmlinux` for built-in code.
     """
 
     pids: frozenset[int] = frozenset()

@@ -35,9 +35,9 @@ class PanicTotals:
 class Notes:
     """What a source learnt beside its rows.
 
-    `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no record. `handles`
-    name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since boot, if the text
-    says so; `reports` counts at-panic reports in a log (the last one is read).
+    `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no
+    record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
+    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read).
     """
 
     records: int = 0

@@ -32,7 +32,9 @@ _TOTALS = re.compile(
     rb"OOM: (?P<stacks>\d{1,9}) stacks hold (?P<pages>\d{1,15})(?: of (?P<ram>\d{1,15}))? pages"
     rb"(?:; (?P<uncounted>\d{1,15}) pages not counted)?"
 )
-_FRAME_AT_END = re.compile(rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$")
+_FRAME_AT_END = re.compile(
+    rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$"
+)
 _PRINTK_TIME = re.compile(rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]")
 _CALLER = re.compile(rb"\[ *(?P<caller>[TC]\d{1,7})\] ?")
 _PANIC = b"Kernel panic - not syncing"
