@@ -16,9 +16,9 @@ Value = TypeVar("Value", bound=Hashable)
 
 AGE_BINS = 64
 _FIRST_BIN_NS = 1 << 20
-_ROWS_PER_FLUSH = 1 << 17
-_DENSE_CELLS = 1 << 20
-_PAIRS_KEPT = 1 << 18
+_ROWS_PER_FLUSH = 1 << 16
+_DENSE_CELLS = 1 << 18
+_PAIRS_KEPT = 1 << 17
 _LARGEST_PER_STACK = 32
 _NEVER_NS = np.iinfo(np.int64).max
 
@@ -27,7 +27,7 @@ class Tally:
     """Adds batches up, whatever kind of evidence they come from.
 
     Rows that `selection` does not ask for are left out before they are counted. Memory grows with the number of
-    distinct stacks and tasks, not with the number of rows: beyond a quarter million (stack, value) pairs each stack
+    distinct stacks and tasks, not with the number of rows: beyond 131,072 (stack, value) pairs each stack
     keeps its largest values only, and the Split says so.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -33,6 +34,8 @@ def main() -> None:
     """Run the command line; every error that a user can cause ends in one sentence and its exit code."""
     # One thread per process: the work is divided over processes, and a pool of idle threads costs start-up time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Values are frozen and refer downwards only: there are no cycles to look for among hundreds of thousands of them.
+    gc.disable()
     try:
         cli.main(prog_name="oomscope", standalone_mode=False)
     except OomscopeError as error:

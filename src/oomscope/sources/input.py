@@ -23,7 +23,7 @@ import zstandard
 
 from oomscope.errors import BadQuestion, NoAccess, Unreadable
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 HEAD_BYTES = 1 << 20
 STDIN = "-"
 # A zstd frame may say so in few bytes that it holds much: feeding it this much at a time bounds what comes out at once.
@@ -80,7 +80,7 @@ class Stream:
         return self._counted.bytes_done
 
     def chunks(self) -> Iterator[bytes]:
-        """The whole input from its beginning, in pieces of up to 1 MiB."""
+        """The whole input from its beginning, in pieces: the head, then up to 256 KiB each."""
         if self.head:
             yield self.head
         while self.defect is None:

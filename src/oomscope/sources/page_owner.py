@@ -36,7 +36,7 @@ _LINE_FEED = ord("\n")
 # A header is a request, closed by the flags' parenthesis, and a task; each has few distinct texts by itself.
 _REQUEST = re.compile(rb"(?P<order>\d{1,5}), mask (?P<mask>0x[0-9a-f]{1,16}|0)\((?P<flags>[^()]*)")
 _TASK = re.compile(
-    rb"\)(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?", re.DOTALL
+    rb"\)(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?(?:, ts)?", re.DOTALL
 )
 _TIMES = rb"(?:, ts (?P<ts>\d{1,19}) ns)?(?:, free_ts \d{1,20} ns)?"
 _PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]+)"
@@ -144,107 +144,111 @@ class PageOwnerParser:
         if record.endswith(b"\n"):
             return record
         _, _, stack = record.partition(b"\n ")
-        if any(text.startswith(stack, 2) and len(text) > len(stack) + 2 for text in self._stacks):
+        if any(text.startswith(stack, 1) and len(text.rstrip(b"\n")) > len(stack) + 1 for text in self._stacks):
             self.notes.cut_off = True
             return b""
         return record
 
     def _rows(self, records: list[bytes]) -> Iterator[Batch]:
-        stacks, requests, tasks = self._stacks, self._requests, self._tasks
-        places, tails = self._places, self._tails
-        stack_column: list[int] = []
-        request_column: list[int] = []
-        task_column: list[int] = []
-        place_column: list[int] = []
-        tail_column: list[int] = []
+        stacks, requests, tasks, places = self._stacks, self._requests, self._tasks, self._places
         time_column: list[int] = []
-        add_stack, add_request, add_task = stack_column.append, request_column.append, task_column.append
-        add_place, add_tail, add_time = place_column.append, tail_column.append, time_column.append
+        add_time = time_column.append
+        # Neighbours often differ in PFN and time only: the row at which each run of such begins, and what it shares.
+        runs: list[tuple[int, int, int, int, int, int]] = []
         odd: list[bytes] = []
-        timed = _has_time(records)
-        last_stack_text = last_place_text = None
-        stack = place = time = 0
+        words_from_time = _words_from_time(records)
+        last_header = last_rest = None
+        last_place_text = b"none yet"
+        stack = request = task = place = tail = 0
+        time_text = b"0"
         for record in records:
             try:
-                header_end = record.index(b"\n")
-                pfn_end = record.index(b"\n", header_end + 1)
-                last_line = record.rindex(b"\n", 0, -1)
-                if record[last_line + 1] == _SPACE:
-                    stack_text = record[pfn_end:-1] if record[-1] == _LINE_FEED else record[pfn_end:]
-                    tail = 0
-                else:
-                    while record[last_line + 1] != _SPACE:
-                        last_line = record.rindex(b"\n", 0, last_line)
-                    stack_end = record.index(b"\n", last_line + 1)
-                    stack_text = record[pfn_end:stack_end]
-                    tail = tails[record[stack_end:]]
-                if stack_text != last_stack_text:
-                    stack = stacks[stack_text]
-                    last_stack_text = stack_text
-                task_end = header_end
-                if timed:
-                    task_end = record.rindex(b", ts ", 0, header_end)
-                    time = int(record[task_end + 5 : record.index(b" ", task_end + 5)])
-                request_end = record.index(b")")
-                request = requests[record[:request_end]]
-                task = tasks[record[request_end:task_end]]
-                place_text = record[record.rindex(b" ", header_end, pfn_end) : pfn_end]
-                if place_text != last_place_text:
-                    place = places[place_text]
-                    last_place_text = place_text
+                header, pfn_line, rest = record.split(b"\n", 2)
+                if words_from_time:
+                    header, time_text, *_ = header.rsplit(b" ", words_from_time)
+                time = int(time_text)
+                if rest != last_rest or header != last_header or not pfn_line.endswith(last_place_text):
+                    if rest != last_rest:
+                        if rest[rest.rfind(b"\n", 0, -1) + 1] == _SPACE:
+                            stack, tail = stacks[rest], 0
+                        else:
+                            stack, tail = self._stack_and_tail(rest)
+                        last_rest = rest
+                    if header != last_header:
+                        request_end = header.index(b")")
+                        request, task = requests[header[:request_end]], tasks[header[request_end:]]
+                        last_header = header
+                    if not pfn_line.endswith(last_place_text):
+                        place_text = pfn_line[pfn_line.rindex(b" ") :]
+                        place = places[place_text]
+                        last_place_text = place_text
+                    runs.append((len(time_column), stack, request, task, place, tail))
             except (ValueError, IndexError):
+                # What this record has changed is no run: the next one begins its own.
+                last_rest = None
                 odd.append(record)
                 continue
-            add_stack(stack)
-            add_request(request)
-            add_task(task)
-            add_place(place)
-            add_tail(tail)
             add_time(time)
-        if stack_column:
-            times_ns = _times(time_column) if timed else None
-            batch = self._batch(stack_column, request_column, task_column, place_column, tail_column, times_ns)
-            if times_ns is not None and (times_ns < 0).any():
-                batch = batch.kept(times_ns >= 0)
-                self.notes.spoilt_records += int((times_ns < 0).sum())
-            self.notes.records += len(batch.stack)
-            yield batch
+        if runs:
+            yield self._batch_of_runs(runs, _times(time_column), timed=words_from_time > 0)
         for record in odd:
             yield from self._odd_record(record)
 
     def _ranking_rows(self, records: list[bytes]) -> Iterator[Batch]:
         stacks, orders = self._stacks, self._orders
-        stack_column: list[int] = []
-        order_column: list[int] = []
-        add_stack, add_order = stack_column.append, order_column.append
+        runs: list[tuple[int, int, int]] = []
         odd: list[bytes] = []
-        last_stack_text = None
-        stack = 0
+        last_rest = None
+        order_text = b"none yet"
+        stack = order = length = 0
         for record in records:
             try:
-                pfn_end = record.index(b"\n ")
-                last_line = record.rindex(b"\n", 0, -1)
-                if record[last_line + 1] == _SPACE:
-                    stack_text = record[pfn_end:-1] if record[-1] == _LINE_FEED else record[pfn_end:]
+                header, _, rest = record.split(b"\n", 2)
+                if rest == last_rest and header.startswith(order_text):
+                    length += 1
+                    continue
+                if rest[rest.rfind(b"\n", 0, -1) + 1] == _SPACE:
+                    next_stack = stacks[rest]
                 else:
-                    while record[last_line + 1] != _SPACE:
-                        last_line = record.rindex(b"\n", 0, last_line)
-                    stack_text = record[pfn_end : record.index(b"\n", last_line + 1)]
-                if stack_text != last_stack_text:
-                    stack = stacks[stack_text]
-                    last_stack_text = stack_text
-                order = orders[record[: record.index(b",")]]
+                    next_stack, _ = self._stack_and_tail(rest)
+                next_order_text = header[: header.index(b",") + 1]
+                next_order = orders[next_order_text]
             except (ValueError, IndexError):
                 odd.append(record)
                 continue
-            add_stack(stack)
-            add_order(order)
-        if stack_column:
-            self.notes.records += len(stack_column)
-            pages = np.left_shift(1, np.array(order_column, np.int64))
-            yield Batch(self.tables, np.array(stack_column, np.int64), pages, np.ones(len(pages), np.int64))
+            runs.append((stack, order, length))
+            stack, order, length = next_stack, next_order, 1
+            last_rest, order_text = rest, next_order_text
+        runs.append((stack, order, length))
+        stack_column, order_column, blocks = np.array(runs, np.int64)[1:].T
+        if len(blocks):
+            self.notes.records += int(blocks.sum())
+            yield Batch(self.tables, stack_column, blocks << order_column, blocks)
         for record in odd:
             yield from self._odd_record(record)
+
+    def _stack_and_tail(self, rest: bytes) -> tuple[int, int]:
+        """The stack, and the memcg that the lines after its frames name."""
+        line = rest.rindex(b"\n", 0, -1)
+        while rest[line + 1] != _SPACE:
+            line = rest.rfind(b"\n", 0, line)
+            if line < 0:
+                break
+        end = rest.index(b"\n", line + 1) + 1
+        return self._stacks[rest[:end]], self._tails[rest[end:]]
+
+    def _batch_of_runs(
+        self, runs: list[tuple[int, int, int, int, int, int]], times_ns: Column, *, timed: bool
+    ) -> Batch:
+        starts, *columns = np.array(runs, np.int64).T
+        lengths = np.diff(starts, append=len(times_ns))
+        stack, request, task, place, tail = (np.repeat(column, lengths) for column in columns)
+        batch = self._batch(stack, request, task, place, tail, times_ns if timed else None)
+        if (times_ns < 0).any():
+            batch = batch.kept(times_ns >= 0)
+            self.notes.spoilt_records += int((times_ns < 0).sum())
+        self.notes.records += len(batch.stack)
+        return batch
 
     def _odd_record(self, text: bytes) -> Iterator[Batch]:
         """A record that is not in the usual form: whole after all, cut, or run into by the next one."""
@@ -256,7 +260,6 @@ class PageOwnerParser:
             except ValueError:
                 self.notes.spoilt_records += 1
                 continue
-            self.notes.records += 1
             yield batch
 
     def _odd_row(self, record: bytes) -> Batch:
@@ -292,30 +295,26 @@ class PageOwnerParser:
         times_ns = None if match["ts"] is None else _times([int(match["ts"])])
         if times_ns is not None and times_ns[0] < 0:
             raise _SpoiltError
-        return self._batch([stack], [self._request_id(request)], [self._task_id(task)], [place], [memcg], times_ns)
+        run = (0, stack, self._request_id(request), self._task_id(task), place, memcg)
+        return self._batch_of_runs(
+            [run], np.zeros(1, np.int64) if times_ns is None else times_ns, timed=times_ns is not None
+        )
 
     def _batch(
-        self,
-        stack: list[int],
-        request: list[int],
-        task: list[int],
-        place: list[int],
-        tail: list[int],
-        times_ns: Column | None,
+        self, stack: Column, request: Column, task: Column, place: Column, tail: Column, times_ns: Column | None
     ) -> Batch:
         requests = self.tables.requests
-        request_column = np.array(request, np.int64)
         if len(self._pages_of_request) < len(requests):
             self._pages_of_request = np.array([1 << request.order for request in requests], np.int64)
         return Batch(
             tables=self.tables,
-            stack=np.array(stack, np.int64),
-            pages=self._pages_of_request[request_column],
+            stack=stack,
+            pages=self._pages_of_request[request],
             blocks=np.ones(len(stack), np.int64),
-            request=request_column,
-            task=np.array(task, np.int64),
-            place=np.array(place, np.int64),
-            memcg=np.array(tail, np.int64),
+            request=request,
+            task=task,
+            place=place,
+            memcg=tail,
             allocated_ns=times_ns,
         )
 
@@ -433,15 +432,25 @@ def _header_values(text: bytes) -> tuple[Request, Task]:
 
 
 def _parse_order(text: bytes) -> int:
-    order = int(text) if text.isdigit() else LARGEST_ORDER + 1
+    digits = text.removesuffix(b",")
+    order = int(digits) if digits.isdigit() else LARGEST_ORDER + 1
     if order > _LARGEST_BUDDY_ORDER:
         raise _SpoiltError
     return order
 
 
-def _has_time(records: list[bytes]) -> bool:
-    """Whether these records carry `ts` (5.11+): a dump is of one kernel, so the first whole header tells."""
-    return any(b", ts " in record.partition(b"\n")[0] for record in records[:3])
+def _words_from_time(records: list[bytes]) -> int:
+    """How many words of a header begin with the time stamp: a dump is of one kernel, so a whole header tells.
+
+    `ts N ns` of 6.7+ ends with two (N, ns), `ts N ns, free_ts M ns` of 5.13 to 6.6 with five, none before 5.11.
+    """
+    for record in records[:3]:
+        header, _, _ = record.partition(b"\n")
+        if b", free_ts " in header:
+            return 5
+        if b", ts " in header:
+            return 2
+    return 0
 
 
 def _times(values: list[int]) -> Column:
