@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from oomscope import pipeline, workers
 from oomscope.sources.page_owner import SEPARATOR
 from tests import brute_force, captures
 from tests.transcriptions import ORDINARY, awkward_records, linux_6_12
+
+
+@pytest.fixture(autouse=True)
+def three_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with three CPUs, whatever threads the test runner has."""
+    monkeypatch.setattr(workers, "worker_count", lambda: 3)
+    monkeypatch.setattr(pipeline, "worker_count", lambda: 3)
+
 
 TEXT = captures.text(captures.AFTER_6_12)
 
@@ -56,8 +65,6 @@ def test_many_processes_count_what_one_counts(
     """A dump read in parts by several processes gives the sums of a slow reading, from a file and from a pipe."""
     monkeypatch.setattr(workers, "PART_BYTES", 1 << 20)
     monkeypatch.setattr(pipeline, "PART_BYTES", 1 << 20)
-    monkeypatch.setattr(workers, "worker_count", lambda: 3)
-    monkeypatch.setattr(pipeline, "worker_count", lambda: 3)
     text = TEXT + b"".join(linux_6_12(r) for r in awkward_records()) * 50
     path = tmp_path / "dump"
     if as_stream:
@@ -97,6 +104,13 @@ def test_a_worker_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
     path.write_bytes(linux_6_12(ORDINARY) * 10_000)
     with pytest.raises(oomscope.Unreadable, match="a worker process died"):
         oomscope.read(path)
+
+
+def test_beside_other_threads_one_process_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork would copy the locks of other Python threads: beside them nothing is forked."""
+    monkeypatch.undo()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(workers.worker_count).result() == 1
 
 
 def _die(_: workers.FilePart) -> Iterator[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -43,7 +45,9 @@ Part = FilePart | bytes
 
 
 def worker_count() -> int:
-    """One process per CPU that this one may use."""
+    """One process per CPU that this one may use; 1 beside other Python threads, whose locks a fork would copy."""
+    if threading.active_count() > 1:
+        return 1
     return min(len(os.sched_getaffinity(0)), _WORKERS_AT_MOST)
 
 
@@ -100,7 +104,10 @@ def tally_in_workers(
                 target=_work, args=(theirs, [*connections, ours], source, selection, ranking_only), daemon=True
             )
         )
-        workers[-1].start()
+        with warnings.catch_warnings():
+            # Python 3.12+ warns of any thread in the process: here those are OpenBLAS's, which is made for fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            workers[-1].start()
         theirs.close()
         connections.append(ours)
     try:

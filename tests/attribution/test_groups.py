@@ -140,3 +140,11 @@ def test_filters_that_leave_nothing() -> None:
     """A filter that no record passes ends in one sentence."""
     with pytest.raises(oomscope.NothingToExplain, match="no page is left after the filters"):
         oomscope.explain(captures.AFTER_6_1, selection=oomscope.Selection(pids=frozenset({999_999})))
+
+
+@pytest.mark.parametrize("name", ["pid", "comm", "gfp", "order", "node", "since"])
+def test_evidence_that_does_not_tell_what_a_filter_asks_is_not_counted(name: str) -> None:
+    """show_stacks has no pid, gfp, order, node or time: such a filter leaves nothing of it, and says why."""
+    with pytest.raises(oomscope.NothingToExplain, match="no page is left") as caught:
+        oomscope.explain(captures.SHOW_STACKS, selection=FILTERS[name][0])
+    assert "page_owner_stacks does not tell" in caught.value.advice

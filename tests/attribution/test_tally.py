@@ -165,7 +165,7 @@ def test_rows_without_a_time_are_left_out_by_a_time_filter() -> None:
     tally = Tally(Selection(since_ns=0))
     tally.add(untimed)
     counts = tally.counts()
-    assert (counts.rows, counts.untimed_rows_left_out) == (0, len(whole.stack))
+    assert (counts.rows, counts.untold_rows_left_out) == (0, len(whole.stack))
 
 
 def test_ages_fold_as_time_goes_on() -> None:

@@ -82,6 +82,8 @@ def test_groups_filters_and_top() -> None:
         "explain", captures.EXAMPLE, "--module", "leak", "--pid", "54,55", "--since", "5s", "--format", "json"
     )
     assert json.loads(filtered.stdout)["counted"] == {"pages": captures.LEAKED_PAGES, "stacks": 1}
+    kinds = run("explain", captures.AFTER_6_12, "--kind", "slab", "--kind", "user", "--by", "kind", "--format", "json")
+    assert {row["name"] for row in json.loads(kinds.stdout)["groups"]["rows"]} == {"slab", "user"}
     gfp = run("explain", captures.EXAMPLE, "--gfp", "GFP_KERNEL|__GFP_ZERO", "--order", "0", "--format", "json")
     assert all(
         {"GFP_KERNEL", "__GFP_ZERO"} <= set(part["gfp_flags"].split("|"))

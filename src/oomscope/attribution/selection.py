@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oomscope.attribution.culprit import attribute, module_name
 
 if TYPE_CHECKING:
-    from oomscope.model.batch import Place, Request, Task
+    from oomscope.model.batch import Batch, Place, Request, Task
     from oomscope.model.stack import Stack
 
 
@@ -61,6 +61,15 @@ class Selection:
     def bounds_time(self) -> bool:
         """Whether rows without an allocation time have to be left out."""
         return self.since_ns is not None or self.until_ns is not None
+
+    def asks_beyond(self, rows: Batch) -> bool:
+        """Whether a filter asks for what these rows do not tell: then none of them can be kept."""
+        return (
+            (bool(self.gfp_flags or self.orders) and rows.request is None)
+            or (bool(self.pids or self.tgids or self.comms) and rows.task is None)
+            or (bool(self.nodes) and rows.place is None)
+            or (self.bounds_time and rows.allocated_ns is None)
+        )
 
     def keeps_stack(self, stack: Stack) -> bool:
         """Whether the stack's kind and its culprit's module are asked for."""

@@ -51,7 +51,7 @@ class Tally:
         self._counts_pages = True
         self._counts_blocks = True
         self._rows = 0
-        self._untimed_rows_left_out = 0
+        self._untold_rows_left_out = 0
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch; it is kept by reference until enough rows have come together."""
@@ -84,7 +84,7 @@ class Tally:
         self._places.absorb(counts.places, stack_at)
         self._memcgs.absorb(counts.memcgs, stack_at)
         self._rows += counts.rows
-        self._untimed_rows_left_out += counts.untimed_rows_left_out
+        self._untold_rows_left_out += counts.untold_rows_left_out
 
     def counts(self) -> Counts:
         """The sums so far."""
@@ -102,7 +102,7 @@ class Tally:
             places=self._places.split(),
             memcgs=self._memcgs.split(),
             rows=self._rows,
-            untimed_rows_left_out=self._untimed_rows_left_out,
+            untold_rows_left_out=self._untold_rows_left_out,
         )
 
     def _stack_id(self, stack: Stack) -> int:
@@ -114,6 +114,9 @@ class Tally:
             self._add_rows(rows)
 
     def _add_rows(self, rows: Batch) -> None:
+        if self._selection.asks_beyond(rows):
+            self._untold_rows_left_out += len(rows.stack)
+            return
         if rows.tables is not self._join.tables:
             self._join = _Join(self, rows.tables)
         join = self._join
@@ -125,8 +128,8 @@ class Tally:
             keep &= join.keep_task[rows.task]
         if rows.place is not None:
             keep &= join.keep_place[rows.place]
-        if self._selection.bounds_time:
-            keep &= self._within_time(rows)
+        if rows.allocated_ns is not None and self._selection.bounds_time:
+            keep &= self._within_time(rows.allocated_ns)
         rows = rows if keep.all() else rows.kept(keep)
         self._grow()
         self._rows += len(rows.stack)
@@ -150,13 +153,11 @@ class Tally:
         if rows.memcg is not None:
             self._memcgs.add(join.memcg[rows.memcg], measures, size)
 
-    def _within_time(self, rows: Batch) -> Mask:
-        if rows.allocated_ns is None:
-            self._untimed_rows_left_out += len(rows.stack)
-            return np.zeros(len(rows.stack), np.bool_)
+    def _within_time(self, allocated_ns: Column) -> Mask:
         since_ns = 0 if self._selection.since_ns is None else self._selection.since_ns
         until_ns = _NEVER_NS if self._selection.until_ns is None else self._selection.until_ns
-        return (rows.allocated_ns >= since_ns) & (rows.allocated_ns <= until_ns)
+        within: Mask = (allocated_ns >= since_ns) & (allocated_ns <= until_ns)
+        return within
 
     def _add_times(self, stack: Column, pages: Column, allocated_ns: Column) -> None:
         if not len(stack):

@@ -50,6 +50,13 @@ class _Names(click.ParamType[Any]):
         return frozenset([str(value)])
 
 
+class _OneOf(click.Choice[str]):
+    """A choice as a set of one, so that repeated options come together like the others."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return frozenset([super().convert(value, param, ctx)])
+
+
 def _union(_: click.Context, __: click.Parameter, values: tuple[frozenset[Any], ...]) -> frozenset[Any]:
     return frozenset().union(*values)
 
@@ -72,7 +79,7 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @_filter("--gfp", _Names(), "Only requests with all these flags, e.g. GFP_KERNEL|__GFP_ZERO, or this mask, e.g. 0xcc0.")
 @_filter("--order", _Numbers(), "Only blocks of these orders.")
 @_filter("--node", _Numbers(), "Only pages on these NUMA nodes.")
-@_filter("--kind", click.Choice(KINDS), "Only this kind of memory.")
+@_filter("--kind", _OneOf(KINDS), "Only this kind of memory.")
 @click.option("--since", type=_Duration(), help="Only what was allocated at or after this time since boot.")
 @click.option("--until", type=_Duration(), help="Only what was allocated at or before this time since boot.")
 @click.option("--min-pages", type=click.IntRange(0), default=0, help="Leave out what holds fewer pages.")

@@ -49,7 +49,7 @@ class Counts:
     """The sums of one reading, shape (S,) per column; a column is None where the evidence does not tell it.
 
     `timed_pages` are the pages whose allocation time is known; `first_ns`/`last_ns` are valid where it is not 0.
-    `untimed_rows_left_out` counts rows that a time filter had to leave out because they carry no time.
+    `untold_rows_left_out` counts rows that had to be left out because they do not tell what a filter asks of.
     """
 
     stacks: tuple[Stack, ...]
@@ -64,4 +64,4 @@ class Counts:
     places: Split[Place]
     memcgs: Split[str | None]
     rows: int
-    untimed_rows_left_out: int
+    untold_rows_left_out: int

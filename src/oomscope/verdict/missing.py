@@ -29,13 +29,9 @@ def missing(case: Case) -> tuple[Absent, ...]:
             absent.append(
                 Absent(f"{reading.notes.spoilt_records:,} records of {reading.origin}", "they are too damaged to count")
             )
-    if latest.counts.untimed_rows_left_out:
-        absent.append(
-            Absent(
-                f"{latest.counts.untimed_rows_left_out:,} records",
-                "they carry no time, which --since and --until ask of",
-            )
-        )
+    if latest.counts.untold_rows_left_out:
+        rows = f"{latest.counts.untold_rows_left_out:,} records"
+        absent.append(Absent(rows, f"they do not tell what {', '.join(case.selection.asks_of_records)} ask of"))
     if latest.counts.tasks.pruned or latest.counts.memcgs.pruned:
         absent.append(Absent("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
     if latest.counts.pages is None:

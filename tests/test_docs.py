@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oomscope.attribution.frame_table import frame_rows
+from oomscope.cli.explain import explain
+from oomscope.sources import SOURCES
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = [
+    (page, line[2:].partition("  #")[0])
+    for page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ oomscope") and "examples/" in line
+]
+PYTHON = [(page, block) for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[command for _, command in COMMANDS])
+def test_every_command_in_the_docs_runs(page: Path, command: str) -> None:
+    """Each command on the bundled capture ends with exit code 0 and prints an answer."""
+    words = shlex.split(command)
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, (page, done.stderr)
+    assert done.stdout
+
+
+@pytest.mark.parametrize(("page", "code"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
+def test_every_piece_of_python_in_the_docs_runs(page: Path, code: str) -> None:
+    """Each code block runs as it stands, and what its comments say it prints it prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, (page, done.stderr)
+    for comment in re.findall(r"^# (.*)$", code, re.MULTILINE):
+        assert comment in done.stdout, (page, comment)
+
+
+def test_the_first_screen_is_the_real_answer() -> None:
+    """The README's first answer is what the command prints, but for lines left out."""
+    shown = re.search(
+        r"```console\n\$ (oomscope explain examples/leak-6.12)\n(.*?)```", PAGES[0].read_text(), re.DOTALL
+    )
+    assert shown is not None
+    done = subprocess.run(
+        [sys.executable, "-m", *shown[1].split()], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    printed = done.stdout.splitlines()
+    assert [line for line in shown[2].splitlines() if line not in printed] == []
+    assert shown[2].splitlines()[0] == printed[0]
+
+
+def test_every_option_is_in_the_guide() -> None:
+    """The guide names every option of the command."""
+    guide = (ROOT / "docs" / "guide" / "explain.md").read_text() + (ROOT / "README.md").read_text()
+    options = [option for parameter in explain.params for option in parameter.opts if option.startswith("--")]
+    assert [option for option in options if option not in guide and option != "--output"] == []
+
+
+def test_every_format_has_its_page() -> None:
+    """Each source is described by a page in docs/formats."""
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "formats").glob("*.md"))
+    for source in SOURCES:
+        assert source.format in pages, source.format
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in the docs names a file that exists."""
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_every_rule_is_described() -> None:
+    """docs/findings.md has a row for each rule."""
+    text = (ROOT / "docs" / "findings.md").read_text()
+    rules = {path.stem for path in (ROOT / "src/oomscope/verdict/rules").glob("*.py")} - {"__init__", "case"}
+    assert {rule for rule in rules if f"| {rule} |" not in text} == set()
+
+
+def test_figures_of_the_judged_stacks() -> None:
+    """docs/culprits.md counts right and wrong culprits as the data does."""
+    judged = (ROOT / "tests" / "data" / "culprits.tsv").read_text().splitlines()[1:]
+    right = sum(line.split("\t")[2] == "right" for line in judged)
+    assert f"| {len(judged)} | {right} | {len(judged) - right} |" in (ROOT / "docs" / "culprits.md").read_text()
+    assert frame_rows()
