@@ -74,7 +74,8 @@ def test_whatever_stands_before_the_lines(tmp_path: Path, prefix: Callable[[str]
     path.write_bytes(end.join(lines).encode() + end.encode())
     verdict = oomscope.explain(path)
     assert [(c.pages, c.holding.stack.texts) for c in verdict.consumers] == [(77_671, FRAMES), (1_283, OTHER)]
-    assert (verdict.counted_stacks, verdict.counted_pages) == (496, 121_876)
+    assert (verdict.counted_stacks, verdict.counted_pages, verdict.ram_pages) == (496, 121_876, 122_923)
+    assert verdict.consumers[0].share_of_ram == pytest.approx(77_671 / 122_923)
 
 
 @pytest.mark.parametrize("word", ["greatest", "largest"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TypeVar
 
+Value = TypeVar("Value")
 Role = str  # plumbing | entry | label
 
 
@@ -25,23 +27,13 @@ def frame_row(function: str) -> Row | None:
     exact, prefixes = _frame_rows()
     if function in exact:
         return exact[function]
-    for length in range(len(function), 0, -1):
-        row = prefixes.get(function[:length])
-        if row is not None:
-            return row
-    return None
+    return _longest_prefix(prefixes, function)
 
 
 @cache
 def subsystem_of(function: str) -> str | None:
     """The subsystem of a built-in function, None where the table has none."""
-    prefixes = _subsystem_prefixes()
-    name = function.lstrip("_")
-    for length in range(len(name), 0, -1):
-        subsystem = prefixes.get(name[:length])
-        if subsystem is not None:
-            return subsystem
-    return None
+    return _longest_prefix(_subsystem_prefixes(), function.lstrip("_"))
 
 
 @cache
@@ -63,6 +55,10 @@ def _frame_rows() -> tuple[dict[str, Row], dict[str, Row]]:
 @cache
 def _subsystem_prefixes() -> dict[str, str]:
     return dict(_cells("subsystems.tsv"))
+
+
+def _longest_prefix(rows: dict[str, Value], name: str) -> Value | None:
+    return next((rows[name[:length]] for length in range(len(name), 0, -1) if name[:length] in rows), None)
 
 
 def _cells(name: str) -> list[list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
 from oomscope.model.evidence import Kernel
-from oomscope.model.reading import Meminfo, Reading
+from oomscope.model.reading import Meminfo, PanicTotals, Reading
 
 # Entry functions that exist on one architecture only.
 _ENTRY_FUNCTIONS = {
@@ -32,8 +32,10 @@ def kernel(readings: Iterable[Reading], counts: Iterable[Counts], meminfo: Memin
     )
 
 
-def ram_pages(meminfo: Meminfo | None, page_size_bytes: int | Absent) -> int | Absent:
-    """Managed pages, from MemTotal."""
+def ram_pages(meminfo: Meminfo | None, totals: PanicTotals | None, page_size_bytes: int | Absent) -> int | Absent:
+    """Managed pages: as the dying kernel printed them, else from MemTotal."""
+    if totals is not None and totals.ram_pages:
+        return totals.ram_pages
     if meminfo is None:
         return Absent("RAM", "no /proc/meminfo beside the input: shares of RAM cannot be told")
     if isinstance(page_size_bytes, Absent):

@@ -50,7 +50,7 @@ def arrange(
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     return Evidence(
         kernel=kernel,
-        ram_pages=machine.ram_pages(meminfo, kernel.page_size_bytes),
+        ram_pages=machine.ram_pages(meminfo, moments[-1].totals, kernel.page_size_bytes),
         free_pages=machine.free_pages(meminfo, kernel.page_size_bytes),
         moments=moments,
         readings=readings,

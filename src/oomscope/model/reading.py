@@ -46,7 +46,6 @@ class Notes:
     at_ns: int | None = None
     release: str | None = None
     meminfo: Meminfo | None = None
-    page_size_bytes: int | None = None
     panicked: bool | None = None
     oom_report: bool = False
     reports: int = 0
