@@ -32,6 +32,11 @@ class _OfRecords:
     absent: str = "(not told)"
 
 
+def zone_name(node: int | None, zone: int) -> str:
+    """A zone as it is called in a row: by its index, on its node where that is known."""
+    return f"zone {zone}" if node is None else f"node {node} zone {zone}"
+
+
 def _task(of: Callable[[Task], Hashable]) -> _OfRecords:
     return _OfRecords(lambda c: c.tasks, of)
 
@@ -47,7 +52,7 @@ _OF_RECORDS: dict[str, _OfRecords] = {
     "gfp": _OfRecords(lambda c: c.requests, _gfp),
     "order": _OfRecords(lambda c: c.requests, lambda request: request.order),
     "node": _OfRecords(lambda c: c.places, lambda place: _node(place)),
-    "zone": _OfRecords(lambda c: c.places, lambda place: _zone(place), lambda z: f"node {z[0]} zone {z[1]}"),
+    "zone": _OfRecords(lambda c: c.places, lambda place: _zone(place), lambda z: zone_name(*z)),
     "memcg": _OfRecords(lambda c: c.memcgs, lambda memcg: memcg, absent="(not charged)"),
 }
 PROPERTIES = (*_OF_HOLDINGS, *_OF_RECORDS)

@@ -18,13 +18,13 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="oomscope")
 def cli() -> None:
-    r"""When Linux runs out of memory, say who ate it.
+    """When Linux runs out of memory, say who ate it.
 
     \b
     Exit codes: 0 a verdict was given, even a partial one; 1 nothing to explain
     in the input; 2 usage; 3 nothing could be read; 4 a privilege or a kernel
     feature is missing.
-    """
+    """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
 cli.add_command(explain_command)

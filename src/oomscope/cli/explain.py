@@ -97,7 +97,7 @@ def explain(
     no_color: bool,
     **filters: Any,
 ) -> None:
-    r"""Say who holds the memory: from page_owner text, page_owner_stacks, a console log with an at-panic report,
+    """Say who holds the memory: from page_owner text, page_owner_stacks, a console log with an at-panic report,
     meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
 
     \b

@@ -13,7 +13,7 @@ _FRAME = re.compile(
     r"(?P<symbol>[^\s+\[\]]+)\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
     r"(?: \[(?P<module>[^\s\[\]]+)(?: [0-9a-f]+)?\])?"
 )
-_ADDRESS = re.compile(r"(?:\[<)?(?P<address>(?:0x)?[0-9a-f]{8,16})(?:>\])?")
+_ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
 # allocation profiling wraps (include/linux/alloc_tag.h).
 _SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.[0-9a-z]+)*)+$")

@@ -114,7 +114,8 @@ def _no_answer(console: Console, verdict: Verdict) -> None:
 def _headline(consumer: Consumer) -> Text:
     line = Text()
     line.append(_name(consumer.holding), style="bold red")
-    line.append(f" holds {_amount(consumer)}", style="bold")
+    holds = "grew slab caches to hold" if consumer.holding.kind == SLAB else "holds"
+    line.append(f" {holds} {_amount(consumer)}", style="bold")
     return line
 
 
@@ -148,7 +149,7 @@ def _detail_facts(holding: Holding, detail: HoldingDetail) -> Iterable[tuple[str
             "tasks",
             [(_task(task), part) for task, part in detail.tasks if task.comm is not None or task.pid is not None],
         ),
-        ("places", [(_place(place), part) for place, part in detail.places if place.node is not None]),
+        ("places", [(_place(place), part) for place, part in detail.places if _place(place)]),
         ("memcgs", [(memcg, part) for memcg, part in detail.memcgs if memcg is not None]),
     ):
         if parts:
@@ -165,7 +166,7 @@ def _task(task: Task) -> str:
 
 
 def _place(place: Place) -> str:
-    return f"node {place.node} zone {place.zone}"
+    return " ".join(f"{name} {i}" for name, i in (("node", place.node), ("zone", place.zone)) if i is not None)
 
 
 def _facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:

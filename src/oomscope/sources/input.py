@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import bz2
 import errno
-import gzip
 import io
 import lzma
 import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol, cast
 
 import zstandard
 
 from oomscope.errors import BadQuestion, NoAccess, Unreadable
+from oomscope.sources.base import printable
 
 CHUNK_BYTES = 1 << 18
 HEAD_BYTES = 1 << 20
 STDIN = "-"
-# A zstd frame may say so in few bytes that it holds much: feeding it this much at a time bounds what comes out at once.
-_ZSTD_FEED_BYTES = 1 << 10
+# Few compressed bytes may hold much: feeding this many at a time bounds what comes out at once.
+_FEED_BYTES = 1 << 10
 _FILES_IN_DIRECTORY = 10_000
 
 
@@ -45,6 +45,8 @@ class Input:
     def open(self) -> Stream:
         """The input's bytes, decompressed. Raises NoAccess, BadQuestion or Unreadable."""
         if self.path is None:
+            if sys.stdin is None:
+                raise Unreadable("<stdin>: closed", advice="")
             return Stream(self.origin, sys.stdin.buffer, size_bytes=None)
         try:
             file = self.path.open("rb", buffering=0)
@@ -71,7 +73,8 @@ class Stream:
         magic = self._read(self._counted, 8)
         self.compression = _compression(magic)
         self.is_plain_file = size_bytes is not None and self.compression is None
-        self._reader = _decompressor(self.compression, _Chained(magic, self._counted))
+        chained = _Chained(magic, self._counted)
+        self._reader = chained if self.compression is None else _Decompressed(self.compression, chained)
         self.head = self._read(self._reader, HEAD_BYTES)
 
     @property
@@ -105,7 +108,7 @@ class Stream:
                 self.defect = _reason(error)
                 break
             except OSError as error:
-                if error.errno is None:  # bz2 and gzip report corrupt data so
+                if error.errno is None:  # bz2 reports corrupt data so
                     self.defect = _reason(error)
                     break
                 raise _translated(error, self.origin) from error
@@ -130,7 +133,7 @@ def inputs(paths: tuple[str | os.PathLike[str], ...]) -> list[Input]:
                 raise BadQuestion(f"{path}: no such file or directory")
         except OSError as error:
             raise _translated(error, str(path)) from error
-        found.extend(_files_below(path) if is_directory else [Input(str(path), path)])
+        found.extend(_files_below(path) if is_directory else [Input(_shown(path), path)])
     return found
 
 
@@ -142,12 +145,17 @@ def _files_below(directory: Path) -> list[Input]:
         for name in sorted(names):
             path = Path(folder, name)
             if path.is_file():
-                found.append(Input(str(path), path))
+                found.append(Input(_shown(path), path))
             if len(found) > _FILES_IN_DIRECTORY:
                 raise BadQuestion(f"{directory}: more than {_FILES_IN_DIRECTORY:,} files; name the ones of one machine")
     if problems and not found:
         raise _translated(problems[0], str(directory)) from problems[0]
     return found
+
+
+def _shown(path: Path) -> str:
+    """A path as people may see it: a file name can hold anything but a slash."""
+    return printable(os.fsencode(path))
 
 
 class _Counted:
@@ -178,12 +186,37 @@ class _Chained:
         return self._rest.read(size)
 
 
-class _Zstd:
-    """zstd frames one after another; unlike the library's stream reader it tells a cut stream from an ended one."""
+class _Frame(Protocol):
+    """One compressed stream of any kind, as zlib, bz2, lzma and zstandard all have it."""
 
-    def __init__(self, raw: _Reader) -> None:
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00", "bzip2": b"BZh", "zstd": b"\x28\xb5\x2f\xfd"}
+_GZIP_WINDOW_BITS = 31
+_NEW_FRAME: dict[str, Callable[[], _Frame]] = {
+    "gzip": lambda: cast(_Frame, zlib.decompressobj(_GZIP_WINDOW_BITS)),
+    "xz": lzma.LZMADecompressor,
+    "bzip2": bz2.BZ2Decompressor,
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+}
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+class _Decompressed:
+    """Compressed streams one after another, read to the last byte that can be had of a broken one.
+
+    The file objects of the standard library drop what they had decoded when they meet the end of a cut stream.
+    """
+
+    def __init__(self, compression: str, raw: _Reader) -> None:
+        self._compression = compression
         self._raw = raw
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame = _NEW_FRAME[compression]()
         self._within_frame = False
         self._compressed = memoryview(b"")
         self._ready = memoryview(b"")
@@ -196,30 +229,24 @@ class _Zstd:
                     if self._within_frame:
                         raise EOFError
                     return b""
-            fed, self._compressed = self._compressed[:_ZSTD_FEED_BYTES], self._compressed[_ZSTD_FEED_BYTES:]
+            fed, self._compressed = self._compressed[:_FEED_BYTES], self._compressed[_FEED_BYTES:]
             self._ready = memoryview(self._frame.decompress(fed))
             self._within_frame = not self._frame.eof
             if self._frame.eof:
-                self._compressed = memoryview(self._frame.unused_data + self._compressed.tobytes())
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._next_frame(self._frame.unused_data + self._compressed.tobytes())
         taken, self._ready = self._ready[:size], self._ready[size:]
         return taken.tobytes()
 
-
-_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-
-
-def _decompressor(compression: str | None, raw: _Chained) -> _Reader:
-    if compression is None:
-        return raw
-    file = cast(BinaryIO, raw)  # the three readers of the standard library need read() and no more
-    if compression == "gzip":
-        return gzip.GzipFile(fileobj=file, mode="rb")
-    if compression == "xz":
-        return lzma.LZMAFile(file)
-    if compression == "bzip2":
-        return bz2.BZ2File(file)
-    return _Zstd(raw)
+    def _next_frame(self, behind: bytes) -> None:
+        """What stands behind a stream is the next one; zeros are padding, anything else is none of it."""
+        behind = (behind or self._raw.read(CHUNK_BYTES)).lstrip(b"\0")
+        magic = _MAGIC[self._compression]
+        if len(behind) < len(magic):
+            behind += self._raw.read(CHUNK_BYTES)
+        self._compressed = memoryview(behind if behind.startswith(magic) else b"")
+        if not self._compressed:
+            self._raw = io.BytesIO()
+        self._frame = _NEW_FRAME[self._compression]()
 
 
 def _reason(error: Exception) -> str:
@@ -229,15 +256,7 @@ def _reason(error: Exception) -> str:
 
 
 def _compression(magic: bytes) -> str | None:
-    for prefix, name in (
-        (b"\x1f\x8b", "gzip"),
-        (b"\xfd7zXZ\x00", "xz"),
-        (b"BZh", "bzip2"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-    ):
-        if magic.startswith(prefix):
-            return name
-    return None
+    return next((name for name, prefix in _MAGIC.items() if magic.startswith(prefix)), None)
 
 
 def _translated(error: OSError, origin: str) -> Exception:

@@ -211,7 +211,7 @@ class PageOwnerParser:
                     next_stack = stacks[rest]
                 else:
                     next_stack, _ = self._stack_and_tail(rest)
-                next_order_text = header[: header.index(b",") + 1]
+                next_order_text = header[: header.index(b")")]
                 next_order = orders[next_order_text]
             except (ValueError, IndexError):
                 odd.append(record)
@@ -229,13 +229,23 @@ class PageOwnerParser:
 
     def _stack_and_tail(self, rest: bytes) -> tuple[int, int]:
         """The stack, and the memcg that the lines after its frames name."""
-        line = rest.rindex(b"\n", 0, -1)
-        while rest[line + 1] != _SPACE:
+        line = rest.rfind(b"\n", 0, -1)
+        while line >= 0 and rest[line + 1] != _SPACE:
             line = rest.rfind(b"\n", 0, line)
-            if line < 0:
-                break
+        # Without any frame, `handle: N` stands first, in their place.
         end = rest.index(b"\n", line + 1) + 1
-        return self._stacks[rest[:end]], self._tails[rest[end:]]
+        stack = self._stacks[rest[:end]]
+        tail = rest[end:]
+        if tail.startswith(b"handle: "):
+            named, _, tail = tail.partition(b"\n")
+            self._name_by_handle(stack, named)
+        return stack, self._tails[tail]
+
+    def _name_by_handle(self, stack: int, line: bytes) -> None:
+        handle = _handle(line)
+        if handle is None:
+            raise _SpoiltError
+        self.notes.handles[handle] = self.tables.stacks[stack]
 
     def _batch_of_runs(
         self, runs: list[tuple[int, int, int, int, int, int]], times_ns: Column, *, timed: bool
@@ -319,6 +329,9 @@ class PageOwnerParser:
         )
 
     def _parse_stack(self, text: bytes) -> int:
+        handle = _handle(text.strip(b"\n"))
+        if handle is not None:
+            return self._stack_id(Stack((), handle))
         frames = []
         for line in text.strip(b"\n").split(b"\n"):
             frame = self._frames.get(line)
@@ -359,11 +372,11 @@ class PageOwnerParser:
         handle: int | None = None
         for line in tail_lines:
             charged = _CHARGED.fullmatch(line)
-            named = _HANDLE.fullmatch(line)
+            named = _handle(line)
             if charged is not None:
                 memcg = printable(charged["name"])
             elif named is not None:
-                handle = int(named[1]) % (1 << 32)
+                handle = named
             elif _NO_NEWS.fullmatch(line) is None:
                 self.notes.unknown_lines += 1
         return _index(self._memcg_ids, self.tables.memcgs, memcg), handle
@@ -407,6 +420,11 @@ def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:
     return index
 
 
+def _handle(line: bytes) -> int | None:
+    match = _HANDLE.fullmatch(line)
+    return None if match is None else int(match[1]) % (1 << 32)
+
+
 def _request(text: bytes) -> Request:
     match = _REQUEST.fullmatch(text)
     if match is None or int(match["order"]) > LARGEST_ORDER:
@@ -432,11 +450,11 @@ def _header_values(text: bytes) -> tuple[Request, Task]:
 
 
 def _parse_order(text: bytes) -> int:
-    digits = text.removesuffix(b",")
-    order = int(digits) if digits.isdigit() else LARGEST_ORDER + 1
-    if order > _LARGEST_BUDDY_ORDER:
+    """The order of a request's text; one that is not in the usual form is for the slow path."""
+    request = _request(text)
+    if request.order > _LARGEST_BUDDY_ORDER:
         raise _SpoiltError
-    return order
+    return request.order
 
 
 def _words_from_time(records: list[bytes]) -> int:
@@ -462,7 +480,10 @@ def _times(values: list[int]) -> Column:
 
 
 def _line_ends_unified(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes with CRLF as LF; CRs at the end of a chunk are held until what follows is known."""
+    """The same bytes with CRLF as LF; CRs at the end of a chunk are held until what follows is known.
+
+    At the end of the bytes they belong to a line end that stands in the next part.
+    """
     held = b""
     for chunk in chunks:
         if held or b"\r" in chunk:
@@ -470,5 +491,3 @@ def _line_ends_unified(chunks: Iterable[bytes]) -> Iterator[bytes]:
             held = chunk[len(chunk.rstrip(b"\r")) :][:_CRS_HELD]
             chunk = _LINE_END.sub(b"\n", chunk[: len(chunk) - len(held)])
         yield chunk
-    if held:
-        yield held

@@ -15,7 +15,7 @@ def missing(case: Case) -> tuple[Absent, ...]:
     if latest.is_panic_report:
         absent.append(Absent("the class of the OOM", "the OOM report around the at-panic lines is not read yet"))
         if latest.totals is None:
-            absent.append(Absent("the totals of the at-panic report", "the log ends before them"))
+            absent.append(Absent("the totals of the at-panic report", "no line of it holds them in a known form"))
         else:
             unnamed = latest.totals.stacks - len(case.consumers)
             if unnamed > 0:
