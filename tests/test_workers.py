@@ -116,3 +116,13 @@ def test_beside_other_threads_one_process_reads(monkeypatch: pytest.MonkeyPatch)
 def _die(_: workers.FilePart) -> Iterator[bytes]:
     os.kill(os.getpid(), 9)
     yield b""
+
+
+def test_crlf_at_the_ends_of_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a part ends between CR and LF, no line is made of it."""
+    monkeypatch.setattr(workers, "PART_BYTES", 1 << 16)
+    monkeypatch.setattr(pipeline, "PART_BYTES", 1 << 16)
+    path = tmp_path / "dump"
+    path.write_bytes(TEXT[: 3 << 20].rpartition(b"\n\n")[0].replace(b"\n", b"\r\n"))
+    notes = oomscope.read(path).latest.reading.notes
+    assert (notes.unknown_lines, notes.spoilt_records) == (0, 0)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
@@ -24,6 +25,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Notes, Reading
 from oomscope.model.verdict import Verdict
 from oomscope.sources import Source, recognise
+from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.verdict import Question, judge
 from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
@@ -38,18 +40,24 @@ def read(
     selection: Selection | None = None,
     ranking_only: bool = False,
     page_size_bytes: int | None = None,
+    records_only: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
     """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
 
-    `selection` leaves records out while reading; `ranking_only` reads stacks and pages and no more, which is faster;
-    `page_size_bytes` says what the input does not tell. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion
-    (oomscope.errors) where there is nothing to return.
+    `selection` leaves records out while reading; `ranking_only` reads stacks and pages and no more, which is faster
+    (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
+    `records_only`, what tells no records (at-panic lines, page_owner_stacks) takes no part where a page_owner dump
+    does. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion (oomscope.errors) where there is nothing to
+    return.
     """
     selection = selection or Selection()
     readings: list[Reading] = []
     unused: list[_Unused] = []
-    for each in inputs(paths):
+    found = inputs(paths)
+    # Several inputs may be several moments, and the ranking alone does not tell their order.
+    ranking_only = ranking_only and len(found) == 1
+    for each in found:
         try:
             readings.append(_read_one(each, selection, ranking_only=ranking_only, progress=progress))
         except OomscopeError as error:
@@ -57,7 +65,8 @@ def read(
     if not any(r.counts is not None and r.notes.records for r in readings):
         raise _why_nothing(readings, unused)
     skipped = tuple(Absent(u.input.origin, str(u.error).removeprefix(f"{u.input.origin}: ")) for u in unused)
-    return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes)
+    records_only = records_only or bool(selection.asks_of_records)
+    return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
 
 
 def explain(
@@ -74,6 +83,7 @@ def explain(
         selection=selection,
         ranking_only=ranking_only,
         page_size_bytes=page_size_bytes,
+        records_only=question is not None and question.by in OF_RECORDS,
         progress=progress,
     )
     return judge(evidence, question or Question(), selection or Selection())
@@ -88,7 +98,7 @@ class _Unused:
 def _read_one(each: Input, selection: Selection, *, ranking_only: bool, progress: Progress | None) -> Reading:
     stream = each.open()
     try:
-        source = recognise(stream.head)
+        source = recognise(stream.head) or _text_of_any_kind(stream)
         if source is None:
             raise _unrecognised(each.origin, stream)
         is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
@@ -98,9 +108,16 @@ def _read_one(each: Input, selection: Selection, *, ranking_only: bool, progress
             parts = _parts(each, stream, source.separator)
             watch = _Watch(stream, progress)
             counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
+        if isinstance(source, ConsoleLog) and not (notes.reports or source.recognises(stream.head)):
+            raise _unrecognised(each.origin, stream)
         return Reading(each.origin, source.format, notes, counts, stream.defect)
     finally:
         stream.close()
+
+
+def _text_of_any_kind(stream: Stream) -> Source | None:
+    """Text that no source knows by its beginning may be a log whose report comes late."""
+    return ConsoleLog() if stream.head and _is_text(stream.head) else None
 
 
 def _tally_here(

@@ -86,6 +86,14 @@ def test_small_groups_are_left_out() -> None:
     assert all(c.pages >= 100 for c in verdict.consumers)
 
 
+@pytest.mark.parametrize("by", ["kind", "module", "culprit", "comm"])
+def test_a_lower_bound_does_not_change_the_sums(by: str) -> None:
+    """--min-pages leaves groups out; the ones that stay are whole, over however small stacks."""
+    whole = oomscope.explain(captures.AFTER_6_12, question=Question(by=by)).groups
+    bounded = oomscope.explain(captures.AFTER_6_12, question=Question(by=by, min_pages=256)).groups
+    assert bounded == tuple(group for group in whole if (group.pages or 0) >= 256)
+
+
 def test_what_show_stacks_does_not_tell_is_said() -> None:
     """Grouping show_stacks by pid is refused in one sentence, not answered with nothing."""
     with pytest.raises(oomscope.NothingToExplain, match="--by pid: this evidence does not tell it"):

@@ -16,7 +16,7 @@ import oomscope
 from oomscope.attribution import groups
 from oomscope.cli import explain as command
 from oomscope.model.holding import KINDS
-from tests import captures
+from tests import brute_force, captures
 from tests.transcriptions import EARLY, ORDINARY, linux_6_12
 
 COMMAND = [sys.executable, "-m", "oomscope"]
@@ -84,12 +84,25 @@ def test_groups_filters_and_top() -> None:
     assert json.loads(filtered.stdout)["counted"] == {"pages": captures.LEAKED_PAGES, "stacks": 1}
     kinds = run("explain", captures.AFTER_6_12, "--kind", "slab", "--kind", "user", "--by", "kind", "--format", "json")
     assert {row["name"] for row in json.loads(kinds.stdout)["groups"]["rows"]} == {"slab", "user"}
-    gfp = run("explain", captures.EXAMPLE, "--gfp", "GFP_KERNEL|__GFP_ZERO", "--order", "0", "--format", "json")
-    assert all(
-        {"GFP_KERNEL", "__GFP_ZERO"} <= set(part["gfp_flags"].split("|"))
-        for consumer in json.loads(gfp.stdout)["consumers"]
-        for part in consumer["gfp"]
-    )
+
+
+def test_gfp_flags_are_judged_by_what_they_stand_for() -> None:
+    """--gfp finds what carries the flags, composites taken apart: the masks that the kernel prints are the witness."""
+    bits = 0xCC0 | 0x100  # GFP_KERNEL and __GFP_ZERO of 6.12
+    seen = brute_force.records(captures.text(captures.AFTER_6_12))
+    expected = sum(record.pages for record in seen if record.gfp_mask & bits == bits)
+    for asked in (
+        "GFP_KERNEL|__GFP_ZERO",
+        "gfp_kernel | __gfp_zero",
+        "__GFP_FS|__GFP_IO|__GFP_DIRECT_RECLAIM|__GFP_ZERO",
+    ):
+        report = json.loads(run("explain", captures.AFTER_6_12, "--gfp", asked, "--format", "json").stdout)
+        assert report["counted"]["pages"] == expected > 0
+    exact = sum(record.pages for record in seen if record.gfp_mask == 0xCC0)
+    for mask in ("0xcc0", "0x00CC0", "3264"):
+        report = json.loads(run("explain", captures.AFTER_6_12, "--gfp", mask, "--format", "json").stdout)
+        assert report["counted"]["pages"] == exact > 0
+    fails(run("explain", captures.AFTER_6_12, "--gfp", "KERNEL"), 2, "neither a flag")
 
 
 def test_choices_are_the_librarys() -> None:
@@ -358,3 +371,63 @@ def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory() -> None:
 def test_version() -> None:
     """--version prints the package's version."""
     assert run("--version").stdout.decode().strip() == f"oomscope, version {oomscope.__version__}"
+
+
+def test_kernel_format_explains_the_latest_of_two_dumps() -> None:
+    """The fast ranking knows no times, so with several inputs the order is still what they say."""
+    for pair in ((captures.BEFORE_6_12, captures.AFTER_6_12), (captures.AFTER_6_12, captures.BEFORE_6_12)):
+        assert run("explain", *pair, "--format", "kernel").stdout.startswith(
+            b"OOM: greatest memory consumer: 35072 pages"
+        )
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence() -> None:
+    """A full device and a closed standard output or input end without a traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, "explain", captures.EXAMPLE], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"oomscope: standard output: no space left on device\n"
+    for redirection, stream in ((">&-", b"standard output"), ("- <&-", b"<stdin>")):
+        shell = f"{sys.executable} -m oomscope explain {redirection} {captures.EXAMPLE if '>' in redirection else ''}"
+        done = subprocess.run(shell, shell=True, capture_output=True, check=False)
+        assert done.returncode in (2, 3)
+        assert done.stderr.count(b"\n") == 1
+        assert stream in done.stderr
+
+
+def test_a_file_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    """Escapes and invalid UTF-8 in the name of a file that is explained are shown as text, in every format."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xff\x1b[31mRED"))
+    path.write_bytes(linux_6_12(ORDINARY) * 3 + b"Page allocated via order 77")
+    for form in ("text", "json", "kernel"):
+        result = run("explain", path, "--format", form)
+        assert result.returncode == 0
+        assert b"\x1b" not in result.stdout + result.stderr
+    assert run("explain", path, "-o", tmp_path / "out").returncode == 0
+
+
+def test_a_dash_as_output_is_standard_output() -> None:
+    """-o - writes where no -o would."""
+    assert run("explain", captures.EXAMPLE, "-o", "-").stdout.startswith(b"leak_mb_write")
+
+
+def test_help_keeps_its_examples_on_their_lines() -> None:
+    """Help text shows each example on a line of its own."""
+    lines = run("explain", "--help").stdout.decode().splitlines()
+    assert "  oomscope explain page_owner.txt meminfo" in lines
+    assert "\\b" not in "".join(lines)
+
+
+def test_allocations_only_says_so_in_kernel_format(tmp_path: Path) -> None:
+    """stack_count has no pages to print: nothing is printed, and why is said."""
+    path = tmp_path / "show_stacks"
+    path.write_text(" leak+0x1/0x2 [m]\nstack_count: 5\n\n")
+    result = run("explain", path, "--format", "kernel")
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert b"pages are not known" in result.stderr
+
+
+def test_narrow_terminals_get_narrow_text() -> None:
+    """Below 80 columns the text is as wide as the terminal, but for the kernel's own lines."""
+    lines = run("explain", captures.EXAMPLE, env={"COLUMNS": "50"}).stdout.decode().splitlines()
+    assert [line for line in lines if len(line) > 50 and "+0x" not in line and not line.startswith("OOM:")] == lines[:0]

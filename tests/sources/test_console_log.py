@@ -144,3 +144,37 @@ def test_a_log_without_any_oom_has_nothing_to_explain(tmp_path: Path) -> None:
 
 def _pieces(text: bytes, size: int) -> Iterable[bytes]:
     return (text[start : start + size] for start in range(0, len(text), size))
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
+def test_a_report_behind_megabytes_of_log(tmp_path: Path, prefix: Callable[[str], str]) -> None:
+    """A log is searched to its end, whatever its lines begin with."""
+    path = tmp_path / "console.log"
+    quiet = prefix("usb 1-1: new high-speed device") + "\n"
+    path.write_text(quiet * ((2 << 20) // len(quiet)) + "\n".join(map(prefix, REPORT)) + "\n")
+    verdict = oomscope.explain(path)
+    assert [c.pages for c in verdict.consumers] == [77_671, 1_283]
+
+
+def test_a_later_report_that_is_cut_does_not_hide_a_whole_one(tmp_path: Path) -> None:
+    """Of two reports the last that has a stack is explained."""
+    path = tmp_path / "console.log"
+    path.write_text("\n".join([*REPORT, REPORT[0].replace("77671", "5")]) + "\n")
+    verdict = oomscope.explain(path)
+    assert verdict.greatest is not None
+    assert verdict.greatest.pages == 77_671
+
+
+def test_colours_of_dmesg_are_passed_over(tmp_path: Path) -> None:
+    """Dmesg --color=always writes escapes around time and text."""
+    path = tmp_path / "dmesg"
+    path.write_text("".join(f"\x1b[32m[   19.637216] \x1b[0m\x1b[31m{line}\x1b[0m\n" for line in REPORT))
+    assert [c.holding.stack.texts for c in oomscope.explain(path).consumers] == [FRAMES, OTHER]
+
+
+def test_raw_kmsg_tells_the_time(tmp_path: Path) -> None:
+    """/dev/kmsg has microseconds in its third field."""
+    path = tmp_path / "kmsg"
+    path.write_text("".join(f"6,{1234 + i},19637216,-;{line}\n" for i, line in enumerate(REPORT)))
+    verdict = oomscope.explain(path)
+    assert (verdict.at_ns, [c.pages for c in verdict.consumers]) == (19_637_216_000, [77_671, 1_283])

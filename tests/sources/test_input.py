@@ -6,8 +6,10 @@ import lzma
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -61,6 +63,37 @@ def test_a_truncated_stream_gives_a_partial_answer(tmp_path: Path, kind: str) ->
     assert captures.LEAKED_PAGES <= leaked_pages(verdict) < 3 * captures.LEAKED_PAGES
     assert verdict.partial
     assert any("cut short" in absent.reason for absent in verdict.absent)
+
+
+INCREMENTAL: dict[str, Callable[[], Any]] = {
+    "gz": lambda: zlib.decompressobj(31),
+    "xz": lzma.LZMADecompressor,
+    "bz2": bz2.BZ2Decompressor,
+    "zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+
+
+@pytest.mark.parametrize("kind", INCREMENTAL)
+def test_a_truncated_stream_is_read_to_its_last_byte(tmp_path: Path, kind: str) -> None:
+    """All whole records are counted that the compression's own library can get out of a cut file."""
+    text = captures.text(captures.BEFORE_6_12)
+    cut = COMPRESSORS[kind](text)[:30_000]
+    recovered = INCREMENTAL[kind]().decompress(cut)
+    whole = recovered.count(b"\n\n")
+    assert whole > 100
+    path = tmp_path / "evidence"
+    path.write_bytes(cut)
+    records = oomscope.explain(path).inputs[0].records
+    assert whole <= records <= whole + 1
+
+
+@pytest.mark.parametrize("kind", INCREMENTAL)
+@pytest.mark.parametrize("behind", [b"\0" * 5000, b"something else"])
+def test_what_stands_behind_a_stream_costs_nothing(tmp_path: Path, kind: str, behind: bytes) -> None:
+    """Padding and other bytes after a complete stream leave its records whole."""
+    path = tmp_path / "evidence"
+    path.write_bytes(COMPRESSORS[kind](DUMP) + behind)
+    assert leaked_pages(oomscope.explain(path)) == captures.LEAKED_PAGES
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst"])

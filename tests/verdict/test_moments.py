@@ -7,7 +7,7 @@ import pytest
 
 import oomscope
 from tests import captures
-from tests.transcriptions import ORDINARY, linux_6_12
+from tests.transcriptions import ORDINARY, linux_4_14, linux_6_12
 
 SHOW = b" post_alloc_hook+0x6f/0xc2\n leak_mb_write+0x7b/0xaf [leak]\nnr_base_pages: %d\n\n"
 
@@ -136,3 +136,70 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert verdict.greatest.share_of_ram is None
     assert {"RAM", "kernel release"} <= {absent.what for absent in verdict.absent}
     assert all(absent.reason for absent in verdict.absent)
+
+
+def test_filters_do_not_change_when_a_dump_was_taken() -> None:
+    """The moment is that of the whole dump, and so is the order of two, whatever a filter leaves over."""
+    whole = oomscope.explain(captures.AFTER_6_12)
+    until = oomscope.explain(captures.AFTER_6_12, selection=oomscope.Selection(until_ns=5_500_000_000))
+    assert until.at_ns == whole.at_ns
+    assert until.greatest is not None
+    assert "taken in one go" in (until.greatest.growth or "")
+    selection = oomscope.Selection(comms=frozenset({"swapper/0"}))
+    alone = oomscope.explain(captures.AFTER_6_12, selection=selection)
+    both = oomscope.explain(captures.AFTER_6_12, captures.BEFORE_6_12, selection=selection)
+    assert both.counted_pages == alone.counted_pages
+
+
+def test_dumps_without_times_are_not_put_in_an_order(tmp_path: Path) -> None:
+    """Of two dumps of a kernel before 5.11 the larger is explained, the other left out and said, no growth claimed."""
+    (tmp_path / "a").write_bytes(linux_4_14(ORDINARY) * 500)
+    (tmp_path / "b").write_bytes(linux_4_14(ORDINARY) * 100)
+    verdict = oomscope.explain(tmp_path)
+    assert verdict.counted_pages == 500
+    assert verdict.greatest is not None
+    assert verdict.greatest.growth is None
+    assert any("carry none: left out" in absent.reason for absent in verdict.absent)
+
+
+def test_a_panic_report_without_a_stamp_is_the_latest(tmp_path: Path) -> None:
+    """A dying kernel's lines come after every dump of it, also when a journal cut their time off."""
+    text = captures.text(captures.CONSOLE_6_12).decode(errors="replace")
+    lines = [line.partition("] ")[2] for line in text.splitlines() if "bpf_trace_printk" in line]
+    (tmp_path / "log").write_text("".join(f"2026-11-19T21:02:11+0000 host kernel: {line}\n" for line in lines))
+    verdict = oomscope.explain(tmp_path / "log", captures.AFTER_6_12)
+    assert verdict.greatest is not None
+    assert verdict.greatest.pages == 74_600
+
+
+def test_copies_of_one_dump_are_one_moment(tmp_path: Path) -> None:
+    """A dump beside its compressed self shows no growth of nothing."""
+    (tmp_path / "page_owner").write_bytes(captures.text(captures.AFTER_6_12))
+    verdict = oomscope.explain(tmp_path / "page_owner", captures.AFTER_6_12)
+    assert verdict.greatest is not None
+    assert "taken in one go" in (verdict.greatest.growth or "")
+    assert any("the same dump as" in absent.reason for absent in verdict.absent)
+
+
+def test_dumps_of_two_machines_are_not_compared() -> None:
+    """Dumps that share no stack are of other kernels: no growth is claimed between them, and two releases are said."""
+    verdict = oomscope.explain(
+        captures.AFTER_6_12, captures.BEFORE_6_1, captures.EXAMPLE / "version", captures.LINUX_6_1 / "version"
+    )
+    assert not any("grew by" in finding.claim for finding in verdict.findings)
+    assert any("shares no stack" in absent.reason for absent in verdict.absent)
+    assert any("6.12.117" in absent.reason and "6.1.192" in absent.reason for absent in verdict.absent)
+
+
+def test_a_show_stacks_of_another_moment_is_no_witness() -> None:
+    """A show_stacks from before the leak is not explained away as lost stacks: it is left out."""
+    verdict = oomscope.explain(captures.AFTER_6_12, captures.LINUX_6_12 / "show_stacks.before.zst")
+    assert verdict.witnesses == ()
+    assert any("agrees with no dump" in absent.reason for absent in verdict.absent)
+
+
+def test_what_only_records_tell_is_asked_of_the_dump() -> None:
+    """With a panic log beside the dump, grouping by task is answered from the dump."""
+    verdict = oomscope.explain(captures.AFTER_6_12, captures.CONSOLE_6_12, question=oomscope.Question(by="comm"))
+    assert verdict.source == "page_owner"
+    assert verdict.groups[0].name == "sh"

@@ -45,7 +45,7 @@ def _gfp(request: Request) -> str:
     return f"{request.gfp_mask:#x}({request.gfp_flags})"
 
 
-_OF_RECORDS: dict[str, _OfRecords] = {
+OF_RECORDS: dict[str, _OfRecords] = {
     "comm": _task(lambda task: task.comm),
     "pid": _task(lambda task: task.pid),
     "tgid": _task(lambda task: task.tgid),
@@ -55,7 +55,7 @@ _OF_RECORDS: dict[str, _OfRecords] = {
     "zone": _OfRecords(lambda c: c.places, lambda place: _zone(place), lambda z: zone_name(*z)),
     "memcg": _OfRecords(lambda c: c.memcgs, lambda memcg: memcg, absent="(not charged)"),
 }
-PROPERTIES = (*_OF_HOLDINGS, *_OF_RECORDS)
+PROPERTIES = (*_OF_HOLDINGS, *OF_RECORDS)
 SORTS = ("pages", "blocks", "age", "name")
 
 
@@ -75,11 +75,11 @@ def group(counts: Counts, held: list[Holding], by: str, *, sort: str = "pages", 
     """
     if by in _OF_HOLDINGS:
         rows = _by_holding(held, _OF_HOLDINGS[by], distinct=by == "stack")
-    elif by in _OF_RECORDS:
-        rows = _by_record(counts, _OF_RECORDS[by], by)
+    elif by in OF_RECORDS:
+        rows = _by_record(counts, OF_RECORDS[by], by)
     else:
         raise BadQuestion(f"--by {by}: not one of {', '.join(PROPERTIES)}")
-    kept = [row for row in rows if (row.pages or 0) >= min_pages]
+    kept = [row for row in rows if (row.pages if row.pages is not None else row.blocks or 0) >= min_pages]
     return sorted_groups(kept, sort)
 
 

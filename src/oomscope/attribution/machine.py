@@ -26,7 +26,7 @@ def kernel(readings: Iterable[Reading], counts: Iterable[Counts], meminfo: Memin
     releases = {r.notes.release: None for r in readings if r.notes.release is not None}
     arch = _arch(counts)
     return Kernel(
-        release=next(reversed(releases)) if releases else Absent("kernel release", "no input holds a version line"),
+        release=_release(list(releases)),
         arch=arch,
         page_size_bytes=_page_size_bytes(arch, meminfo),
     )
@@ -48,6 +48,14 @@ def free_pages(meminfo: Meminfo | None, page_size_bytes: int | Absent) -> int | 
     if meminfo is None or meminfo.free_bytes is None or isinstance(page_size_bytes, Absent):
         return Absent("free pages", "no /proc/meminfo beside the input tells them")
     return meminfo.free_bytes // page_size_bytes
+
+
+def _release(releases: list[str]) -> str | Absent:
+    if not releases:
+        return Absent("kernel release", "no input holds a version line")
+    if len(releases) > 1:
+        return Absent("kernel release", f"the inputs name several: {', '.join(releases)}; are they of one machine?")
+    return releases[0]
 
 
 def _arch(counts: Iterable[Counts]) -> str | Absent:

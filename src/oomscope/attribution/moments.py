@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from oomscope.attribution import machine
+from oomscope.attribution.culprit import attribute
 from oomscope.attribution.tally import Tally
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
@@ -14,15 +16,24 @@ from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.reading import Meminfo, Reading
 from oomscope.model.stack import Stack
 
+# Two readings of one moment agree but for what was allocated and freed between them.
+_AGREES_WITHIN = 0.1
+_AGREES_WITHIN_LEAST = 64
+
 
 def arrange(
-    readings: tuple[Reading, ...], unused: tuple[Absent, ...] = (), *, page_size_bytes: int | None = None
+    readings: tuple[Reading, ...],
+    unused: tuple[Absent, ...] = (),
+    *,
+    page_size_bytes: int | None = None,
+    records_only: bool = False,
 ) -> Evidence:
     """Evidence of one machine from its readings; at least one of them holds counts.
 
-    Moments are ordered by what they say: the newest allocation time of a dump, the time stamp of a log. A
-    page_owner_stacks reading tells no time: it is the witness of the dump it agrees with best. What cannot be placed
-    is left out, and said.
+    Moments are ordered by what they say: the newest allocation time of a dump, the time stamp of a log; a report of a
+    dying kernel without a stamp is the latest. A page_owner_stacks reading tells no time: it is the witness of the
+    dump it agrees with. What cannot be placed is left out, and said. With `records_only`, what tells no records takes
+    no part where a dump does.
     """
     handles: dict[int, Stack] = {}
     for reading in readings:
@@ -32,21 +43,24 @@ def arrange(
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
     stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format == "page_owner_stacks"]
     absent: list[Absent] = []
+    if records_only and dumps:
+        absent += [
+            Absent(m.reading.origin, "it does not tell what is asked: it takes no part") for m in reports + stacks
+        ]
+        reports, stacks = [], []
+    dumps = _of_one_machine(_distinct(dumps, absent), absent)
     if dumps:
         dumps, stacks = _with_witnesses(dumps, stacks)
     if stacks and (dumps or reports or len(stacks) > 1):
-        placed, stacks = ([], stacks) if dumps or reports else _largest(stacks)
+        placed, left = ([], stacks) if dumps or reports else _largest(stacks)
         dumps += placed
-        absent += [
-            Absent(f"the time of {m.reading.origin}", "it tells none: neither added nor compared") for m in stacks
-        ]
+        reason = "it tells none and agrees with no dump: neither added nor compared"
+        absent += [Absent(f"the time of {m.reading.origin}", reason) for m in left]
         stacks = []
-    moments = tuple(sorted(dumps + stacks, key=_order) + sorted(reports, key=_order))
-    if reports and dumps and _order(reports[-1]) < _order(moments[len(dumps) - 1]):
-        moments = tuple(sorted(moments, key=_order))
+    moments = tuple(sorted(dumps + stacks + reports, key=_order))
     kernel = machine.kernel(readings, [m.counts for m in moments], _first_meminfo(readings))
     if page_size_bytes is not None:
-        kernel = type(kernel)(kernel.release, kernel.arch, page_size_bytes)
+        kernel = replace(kernel, page_size_bytes=page_size_bytes)
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     return Evidence(
         kernel=kernel,
@@ -60,16 +74,48 @@ def arrange(
     )
 
 
+def _distinct(dumps: list[Moment], absent: list[Absent]) -> list[Moment]:
+    """Dumps that are different readings: two that end at the same nanosecond are copies of one."""
+    kept: dict[int, Moment] = {}
+    untimed: list[Moment] = []
+    for dump in dumps:
+        if isinstance(dump.at_ns, Absent):
+            untimed.append(dump)
+        elif dump.at_ns in kept:
+            absent.append(Absent(dump.reading.origin, f"the same dump as {kept[dump.at_ns].reading.origin}"))
+        else:
+            kept[dump.at_ns] = dump
+    if len(untimed) + len(kept) > 1 and untimed:
+        # Nothing tells their order: the largest is explained, unless one with times is there.
+        placed, left = ([], untimed) if kept else _largest(untimed)
+        absent += [Absent(f"the time of {m.reading.origin}", "its records carry none: left out") for m in left]
+        untimed = placed
+    return [*kept.values(), *untimed]
+
+
+def _of_one_machine(dumps: list[Moment], absent: list[Absent]) -> list[Moment]:
+    """The latest dump, and the earlier ones that are of the same kernel: they share stacks, address by address."""
+    if not dumps:
+        return []
+    *earlier, latest = sorted(dumps, key=_order)
+    known = set(latest.counts.stacks)
+    kept = [m for m in earlier if not m.counts.stacks or not known or known.intersection(m.counts.stacks)]
+    reason = f"it shares no stack with {latest.reading.origin}: another kernel or machine, left out"
+    absent += [Absent(m.reading.origin, reason) for m in earlier if m not in kept]
+    return [*kept, latest]
+
+
 def total_pages(counts: Counts) -> int | None:
     """All pages counted, None where the evidence counts allocations only."""
     return None if counts.pages is None else int(counts.pages.sum())
 
 
 def _newest(counts: Counts) -> int | Absent:
-    timed = counts.timed_pages > 0
-    if not timed.any():
-        return Absent("when the dump was taken", "its records carry no time (before 5.11, or show_stacks)")
-    return int(counts.last_ns[timed].max())
+    if counts.newest_ns is None:
+        return Absent(
+            "when the dump was taken", "its records carry no time (before 5.11, or only the ranking was read)"
+        )
+    return counts.newest_ns
 
 
 def _stamped(reading: Reading) -> int | Absent:
@@ -81,8 +127,10 @@ def _untimed(reading: Reading) -> Absent:
     return Absent(f"when {reading.origin} was read", "page_owner_stacks carries no time")
 
 
-def _order(moment: Moment) -> int:
-    return -1 if isinstance(moment.at_ns, Absent) else moment.at_ns
+def _order(moment: Moment) -> tuple[int, bool]:
+    """By time; without one, a dump comes first and a dying kernel's report last."""
+    unknown_ns = 1 << 63 if moment.is_panic_report else -1
+    return (unknown_ns if isinstance(moment.at_ns, Absent) else moment.at_ns, moment.is_panic_report)
 
 
 def _largest(stacks: list[Moment]) -> tuple[list[Moment], list[Moment]]:
@@ -91,15 +139,16 @@ def _largest(stacks: list[Moment]) -> tuple[list[Moment], list[Moment]]:
 
 
 def _with_witnesses(dumps: list[Moment], stacks: list[Moment]) -> tuple[list[Moment], list[Moment]]:
-    """Give each dump the page_owner_stacks reading it agrees with best; the readings that are left over."""
+    """Give each dump the page_owner_stacks reading it agrees with; the readings that are left over."""
     distances = sorted(
         (_distance(dump.counts, witness.counts), d, w)
         for d, dump in enumerate(dumps)
         for w, witness in enumerate(stacks)
     )
     witness_of: dict[int, int] = {}
-    for _, d, w in distances:
-        if d not in witness_of and w not in witness_of.values():
+    for distance, d, w in distances:
+        agrees = distance <= _AGREES_WITHIN * _amount(stacks[w].counts) + _AGREES_WITHIN_LEAST
+        if agrees and d not in witness_of and w not in witness_of.values():
             witness_of[d] = w
     matched = [
         Moment(m.reading, m.counts, m.at_ns, (stacks[witness_of[d]].reading,)) if d in witness_of else m
@@ -108,15 +157,29 @@ def _with_witnesses(dumps: list[Moment], stacks: list[Moment]) -> tuple[list[Mom
     return matched, [m for w, m in enumerate(stacks) if w not in witness_of.values()]
 
 
-def _distance(one: Counts, other: Counts) -> int:
-    """How far two counts of the same pages are apart, in pages (or allocations, where one counts those)."""
-    if one.pages is not None and other.pages is not None:
-        first, second = by_stack(one.stacks, one.pages), by_stack(other.stacks, other.pages)
-    elif one.blocks is not None and other.blocks is not None:
-        first, second = by_stack(one.stacks, one.blocks), by_stack(other.stacks, other.blocks)
-    else:
+def _distance(dump: Counts, witness: Counts) -> int:
+    """How far two counts of the same pages are apart, in pages (or allocations, where one counts those).
+
+    What page_owner_stacks never counts (early pages and the like) is no distance.
+    """
+    ours, theirs = _common_sums(dump, witness)
+    if ours is None or theirs is None:
         return 1 << 62
-    return sum(abs(first.get(s, 0) - second.get(s, 0)) for s in first.keys() | second.keys())
+    stacks = [stack for stack in ours.keys() | theirs.keys() if attribute(stack).label is None]
+    return sum(abs(ours.get(stack, 0) - theirs.get(stack, 0)) for stack in stacks)
+
+
+def _common_sums(one: Counts, other: Counts) -> tuple[dict[Stack, int] | None, dict[Stack, int] | None]:
+    if one.pages is not None and other.pages is not None:
+        return by_stack(one.stacks, one.pages), by_stack(other.stacks, other.pages)
+    if one.blocks is not None and other.blocks is not None:
+        return by_stack(one.stacks, one.blocks), by_stack(other.stacks, other.blocks)
+    return None, None
+
+
+def _amount(counts: Counts) -> int:
+    column = counts.blocks if counts.pages is None else counts.pages
+    return 0 if column is None else int(column.sum())
 
 
 def by_stack(stacks: Iterable[Stack], values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> dict[Stack, int]:

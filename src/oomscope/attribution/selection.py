@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oomscope.attribution.culprit import attribute, module_name
+from oomscope.attribution.gfp import flags_in
 
 if TYPE_CHECKING:
     from oomscope.model.batch import Batch, Place, Request, Task
@@ -84,7 +85,7 @@ class Selection:
         """Whether order and gfp flags are asked for."""
         if self.orders and request.order not in self.orders:
             return False
-        return self.gfp_flags <= {*request.gfp_flags.split("|"), f"{request.gfp_mask:#x}"}
+        return self.gfp_flags <= flags_in(request.gfp_flags) | {f"{request.gfp_mask:#x}"}
 
     def keeps_task(self, task: Task) -> bool:
         """Whether pid, tgid and comm are asked for."""

@@ -52,6 +52,7 @@ class Tally:
         self._counts_blocks = True
         self._rows = 0
         self._untold_rows_left_out = 0
+        self._newest_ns = -1
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch; it is kept by reference until enough rows have come together."""
@@ -85,6 +86,8 @@ class Tally:
         self._memcgs.absorb(counts.memcgs, stack_at)
         self._rows += counts.rows
         self._untold_rows_left_out += counts.untold_rows_left_out
+        if counts.newest_ns is not None:
+            self._newest_ns = max(self._newest_ns, counts.newest_ns)
 
     def counts(self) -> Counts:
         """The sums so far."""
@@ -103,6 +106,7 @@ class Tally:
             memcgs=self._memcgs.split(),
             rows=self._rows,
             untold_rows_left_out=self._untold_rows_left_out,
+            newest_ns=self._newest_ns if self._newest_ns >= 0 else None,
         )
 
     def _stack_id(self, stack: Stack) -> int:
@@ -114,6 +118,8 @@ class Tally:
             self._add_rows(rows)
 
     def _add_rows(self, rows: Batch) -> None:
+        if rows.allocated_ns is not None and len(rows.allocated_ns):
+            self._newest_ns = max(self._newest_ns, int(rows.allocated_ns.max()))
         if self._selection.asks_beyond(rows):
             self._untold_rows_left_out += len(rows.stack)
             return

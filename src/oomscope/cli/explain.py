@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def explain(
     oomscope explain case/ --format json
     zstdcat page_owner.zst | oomscope explain - --format kernel
     oomscope explain page_owner.txt --by comm --node 1 --since 2h
-    """  # noqa: D205 - it is a help text
+    """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli.progress import progress_bar
     from oomscope.pipeline import explain as explain_paths
     from oomscope.verdict import Question
@@ -134,7 +135,7 @@ def _selection(filters: dict[str, Any]) -> Selection:
         tgids=filters["tgid"],
         comms=filters["comm"],
         modules=filters["module"],
-        gfp_flags=frozenset(flag for text in filters["gfp"] for flag in text.split("|")),
+        gfp_flags=frozenset(_gfp_flag(flag) for text in filters["gfp"] for flag in text.split("|")),
         orders=filters["order"],
         nodes=filters["node"],
         kinds=filters["kind"],
@@ -143,10 +144,22 @@ def _selection(filters: dict[str, Any]) -> Selection:
     )
 
 
+def _gfp_flag(text: str) -> str:
+    """A flag as the kernel writes it, or a mask as 0x..."""
+    flag = text.strip()
+    if re.fullmatch(r"(?:__)?gfp_\w+", flag, re.IGNORECASE):
+        return flag.upper()
+    try:
+        return f"{int(flag, 0):#x}"
+    except ValueError:
+        raise BadQuestion(f"--gfp {text}: neither a flag (GFP_KERNEL, __GFP_ZERO) nor a mask (0xcc0)") from None
+
+
 def _show(verdict: Verdict, form: str, output: str | None, top: int | None, *, no_color: bool) -> None:
-    from oomscope.cli.terminal import to_terminal, wants_colour
+    from oomscope.cli.terminal import columns, to_terminal, wants_colour
     from oomscope.report import json_report, kernel_log, terminal
 
+    output = None if output == "-" else output
     rows = top or _DEFAULT_TOP[form]
     if form == "json":
         text = json_report.render(verdict, top=rows)
@@ -154,12 +167,12 @@ def _show(verdict: Verdict, form: str, output: str | None, top: int | None, *, n
         text = kernel_log.render(verdict, top=rows or 1)
     else:
         colour = output is None and wants_colour(no_color=no_color)
-        text = terminal.render(verdict, top=rows or 1, colour=colour)
+        text = terminal.render(verdict, top=rows or 1, colour=colour, width=columns())
     if output is None:
         to_terminal(text)
     else:
         try:
-            Path(output).write_text(text, encoding="utf-8")
+            Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
     if form != "text":
@@ -175,5 +188,7 @@ def _warn(verdict: Verdict) -> None:
             click.echo(
                 f"oomscope: {reading.origin}: {reading.spoilt_records:,} records are too damaged to count", err=True
             )
-    if not verdict.consumers and not verdict.most_allocations:
+    if verdict.most_allocations:
+        click.echo("oomscope: pages are not known: stack_count counts allocations (--format text or json)", err=True)
+    elif not verdict.consumers:
         click.echo("oomscope: nobody can be named: only early, dummy or failure stacks hold pages", err=True)

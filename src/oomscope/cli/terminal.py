@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+
+from oomscope.errors import BadQuestion
 
 
 def wants_colour(*, no_color: bool) -> bool:
@@ -12,11 +15,13 @@ def wants_colour(*, no_color: bool) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def to_terminal(text: str) -> None:
     """Write to standard output in UTF-8, whatever the locale says; a reader that has left ends the command quietly."""
+    if sys.stdout is None:
+        raise BadQuestion("standard output is closed")
     try:
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
@@ -24,3 +29,11 @@ def to_terminal(text: str) -> None:
         # Nothing more to say, and nothing to say it to: not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BadQuestion(f"standard output: {(error.strerror or str(error)).lower()}") from error
+
+
+def columns() -> int:
+    """80, or fewer where the terminal has fewer."""
+    return min(80, shutil.get_terminal_size((80, 24)).columns)

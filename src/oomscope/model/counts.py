@@ -50,6 +50,8 @@ class Counts:
 
     `timed_pages` are the pages whose allocation time is known; `first_ns`/`last_ns` are valid where it is not 0.
     `untold_rows_left_out` counts rows that had to be left out because they do not tell what a filter asks of.
+    `newest_ns` is the newest allocation time of all rows, also of those that filters leave out: about when the evidence
+    was taken.
     """
 
     stacks: tuple[Stack, ...]
@@ -65,3 +67,4 @@ class Counts:
     memcgs: Split[str | None]
     rows: int
     untold_rows_left_out: int
+    newest_ns: int | None

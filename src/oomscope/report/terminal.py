@@ -48,7 +48,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         emoji=False,
         legacy_windows=False,
     )
-    _answer(console, verdict)
+    _answer(console, verdict, top)
     if verdict.groups_by is not None:
         _groups(console, verdict, top)
     else:
@@ -64,10 +64,10 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _answer(console: Console, verdict: Verdict) -> None:
+def _answer(console: Console, verdict: Verdict, top: int) -> None:
     consumer = verdict.greatest
     if consumer is None:
-        _no_answer(console, verdict)
+        _no_answer(console, verdict, top)
         return
     console.print(_headline(consumer))
     if verdict.selection_note is not None:
@@ -93,7 +93,7 @@ def _answer(console: Console, verdict: Verdict) -> None:
         )
 
 
-def _no_answer(console: Console, verdict: Verdict) -> None:
+def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
     if verdict.most_allocations:
         first = verdict.most_allocations[0]
         console.print(
@@ -103,8 +103,10 @@ def _no_answer(console: Console, verdict: Verdict) -> None:
         for frame in first.stack.texts:
             console.print(Text(f" {frame}"), soft_wrap=True)
         console.print()
+        if verdict.groups_by is not None:
+            return
         table = _table(("allocations", True), ("culprit", False))
-        for holding in verdict.most_allocations[:10]:
+        for holding in verdict.most_allocations[:top]:
             table.add_row(f"{holding.blocks:,}", _name(holding))
         console.print(table)
         return

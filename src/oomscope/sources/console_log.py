@@ -36,6 +36,8 @@ _FRAME_AT_END = re.compile(
     rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$"
 )
 _PRINTK_TIME = re.compile(rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]")
+_KMSG_TIME = re.compile(rb"^(?:[^,;]{1,80},)??\d{1,4},\d{1,18},(?P<micros>\d{1,15}),[^;]{0,80};")
+_COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}[mK]")
 _CALLER = re.compile(rb"\[ *(?P<caller>[TC]\d{1,7})\] ?")
 _PANIC = b"Kernel panic - not syncing"
 _TRACE = b"bpf_trace_printk: "
@@ -75,15 +77,16 @@ class ConsoleLogParser:
     def __init__(self) -> None:
         self.notes = Notes()
         self._report: _Report | None = None
+        self._last_whole: _Report | None = None
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """The holdings of the last report, once the log has been read to its end."""
         for line in self._lines_worth_reading(chunks):
             self._take(line)
-        report = self._report
+        self._keep_if_whole()
+        report = self._last_whole
         if report is None:
             return
-        report.close()
         self.notes.at_ns = report.at_ns
         self.notes.totals = report.totals
         self.notes.cut_off = report.totals is None
@@ -121,6 +124,8 @@ class ConsoleLogParser:
         if len(line) > _LONGEST_LOG_LINE_BYTES:
             self.notes.unknown_lines += 1
             return
+        if b"\x1b" in line:
+            line = _COLOUR.sub(b"", line)
         if b"OOM: " in line and self._take_report_line(line):
             return
         if self._report is not None and self._report.take_frame(line):
@@ -132,9 +137,17 @@ class ConsoleLogParser:
         elif any(word in line for word in _OOM_REPORT):
             self.notes.oom_report = True
 
+    def _keep_if_whole(self) -> None:
+        """Of several reports the last one counts that has a stack: a later one may be cut."""
+        if self._report is not None:
+            self._report.close()
+            if any(frames for _, frames in self._report.consumers):
+                self._last_whole = self._report
+
     def _take_report_line(self, line: bytes) -> bool:
         if (match := _GREATEST.search(line)) is not None:
             self.notes.reports += 1
+            self._keep_if_whole()
             self._report = _Report(line, int(match["pages"]))
             return True
         if self._report is None:
@@ -176,7 +189,7 @@ class _Report:
             return False  # printk of another CPU between two lines of the trace buffer
         if self._caller is not None and _caller(line) != self._caller:
             return False
-        match = _FRAME_AT_END.search(line)
+        match = _FRAME_AT_END.search(line) if b"0x" in line else None
         frame = None if match is None else parse_frame(printable(match["frame"]))
         if frame is None or len(self._frames) >= _DEEPEST_STACK:
             self.close()
@@ -196,6 +209,8 @@ class _Report:
 
 
 def _printk_time_ns(line: bytes) -> int | None:
+    if (match := _KMSG_TIME.search(line)) is not None:  # /dev/kmsg: level,sequence,microseconds,flags;
+        return int(match["micros"]) * 1000
     match = _PRINTK_TIME.search(line)
     return None if match is None else int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
 

@@ -13,6 +13,7 @@ from oomscope.attribution.selection import Selection
 from oomscope.errors import NothingToExplain
 from oomscope.model.absent import Absent
 from oomscope.model.evidence import Evidence, Moment
+from oomscope.model.holding import Holding
 from oomscope.model.reading import Reading
 from oomscope.model.verdict import Balance, Input, Oom, Verdict
 from oomscope.verdict import witnesses
@@ -39,8 +40,7 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
     """
     latest = evidence.latest
     counts = latest.counts
-    everything = holdings(counts)
-    held = [h for h in everything if (h.pages or h.blocks or 0) >= question.min_pages]
+    held = holdings(counts)
     if not held:
         raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(evidence, selection))
     nameable = [h for h in held if may_be_named(h)]
@@ -51,19 +51,22 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         earlier_culprits=None if earlier is None else pages_by_culprit(earlier.counts),
         apart_ns=None if earlier is None else _apart_ns(earlier, latest),
     )
-    consumers = ranking.consumers(nameable)
+    consumers = ranking.consumers(h for h in nameable if _amount(h) >= question.min_pages)
     case = Case(
         evidence=evidence,
         selection=selection,
         consumers=consumers,
-        excepted=ranking.consumers(h for h in held if not may_be_named(h)),
-        culprits=ranking.culprits(nameable),
-        most_allocations=tuple(nameable) if counts.pages is None else (),
+        excepted=ranking.consumers(h for h in held if not may_be_named(h) and _amount(h) >= question.min_pages),
+        culprits=tuple(row for row in ranking.culprits(nameable) if row.pages >= question.min_pages),
+        most_allocations=()
+        if counts.pages is not None
+        else tuple(h for h in nameable if _amount(h) >= question.min_pages),
         balance=_balance(evidence, selection),
         witnesses=() if not selection.is_empty else witnesses.reports(latest),
         earlier=earlier,
     )
     absent = missing(case)
+    totals = latest.totals if selection.is_empty else None
     return Verdict(
         partial=_is_partial(evidence, latest),
         kernel=evidence.kernel,
@@ -76,8 +79,8 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         most_allocations=case.most_allocations,
         excepted=case.excepted,
         culprits=case.culprits,
-        counted_pages=total_pages(counts) if latest.totals is None else latest.totals.pages,
-        counted_stacks=len(everything) if latest.totals is None else latest.totals.stacks,
+        counted_pages=total_pages(counts) if totals is None else totals.pages,
+        counted_stacks=len(held) if totals is None else totals.stacks,
         ram_pages=None if isinstance(evidence.ram_pages, Absent) else evidence.ram_pages,
         balance=case.balance,
         witnesses=case.witnesses,
@@ -90,6 +93,11 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         if question.by is None
         else tuple(group(counts, held, question.by, sort=question.sort, min_pages=question.min_pages)),
     )
+
+
+def _amount(holding: Holding) -> int:
+    """Pages, or allocations where the evidence counts those."""
+    return holding.pages if holding.pages is not None else holding.blocks or 0
 
 
 def _comparable_earlier_moment(evidence: Evidence) -> Moment | None:
