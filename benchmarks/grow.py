@@ -41,11 +41,11 @@ class _Record:
     stack: bytes
 
 
-def grow(capture: Path, target: Path, size_bytes: int, *, seed: int = SEED) -> int:
+def grow(capture: Path, target: Path, size_bytes: int, *, seed: int = SEED, longest_run: int = LONGEST_RUN) -> int:
     """Write at least `size_bytes` bytes of page_owner text to `target`; return the number of records."""
     rng = random.Random(seed)
     text = zstandard.ZstdDecompressor().stream_reader(capture.read_bytes()).read()
-    runs = list(_runs(text))
+    runs = list(_runs(text, longest_run))
     variants = _variants([run[0].stack for run in runs], rng)
     tasks = [(pid, b"task-%d (w)" % (pid % 97)) for pid in rng.sample(range(2, 4_000_000), TASKS)]
     memcgs = [b"pod-%08x.slice" % rng.getrandbits(32) for _ in range(MEMCGS)]
@@ -74,7 +74,7 @@ def grow(capture: Path, target: Path, size_bytes: int, *, seed: int = SEED) -> i
     return records
 
 
-def _runs(text: bytes) -> Iterator[list[_Record]]:
+def _runs(text: bytes, longest_run: int) -> Iterator[list[_Record]]:
     """The capture's order-0 records in order, in runs of one stack."""
     run: list[_Record] = []
     for block in text.split(b"\n\n"):
@@ -84,7 +84,7 @@ def _runs(text: bytes) -> Iterator[list[_Record]]:
         pfn_line, _, rest = block[match.end() :].partition(b"\n")
         frames = b"".join(line + b"\n" for line in rest.split(b"\n") if line.startswith(b" "))
         record = _Record(match[1], match[2], pfn_line.partition(b" type ")[2] + b"\n", frames)
-        if run and (record.stack != run[0].stack or len(run) == LONGEST_RUN):
+        if run and (record.stack != run[0].stack or len(run) == longest_run):
             yield run
             run = []
         run.append(record)
@@ -111,8 +111,9 @@ def main() -> None:
     parser.add_argument("capture", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--mib", type=int, default=512)
+    parser.add_argument("--longest-run", type=int, default=LONGEST_RUN, help="records that share one draw")
     arguments = parser.parse_args()
-    records = grow(arguments.capture, arguments.target, arguments.mib << 20)
+    records = grow(arguments.capture, arguments.target, arguments.mib << 20, longest_run=arguments.longest_run)
     print(f"{arguments.target}: {records} records, {arguments.target.stat().st_size} bytes, seed {SEED}")
 
 

@@ -213,7 +213,9 @@ def _culprits(console: Console, verdict: Verdict, top: int) -> None:
     )
     table = _table(("pages", True), ("of RAM", True), ("stacks", True), ("culprit", False), ("growth", False))
     for row in verdict.culprits[:top]:
-        table.add_row(f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), row.growth or "")
+        table.add_row(
+            f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), _in_short(row.growth)
+        )
     console.print(Padding(table, (0, 0, 0, 2)))
 
 
@@ -240,10 +242,8 @@ def _balance(console: Console, balance: Balance) -> None:
 def _witness(console: Console, witness: WitnessReport) -> None:
     difference = witness.ours - witness.theirs
     _title(console, f"Witness: {witness.origin}")
-    console.print(
-        f"  {witness.theirs:,} {witness.unit} there, {witness.ours:,} in {witness.witness_of}; "
-        f"the difference of {difference:+,} is",
-    )
+    there = f"{witness.theirs:,} {witness.unit} there, {witness.ours:,} in {witness.witness_of}"
+    console.print(Padding(Text(f"{there}; the difference of {difference:+,} is"), (0, 0, 0, 2)))
     table = _table((witness.unit, True), ("why", False))
     for part in witness.parts:
         table.add_row(f"{part.amount:+,}", f"{part.name}: {part.stacks}")
@@ -300,6 +300,11 @@ def _name(holding: Holding) -> str:
     if not holding.stack.frames:
         return f"handle {holding.stack.handle}"
     return {USER: "User memory", PAGE_CACHE: "Page cache"}.get(holding.kind, holding.kind)
+
+
+def _in_short(growth: str | None) -> str:
+    """The clause up to where it gives times and meaning, for a narrow column."""
+    return "" if growth is None else growth.partition(" (")[0].partition(", ")[0]
 
 
 def _share(share: float | None) -> str:
