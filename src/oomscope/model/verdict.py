@@ -19,7 +19,8 @@ POSSIBLE = "possible"
 class Consumer:
     """A ranked holding. `bytes` and `share_of_ram` (0..1) are None where page size or RAM is not known.
 
-    `growth` is one clause on what its allocation times, or an earlier moment, tell.
+    `growth` is one clause on what its allocation times, or an earlier moment, tell. `spread_ns` are the times by which
+    5, 50 and 95 of 100 of its pages had been allocated, to the width of a bin (a 64th to a 32nd of the uptime).
     """
 
     holding: Holding
@@ -27,6 +28,7 @@ class Consumer:
     size_bytes: int | None
     share_of_ram: float | None
     growth: str | None
+    spread_ns: tuple[int, int, int] | None
     detail: HoldingDetail | None
 
 

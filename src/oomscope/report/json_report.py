@@ -139,6 +139,9 @@ def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:
         "blocks": holding.blocks,
         "first_allocated_ns": holding.first_ns,
         "last_allocated_ns": holding.last_ns,
+        "spread_ns": None
+        if consumer.spread_ns is None
+        else dict(zip(("p5", "p50", "p95"), consumer.spread_ns, strict=True)),
         "growth": consumer.growth,
         **({} if consumer.detail is None else _detail(consumer.detail)),
     }

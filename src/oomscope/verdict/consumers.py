@@ -45,7 +45,9 @@ class Ranking:
         """Consumers in the order given; holdings without a number of pages are not among them."""
         counted = [(holding, holding.pages) for holding in held if holding.pages is not None]
         rows = [holding.row for holding, _ in counted]
-        told = self._told(self._counts.ages.pages[rows], self._counts.first_ns[rows])
+        ages, first_ns, last_ns = self._counts.ages.pages[rows], self._counts.first_ns[rows], self._counts.last_ns[rows]
+        told = self._told(ages, first_ns)
+        spreads = growth.spreads(Ages(self._counts.ages.bin_ns, ages), first_ns, last_ns) if rows else []
         return tuple(
             Consumer(
                 holding=holding,
@@ -55,9 +57,10 @@ class Ranking:
                 growth=growth.one_dump(pattern, holding.first_ns, holding.last_ns)
                 if self._earlier_stacks is None
                 else growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns),
+                spread_ns=spread_ns,
                 detail=self._details.of(holding),
             )
-            for (holding, pages), pattern in zip(counted, told, strict=True)
+            for (holding, pages), pattern, spread_ns in zip(counted, told, spreads, strict=True)
         )
 
     def culprits(self, held: Iterable[Holding]) -> tuple[CulpritRow, ...]:

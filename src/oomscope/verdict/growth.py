@@ -45,6 +45,20 @@ def patterns(ages: Ages, first_ns: Column, captured_ns: int) -> list[str | None]
     return [text or None for text in told.tolist()]
 
 
+def spreads(ages: Ages, first_ns: Column, last_ns: Column) -> list[tuple[int, int, int] | None]:
+    """The times by which 5, 50 and 95 of 100 pages of each holding were allocated; None where no time is known.
+
+    A bin's end stands for it, kept within the holding's first and last time.
+    """
+    pages = ages.pages.sum(axis=1)
+    cumulated = np.cumsum(ages.pages, axis=1) / np.maximum(pages, 1)[:, np.newaxis]
+    columns = [
+        np.clip((np.argmax(cumulated >= part, axis=1) + 1) * ages.bin_ns, first_ns, last_ns).tolist()
+        for part in (0.05, 0.5, 0.95)
+    ]
+    return [times if known else None for times, known in zip(zip(*columns, strict=True), pages > 0, strict=True)]
+
+
 def one_dump(told: str | None, first_ns: int | None, last_ns: int | None) -> str | None:
     """One clause for people: when these pages were allocated, and what that may mean."""
     if told is None or first_ns is None or last_ns is None:
