@@ -153,8 +153,9 @@ class PageOwnerParser:
         stacks, requests, tasks, places = self._stacks, self._requests, self._tasks, self._places
         time_column: list[int] = []
         add_time = time_column.append
-        # Neighbours often differ in PFN and time only: the row at which each run of such begins, and what it shares.
-        runs: list[tuple[int, int, int, int, int, int]] = []
+        # Neighbours often differ in PFN and time only: the row at which each such run begins, and what it shares, six
+        # numbers a run (one flat list: NumPy takes it at twice the speed of a list of tuples).
+        runs: list[int] = []
         odd: list[bytes] = []
         words_from_time = _words_from_time(records)
         last_header = last_rest = None
@@ -182,7 +183,7 @@ class PageOwnerParser:
                         place_text = pfn_line[pfn_line.rindex(b" ") :]
                         place = places[place_text]
                         last_place_text = place_text
-                    runs.append((len(time_column), stack, request, task, place, tail))
+                    runs += (len(time_column), stack, request, task, place, tail)
             except (ValueError, IndexError):
                 # What this record has changed is no run: the next one begins its own.
                 last_rest = None
@@ -247,10 +248,8 @@ class PageOwnerParser:
             raise _SpoiltError
         self.notes.handles[handle] = self.tables.stacks[stack]
 
-    def _batch_of_runs(
-        self, runs: list[tuple[int, int, int, int, int, int]], times_ns: Column, *, timed: bool
-    ) -> Batch:
-        starts, *columns = np.array(runs, np.int64).T
+    def _batch_of_runs(self, runs: list[int], times_ns: Column, *, timed: bool) -> Batch:
+        starts, *columns = np.array(runs, np.int64).reshape(-1, 6).T
         lengths = np.diff(starts, append=len(times_ns))
         stack, request, task, place, tail = (np.repeat(column, lengths) for column in columns)
         batch = self._batch(stack, request, task, place, tail, times_ns if timed else None)
@@ -305,9 +304,9 @@ class PageOwnerParser:
         times_ns = None if match["ts"] is None else _times([int(match["ts"])])
         if times_ns is not None and times_ns[0] < 0:
             raise _SpoiltError
-        run = (0, stack, self._request_id(request), self._task_id(task), place, memcg)
+        run = [0, stack, self._request_id(request), self._task_id(task), place, memcg]
         return self._batch_of_runs(
-            [run], np.zeros(1, np.int64) if times_ns is None else times_ns, timed=times_ns is not None
+            run, np.zeros(1, np.int64) if times_ns is None else times_ns, timed=times_ns is not None
         )
 
     def _batch(
