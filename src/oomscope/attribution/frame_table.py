@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TypeVar
 
 Value = TypeVar("Value")
+_LONGEST_NAME = 64
 Role = str  # plumbing | entry | label
 
 
@@ -58,7 +59,9 @@ def _subsystem_prefixes() -> dict[str, str]:
 
 
 def _longest_prefix(rows: dict[str, Value], name: str) -> Value | None:
-    return next((rows[name[:length]] for length in range(len(name), 0, -1) if name[:length] in rows), None)
+    # No name in the tables is longer than that: a name out of a spoilt dump may be any length.
+    longest = min(len(name), _LONGEST_NAME)
+    return next((rows[name[:length]] for length in range(longest, 0, -1) if name[:length] in rows), None)
 
 
 def _cells(name: str) -> list[list[str]]:

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
+# A symbol has 511 characters at most (KSYM_NAME_LEN), a module's name 55 (MODULE_NAME_LEN).
 # lib/vsprintf.c symbol_string() -> kernel/kallsyms.c sprint_symbol(): `name+0xoffset/0xsize [module]`; without a
 # symbol it prints the address. Up to 4.10 a stack line begins with the address in `[<...>]`.
 _ADDRESS_BEFORE = re.compile(r"\[<(?:0x)?[0-9a-f]{4,16}>\] +(?=\S)")
 _FRAME = re.compile(
-    r"(?P<symbol>[^\s+\[\]]+)\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
-    r"(?: \[(?P<module>[^\s\[\]]+)(?: [0-9a-f]+)?\])?"
+    r"(?P<symbol>[^\s+\[\]]{1,511})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
+    r"(?: \[(?P<module>[^\s\[\]]{1,63})(?: [0-9a-f]+)?\])?"
 )
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
