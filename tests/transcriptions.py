@@ -67,14 +67,19 @@ def _gfp(r: Record) -> bytes:
     return b"%#x(%s)" % (r.gfp_mask, r.gfp_flags.encode())
 
 
+def _flags_without_place(r: Record) -> bytes:
+    # before 5.16 %pGp prints neither node nor zone
+    names = [name for name in r.flag_names.split("|") if not name.startswith(("node=", "zone=", "lastcpupid="))]
+    return f"{r.flags:#x}({'|'.join(names)})".encode()
+
+
 def linux_4_9(r: Record) -> bytes:
     """4.9 and 4.10: frames begin with the address in brackets; no pid, no time."""
-    flags = f"{r.flags:#x}({r.flag_names.replace('|node=0|zone=1', '').replace('node=0|zone=1', '')})".encode()
     frames = b"".join(b" [<%016x>] %s\n" % (0xFFFFFFFF81100000 + 64 * i, f.encode()) for i, f in enumerate(r.frames))
     return (
         b"Page allocated via order %d, mask %s\n" % (r.order, _gfp(r))
         + b"PFN %d type %s Block %d type %s Flags %s\n"
-        % (r.pfn, r.migratetype.encode(), r.pfn >> 9, r.pageblock_type.encode(), flags)
+        % (r.pfn, r.migratetype.encode(), r.pfn >> 9, r.pageblock_type.encode(), _flags_without_place(r))
         + frames
         + _migrated(r)
         + b"\n"
@@ -83,11 +88,10 @@ def linux_4_9(r: Record) -> bytes:
 
 def linux_4_14(r: Record) -> bytes:
     """4.11 to 5.10 (4.14, 4.19, 5.4, 5.10): as 4.9 without the address."""
-    flags = f"{r.flags:#x}({r.flag_names.replace('|node=0|zone=1', '').replace('node=0|zone=1', '')})".encode()
     return (
         b"Page allocated via order %d, mask %s\n" % (r.order, _gfp(r))
         + b"PFN %d type %s Block %d type %s Flags %s\n"
-        % (r.pfn, r.migratetype.encode(), r.pfn >> 9, r.pageblock_type.encode(), flags)
+        % (r.pfn, r.migratetype.encode(), r.pfn >> 9, r.pageblock_type.encode(), _flags_without_place(r))
         + _stack(r)
         + _migrated(r)
         + b"\n"

@@ -203,8 +203,10 @@ def _first_meminfo(readings: Iterable[Reading]) -> Meminfo | None:
 def _meminfo_of(moment: Moment, readings: Iterable[Reading], page_size_bytes: int | Absent) -> Meminfo | None:
     """The /proc/meminfo that fits the moment best: used memory nearest to the pages counted."""
     candidates = [r.notes.meminfo for r in readings if r.notes.meminfo is not None]
+    # One that does not tell its free memory cannot be judged to fit: it serves where no other is there.
+    told = [(m, m.total_bytes - m.free_bytes) for m in candidates if m.free_bytes is not None]
     pages = moment.totals.pages if moment.totals is not None else total_pages(moment.counts)
-    if not candidates or pages is None or isinstance(page_size_bytes, Absent):
+    if not told or pages is None or isinstance(page_size_bytes, Absent):
         return candidates[0] if candidates else None
     counted_bytes = pages * page_size_bytes
-    return min(candidates, key=lambda m: abs(m.total_bytes - (m.free_bytes or 0) - counted_bytes))
+    return min(told, key=lambda candidate: abs(candidate[1] - counted_bytes))[0]
