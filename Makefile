@@ -1,12 +1,15 @@
 # make demo   set up and explain a bundled real capture
 # make test   set up and check everything: lint, types, tests
+# make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
+# make lab-all  every kernel and scenario there is; writes docs/lab-results.md
+# make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
 
 VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests bench clean
+.PHONY: demo test lint types tests bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -23,8 +26,35 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev
 	$(BIN)/pytest
 
+lab: $(VENV)/.dev
+	$(BIN)/python -m lab setup
+	$(MAKE) bpf
+	$(BIN)/python -m lab run
+	$(BIN)/pytest tests/lab
+
+# What cannot be captured, or fails its test, stands in the table; the exit status tells too.
+lab-all: $(VENV)/.dev
+	$(BIN)/python -m lab setup --all
+	$(MAKE) bpf
+	$(BIN)/python -m lab run --all; captured=$$?; \
+	$(BIN)/pytest tests/lab --junitxml=lab/out/tests.xml; passed=$$?; \
+	$(BIN)/python -m lab results lab/out/tests.xml > docs/lab-results.md && exit $$((captured + passed))
+
+# The programs that run inside the kernel, one object for each architecture; nothing of the machine that builds goes in.
+BPF := src/oomscope/bpf
+BPF_FLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -target bpf -mcpu=v3 -ffile-prefix-map=$(CURDIR)=.
+
+bpf: $(BPF)/panic_report.x86_64.o $(BPF)/panic_report.arm64.o
+
+$(BPF)/panic_report.x86_64.o: TARGET_ARCH_NAME := x86
+$(BPF)/panic_report.arm64.o: TARGET_ARCH_NAME := arm64
+$(BPF)/panic_report.%.o: $(BPF)/panic_report.bpf.c $(BPF)/panic_report.h $(BPF)/kernel.h
+	clang $(BPF_FLAGS) -D__TARGET_ARCH_$(TARGET_ARCH_NAME) -c $< -o $@
+	llvm-strip -g $@
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.memory
 
 $(BIN)/python:
 	python3 -m venv $(VENV)
@@ -38,4 +68,4 @@ $(VENV)/.dev: pyproject.toml requirements-dev.txt | $(BIN)/python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) dist build benchmarks/out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(BPF)/*.o $(VENV) dist build benchmarks/out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ from benchmarks.peer import build
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "out"
 OOMSCOPE = Path(sys.executable).parent / "oomscope"
-CAPTURE = ROOT / "examples" / "leak-6.12" / "page_owner.zst"
+CAPTURE = ROOT / "tests" / "data" / "linux-6.12-kmalloc-panic" / "after" / "page_owner.zst"
 # What the project promises: docs/performance.md.
 LEAST_RATIO = {"oomscope, every field": 8.0, "oomscope, ranking only": 12.0}
 MOST_MEMORY_MIB = 200

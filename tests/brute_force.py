@@ -17,6 +17,7 @@ _HEADER = re.compile(
 class Seen:
     """One record."""
 
+    pfn: int
     order: int
     gfp_mask: int
     gfp_flags: str
@@ -63,6 +64,7 @@ def _record(block: bytes) -> Seen:
     zone = [name[5:] for name in names if name.startswith(b"zone=")]
     memcg = [line.partition(b"memcg ")[2] for line in lines[2:] if line.startswith(b"Charged ")]
     return Seen(
+        pfn=int(lines[1].split()[1], 0),
         order=int(header["order"]),
         gfp_mask=int(header["mask"], 16),
         gfp_flags=header["flags"].decode(),

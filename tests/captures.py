@@ -13,17 +13,17 @@ from pathlib import Path
 import zstandard
 
 _HERE = Path(__file__).parent
-EXAMPLE = _HERE.parent / "examples" / "leak-6.12"
 DATA = _HERE / "data"
 LINUX_6_1 = DATA / "linux-6.1-alloc_pages-panic"
 LINUX_6_12 = DATA / "linux-6.12-kmalloc-panic"
+CASE_6_12 = LINUX_6_12 / "after"
 LEAKED_PAGES = 35_072  # by the module's own account
 AFTER_6_1 = LINUX_6_1 / "page_owner.after.zst"
-AFTER_6_12 = EXAMPLE / "page_owner.zst"
+AFTER_6_12 = CASE_6_12 / "page_owner.zst"
 BEFORE_6_1 = LINUX_6_1 / "page_owner.before.zst"
 BEFORE_6_12 = LINUX_6_12 / "page_owner.before.zst"
 DUMPS = (BEFORE_6_1, AFTER_6_1, BEFORE_6_12, AFTER_6_12)
-SHOW_STACKS = EXAMPLE / "show_stacks.zst"
+SHOW_STACKS = CASE_6_12 / "show_stacks.zst"
 CONSOLE_6_1 = LINUX_6_1 / "console.log.zst"
 CONSOLE_6_12 = LINUX_6_12 / "console.log.zst"
 

@@ -26,8 +26,8 @@ def test_no_other_names() -> None:
 
 def test_read_returns_evidence_and_explain_a_verdict() -> None:
     """The two functions do what the command does and return typed objects."""
-    evidence = oomscope.read(captures.EXAMPLE)
-    verdict = oomscope.explain(captures.EXAMPLE)
+    evidence = oomscope.read(captures.CASE_6_12)
+    verdict = oomscope.explain(captures.CASE_6_12)
     assert isinstance(evidence, oomscope.Evidence)
     assert isinstance(verdict, oomscope.Verdict)
     assert evidence.ram_pages == verdict.ram_pages == 122_923

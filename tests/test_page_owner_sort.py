@@ -109,7 +109,7 @@ def test_6_slabs_are_told_by_their_stacks(path: Path) -> None:
 
 def test_7_totals_shares_top_and_orders_without_bounds(tmp_path: Path) -> None:
     """Pages, totals and shares are shown, --top bounds the list, an impossible order is refused, sums pass 2^31."""
-    report = explained(captures.EXAMPLE, "--top", "2")
+    report = explained(captures.CASE_6_12, "--top", "2")
     assert len(report["consumers"]) == 2
     assert report["counted"]["pages"] == 41_821
     assert report["consumers"][0]["share_of_ram"] == pytest.approx(0.285, abs=0.001)

@@ -106,6 +106,8 @@ def spoil(blocks: list[bytes], damages: list[Damage]) -> tuple[bytes, list[bytes
 @pytest.mark.parametrize("ranking_only", [False, True], ids=["every field", "ranking"])
 @given(st.sampled_from(captures.DUMPS), st.floats(0, 1, exclude_max=True), DAMAGES, st.sampled_from([1 << 20, 977]))
 @example(captures.AFTER_6_12, 0.9, [Damage(0.5, 0, b"x", 70_000)], 977)
+@example(captures.BEFORE_6_1, 0.0, [Damage(0.0, 0, b"\x00"), Damage(0.03125, 0, b"\x00", 70_000)], 977)
+@example(captures.BEFORE_6_1, 0.4296875, [Damage(0.0, 0, b"\x00"), Damage(0.03125, 0, b"\x00", 70_000)], 977)
 @settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_spoilt_record_costs_only_itself(
     ranking_only: bool, path: Path, start: float, damages: list[Damage], piece: int
@@ -127,7 +129,9 @@ def test_a_spoilt_record_costs_only_itself(
     assert {s: (n, counted[s]) for s, n in expected.items() if counted[s] < n} == {}
     titles = text.count(_TITLE)
     assert parser.notes.records <= titles
-    assert parser.notes.records + parser.notes.spoilt_records >= titles - _skipped(text)
+    # For the ranking the PFN's line is not read: a title that came into it is not seen (docs/formats/page_owner.md).
+    seen = sum(line.startswith(_TITLE) for line in text.split(b"\n")) if ranking_only else titles
+    assert parser.notes.records + parser.notes.spoilt_records >= seen - _skipped(text)
 
 
 def _skipped(text: bytes) -> int:
@@ -139,7 +143,7 @@ KINDS: dict[str, Path] = {
     "page_owner": captures.BEFORE_6_12,
     "show_stacks": captures.SHOW_STACKS,
     "console": captures.CONSOLE_6_12,
-    "meminfo": captures.EXAMPLE / "meminfo",
+    "meminfo": captures.CASE_6_12 / "meminfo",
 }
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,

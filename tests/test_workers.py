@@ -90,7 +90,7 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     path = tmp_path / "dump"
     path.write_bytes(TEXT)
     told: list[tuple[int, int | None]] = []
-    oomscope.read(path, progress=lambda _, done, total: told.append((done, total)))
+    oomscope.read(path, progress=lambda _, done, total, _unit: told.append((done, total)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1] == (len(TEXT), len(TEXT))
 

@@ -7,6 +7,7 @@
     │   ├── UnknownContent    no format that oomscope knows
     │   └── CorruptInput      known, but too damaged to hold a single record
     └── NoAccess           4  a privilege or a kernel feature is missing
+        └── NotOffered        this kernel, or this installation, does not have it
 
 The number is the exit code of the command. A message holds the facts (which input, which place, what was found);
 `advice` says what to do about it.
@@ -63,3 +64,9 @@ class NoAccess(OomscopeError):
 
     exit_code = 4
     advice = "run as root, or copy the file with sudo first"
+
+
+class NotOffered(NoAccess):
+    """What is asked for needs something that this kernel or this installation does not have."""
+
+    advice = ""

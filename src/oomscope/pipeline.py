@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
+from oomscope.dumps import read_dump, read_live
 from oomscope.errors import (
     BadQuestion,
     CorruptInput,
@@ -27,12 +29,15 @@ from oomscope.model.verdict import Verdict
 from oomscope.sources import Source, recognise
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
+from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
+from oomscope.sources.live import LIVE, PAGE_OWNER, live_files
 from oomscope.verdict import Question, judge
 from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
 
 Paths = str | os.PathLike[str]
-# Told now and then while reading: which input, bytes done, bytes in all (None: not known).
-Progress = Callable[[str, int, int | None], None]
+# Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
+Progress = Callable[[str, int, int | None, str], None]
+BYTES, PAGES = "bytes", "pages"
 
 
 def read(
@@ -41,6 +46,8 @@ def read(
     ranking_only: bool = False,
     page_size_bytes: int | None = None,
     records_only: bool = False,
+    vmlinux: Paths | None = None,
+    live: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
     """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
@@ -48,23 +55,33 @@ def read(
     `selection` leaves records out while reading; `ranking_only` reads stacks and pages and no more, which is faster
     (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
     `records_only`, what tells no records (at-panic lines, page_owner_stacks) takes no part where a page_owner dump
-    does. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion (oomscope.errors) where there is nothing to
-    return.
+    does. `vmlinux` is debug info for a core dump (else one with its build-id is looked for); with `live`, this machine
+    is read too: its memory where that is allowed, its text files where not. Raises NothingToExplain, Unreadable,
+    NoAccess or BadQuestion (oomscope.errors) where there is nothing to return.
     """
     selection = selection or Selection()
     readings: list[Reading] = []
     unused: list[_Unused] = []
-    found = inputs(paths)
+    found = [*inputs(paths), *(live_files() if live else ())]
     # Several inputs may be several moments, and the ranking alone does not tell their order.
-    ranking_only = ranking_only and len(found) == 1
+    ranking_only = ranking_only and len(found) + live == 1
+    options = _Options(selection, ranking_only, None if vmlinux is None else Path(vmlinux), _images(found), progress)
+    if live:
+        try:
+            readings += read_live(
+                selection, vmlinux=options.vmlinux, ranking_only=ranking_only, progress=options.pages_of(LIVE)
+            )
+            found = [each for each in found if each.path != PAGE_OWNER]
+        except NoAccess as error:
+            unused.append(_Unused(LIVE, error))
     for each in found:
         try:
-            readings.append(_read_one(each, selection, ranking_only=ranking_only, progress=progress))
+            readings += _read_one(each, options)
         except OomscopeError as error:
-            unused.append(_Unused(each, error))
-    if not any(r.counts is not None and r.notes.records for r in readings):
+            unused.append(_Unused(each.origin, error))
+    if not any(r.counts is not None and (r.notes.records or r.census is not None) for r in readings):
         raise _why_nothing(readings, unused)
-    skipped = tuple(Absent(u.input.origin, str(u.error).removeprefix(f"{u.input.origin}: ")) for u in unused)
+    skipped = tuple(Absent(u.origin, str(u.error).removeprefix(f"{u.origin}: ")) for u in unused)
     records_only = records_only or bool(selection.asks_of_records)
     return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
 
@@ -75,6 +92,8 @@ def explain(
     question: Question | None = None,
     ranking_only: bool = False,
     page_size_bytes: int | None = None,
+    vmlinux: Paths | None = None,
+    live: bool = False,
     progress: Progress | None = None,
 ) -> Verdict:
     """Who ate it: read the inputs and judge them. Parameters and errors as for `read`; `question` asks for groups."""
@@ -84,6 +103,8 @@ def explain(
         ranking_only=ranking_only,
         page_size_bytes=page_size_bytes,
         records_only=question is not None and question.by in OF_RECORDS,
+        vmlinux=vmlinux,
+        live=live,
         progress=progress,
     )
     return judge(evidence, question or Question(), selection or Selection())
@@ -91,16 +112,59 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class _Unused:
-    input: Input
+    origin: str
     error: OomscopeError
 
 
-def _read_one(each: Input, selection: Selection, *, ranking_only: bool, progress: Progress | None) -> Reading:
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How every input is read; `images` are files that may be the debug info of a dump beside them."""
+
+    selection: Selection
+    ranking_only: bool
+    vmlinux: Path | None
+    images: tuple[Path, ...]
+    progress: Progress | None
+
+    def pages_of(self, origin: str) -> Callable[[int, int], None] | None:
+        """Progress in pages on one input."""
+        progress = self.progress
+        return None if progress is None else lambda done, total: progress(origin, done, total, PAGES)
+
+
+def _images(found: Iterable[Input]) -> tuple[Path, ...]:
+    """Files that may be a vmlinux; what cannot be looked into is none."""
+    images = []
+    for each in found:
+        if each.path is not None and each.path.is_file():
+            try:
+                with each.path.open("rb") as file:
+                    if is_kernel_image(file.read(64)):
+                        images.append(each.path)
+            except OSError:
+                continue
+    return tuple(images)
+
+
+def _read_one(each: Input, options: _Options) -> list[Reading]:
+    selection, ranking_only, progress = options.selection, options.ranking_only, options.progress
+    if each.path in options.images:
+        raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
     stream = each.open()
     try:
         source = recognise(stream.head) or _text_of_any_kind(stream)
         if source is None:
             raise _unrecognised(each.origin, stream)
+        if isinstance(source, KernelMemory):
+            return read_dump(
+                each,
+                stream,
+                selection,
+                vmlinux=options.vmlinux,
+                images=options.images,
+                ranking_only=ranking_only,
+                progress=options.pages_of(each.origin),
+            )
         is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
         if source.separator is None or is_small or worker_count() == 1:
             counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
@@ -110,7 +174,7 @@ def _read_one(each: Input, selection: Selection, *, ranking_only: bool, progress
             counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
         if isinstance(source, ConsoleLog) and not (notes.reports or source.recognises(stream.head)):
             raise _unrecognised(each.origin, stream)
-        return Reading(each.origin, source.format, notes, counts, stream.defect)
+        return [Reading(each.origin, source.format, notes, counts, stream.defect)]
     finally:
         stream.close()
 
@@ -148,13 +212,13 @@ class _Watch:
         self._bytes_done += size_bytes
         done = self._bytes_done if self._stream.is_plain_file else self._stream.raw_bytes_done
         if self._progress is not None:
-            self._progress(self._stream.origin, done, self._stream.raw_size_bytes)
+            self._progress(self._stream.origin, done, self._stream.raw_size_bytes, BYTES)
 
 
 def _watched(stream: Stream, progress: Progress | None) -> Iterator[bytes]:
     for chunk in stream.chunks():
         if progress is not None:
-            progress(stream.origin, stream.raw_bytes_done, stream.raw_size_bytes)
+            progress(stream.origin, stream.raw_bytes_done, stream.raw_size_bytes, BYTES)
         yield chunk
 
 
@@ -190,6 +254,8 @@ def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeErro
                 advice="add a page_owner dump or show_stacks of the same machine",
             )
         return NothingToExplain(f"{logs[0].origin}: a kernel log without an at-panic report")
+    if isinstance(problem, NoAccess):
+        return problem
     if readings:
         known = ", ".join(sorted({r.format for r in readings}))
         return NothingToExplain(f"{readings[0].origin}: only {known}, which does not say who holds memory")

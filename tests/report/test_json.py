@@ -15,13 +15,13 @@ from tests import brute_force, captures
 
 SCHEMA = json.loads(resources.files("oomscope.report").joinpath("oomscope-1.schema.json").read_text())
 CASES: dict[str, dict[str, Any]] = {
-    "example": {"paths": [captures.EXAMPLE]},
+    "example": {"paths": [captures.CASE_6_12]},
     "6.1": {"paths": [captures.LINUX_6_1]},
     "panic": {"paths": [captures.CONSOLE_6_12]},
     "show_stacks": {"paths": [captures.SHOW_STACKS]},
     "groups": {"paths": [captures.AFTER_6_12], "question": Question(by="comm")},
     "stack groups": {"paths": [captures.AFTER_6_12], "question": Question(by="stack")},
-    "filtered": {"paths": [captures.EXAMPLE], "selection": oomscope.Selection(orders=frozenset({3}))},
+    "filtered": {"paths": [captures.CASE_6_12], "selection": oomscope.Selection(orders=frozenset({3}))},
     "ranking": {"paths": [captures.AFTER_6_12], "ranking_only": True},
 }
 

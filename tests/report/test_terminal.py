@@ -17,7 +17,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture(scope="module")
 def verdict() -> oomscope.Verdict:
-    return oomscope.explain(captures.EXAMPLE)
+    return oomscope.explain(captures.CASE_6_12)
 
 
 def test_the_answer_comes_first(verdict: oomscope.Verdict) -> None:

@@ -126,7 +126,7 @@ def test_a_directory_is_searched_and_what_is_not_known_is_said(tmp_path: Path) -
     """Known files below a directory are used, the others listed with the reason."""
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "x").write_bytes(gzip.compress(DUMP))
-    (tmp_path / "meminfo").write_bytes((captures.EXAMPLE / "meminfo").read_bytes())
+    (tmp_path / "meminfo").write_bytes((captures.CASE_6_12 / "meminfo").read_bytes())
     (tmp_path / "notes.txt").write_text("some words\n")
     (tmp_path / "empty").touch()
     verdict = oomscope.explain(tmp_path)

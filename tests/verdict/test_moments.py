@@ -14,7 +14,7 @@ SHOW = b" post_alloc_hook+0x6f/0xc2\n leak_mb_write+0x7b/0xaf [leak]\nnr_base_pa
 
 def test_two_counts_of_one_moment_are_never_added() -> None:
     """page_owner text and show_stacks of one machine give the dump's figures, not their sum."""
-    verdict = oomscope.explain(captures.EXAMPLE)
+    verdict = oomscope.explain(captures.CASE_6_12)
     alone = oomscope.explain(captures.AFTER_6_12)
     assert verdict.counted_pages == alone.counted_pages
     assert verdict.greatest is not None
@@ -23,7 +23,7 @@ def test_two_counts_of_one_moment_are_never_added() -> None:
 
 def test_their_difference_is_explained_by_name() -> None:
     """Of the 6.12 capture's 2,653 pages between dump and show_stacks, 2,648 are early and the rest has names."""
-    (witness,) = oomscope.explain(captures.EXAMPLE).witnesses
+    (witness,) = oomscope.explain(captures.CASE_6_12).witnesses
     assert (witness.ours, witness.theirs, witness.unit) == (41_821, 39_168, "pages")
     assert sum(part.amount for part in witness.parts) == witness.ours - witness.theirs
     amounts = [(part.name.partition(":")[0], part.amount, part.stacks) for part in witness.parts]
@@ -63,7 +63,7 @@ def test_stack_count_is_a_witness_of_allocations(tmp_path: Path) -> None:
 
 def test_the_panic_is_the_latest_moment() -> None:
     """With console and dumps of one machine, the dying kernel's lines are explained, the dumps show growth."""
-    verdict = oomscope.explain(captures.EXAMPLE, captures.CONSOLE_6_12)
+    verdict = oomscope.explain(captures.CASE_6_12, captures.CONSOLE_6_12)
     assert verdict.greatest is not None
     assert verdict.greatest.pages == 74_600
     assert (verdict.greatest.growth or "").startswith("+74,600 pages")
@@ -184,7 +184,7 @@ def test_copies_of_one_dump_are_one_moment(tmp_path: Path) -> None:
 def test_dumps_of_two_machines_are_not_compared() -> None:
     """Dumps that share no stack are of other kernels: no growth is claimed between them, and two releases are said."""
     verdict = oomscope.explain(
-        captures.AFTER_6_12, captures.BEFORE_6_1, captures.EXAMPLE / "version", captures.LINUX_6_1 / "version"
+        captures.AFTER_6_12, captures.BEFORE_6_1, captures.CASE_6_12 / "version", captures.LINUX_6_1 / "version"
     )
     assert not any("grew by" in finding.claim for finding in verdict.findings)
     assert any("shares no stack" in absent.reason for absent in verdict.absent)

@@ -85,7 +85,7 @@ def test_nobody_can_be_named(tmp_path: Path) -> None:
 
 def test_every_finding_says_why_and_what_next() -> None:
     """Each finding on the captures rests on evidence, can be refuted, and names the next step."""
-    for paths in ([captures.EXAMPLE], [captures.LINUX_6_1], [captures.BEFORE_6_12, captures.AFTER_6_12]):
+    for paths in ([captures.CASE_6_12], [captures.LINUX_6_1], [captures.BEFORE_6_12, captures.AFTER_6_12]):
         for finding in oomscope.explain(*paths).findings:
             assert finding.because
             assert finding.refuted_by

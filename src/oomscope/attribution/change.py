@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oomscope.attribution.culprit import attribute
 from oomscope.attribution.holdings import culprits, holdings
-from oomscope.attribution.moments import by_stack
+from oomscope.attribution.moments import by_stack, unlisted
 from oomscope.model.counts import Counts
 from oomscope.model.holding import Culprit
 from oomscope.model.stack import Stack
@@ -30,7 +30,7 @@ def pages_by_culprit(counts: Counts) -> dict[Culprit, int]:
 
 @dataclass(frozen=True, slots=True)
 class StackDifference:
-    """One stack's difference, and why: `early`, `dummy`, `failure`, `lost`, `young`, `moved` or `freed`."""
+    """One stack's difference, and why: `early`, `dummy`, `failure`, `unlisted`, `lost`, `young`, `moved` or `freed`."""
 
     reason: str
     stack: Stack
@@ -51,8 +51,11 @@ class Comparison:
         return sum(d.difference for d in self.differences if d.reason == reason)
 
 
-def compare(ours: Counts, theirs: Counts) -> Comparison | None:
-    """Two counts of the same pages, stack by stack; None where they count nothing in common."""
+def compare(ours: Counts, theirs: Counts, *, listed_only: bool = False) -> Comparison | None:
+    """Two counts of the same pages, stack by stack; None where they count nothing in common.
+
+    With `listed_only`, theirs is a list of the greatest: of ours, only the stacks that it names are compared.
+    """
     if ours.pages is not None and theirs.pages is not None:
         unit, our_sums, their_sums = PAGES, pages_by_stack(ours), pages_by_stack(theirs)
     elif ours.blocks is not None and theirs.blocks is not None:
@@ -60,14 +63,19 @@ def compare(ours: Counts, theirs: Counts) -> Comparison | None:
         our_sums, their_sums = by_stack(ours.stacks, ours.blocks), by_stack(theirs.stacks, theirs.blocks)
     else:
         return None
+    if listed_only:
+        our_sums = {stack: pages for stack, pages in our_sums.items() if stack in their_sums}
     newest_ns = int(ours.last_ns.max(initial=0))
     first_ns = by_stack(ours.stacks, ours.first_ns)
+    left_out = unlisted(ours, their_sums)
     found = []
     for stack in our_sums.keys() | their_sums.keys():
         difference = our_sums.get(stack, 0) - their_sums.get(stack, 0)
         if difference:
             is_young = newest_ns - first_ns.get(stack, 0) <= _YOUNG_NS
             reason = _reason(stack, difference, in_witness=stack in their_sums, is_young=is_young)
+            if reason in ("lost", "young") and stack in left_out:
+                reason = "unlisted"
             found.append(StackDifference(reason, stack, difference))
     found.sort(key=lambda d: (-abs(d.difference), d.stack.texts))
     return Comparison(unit, sum(our_sums.values()), sum(their_sums.values()), tuple(found))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from functools import lru_cache
 
 from oomscope.attribution.frame_table import Row, frame_row, subsystem_of
-from oomscope.model.holding import EARLY, KERNEL, PAGE_CACHE, UNTRACKED, USER, Culprit
+from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, UNTRACKED, USER, Culprit
 from oomscope.model.stack import Frame, Stack
 
 BUILT_IN = "vmlinux"
@@ -32,9 +33,10 @@ def attribute(stack: Stack) -> Attributed:
     """Judge a stack by the tables.
 
     The culprit is the first frame from the allocator outwards that is neither plumbing nor entry code; where all
-    are, it is the last plumbing frame before the entry code. User memory and page cache have no culprit: a process
-    or a file holds them, not the code that brought them in. `label` is `early`, `dummy` or `failure` for the stacks
-    that page_owner itself made up, which are never named; a stack known by its handle alone has neither.
+    are, it is the last plumbing frame before the entry code. User memory, page cache and huge page pools have no
+    culprit: a process, a file or the administrator holds them, not the code that brought them in. `label` is `early`,
+    `dummy` or `failure` for the stacks that page_owner itself made up, which are never named; a stack known by its
+    handle alone has neither.
     """
     if not stack.frames:
         return Attributed(UNTRACKED, None, None, None)
@@ -44,7 +46,7 @@ def attribute(stack: Stack) -> Attributed:
             return Attributed(row.kind or UNTRACKED, _label(frame), None, None)
     index = _culprit_index(rows)
     kind = _kind(rows[: index + 1])
-    if kind in (USER, PAGE_CACHE):
+    if kind in (USER, PAGE_CACHE, HUGETLB):
         return Attributed(kind, None, None, None)
     return Attributed(kind, None, _culprit(stack.frames[index]), index, is_helper=rows[index] is not None)
 
@@ -92,5 +94,6 @@ def _kind(plumbing: list[Row | None]) -> str:
 
 
 def _culprit(frame: Frame) -> Culprit:
-    subsystem = frame.module or subsystem_of(frame.function)
+    folder = None if frame.source is None else posixpath.dirname(frame.source).removeprefix("./")
+    subsystem = frame.module or folder or subsystem_of(frame.function)
     return Culprit(frame.function, frame.module, subsystem)

@@ -27,6 +27,11 @@ _STANDS_FOR: dict[str, frozenset[str]] = {
 }
 
 
+def may_reclaim(names: str) -> bool:
+    """Whether a request may set reclaim going, itself or through kswapd (gfpflags_allow_spinning() in gfp.h)."""
+    return not flags_in(names).isdisjoint(_RECLAIM)
+
+
 @cache
 def flags_in(names: str) -> frozenset[str]:
     """All flags, single and composite, that a printed `A|B` carries."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
-from oomscope.model.evidence import Kernel
-from oomscope.model.reading import Meminfo, PanicTotals, Reading
+from oomscope.model.evidence import Kernel, Moment
+from oomscope.model.reading import Meminfo, Reading
 
 # Entry functions that exist on one architecture only.
 _ENTRY_FUNCTIONS = {
@@ -32,8 +32,13 @@ def kernel(readings: Iterable[Reading], counts: Iterable[Counts], meminfo: Memin
     )
 
 
-def ram_pages(meminfo: Meminfo | None, totals: PanicTotals | None, page_size_bytes: int | Absent) -> int | Absent:
-    """Managed pages: as the dying kernel printed them, else from MemTotal."""
+def ram_pages(moment: Moment, meminfo: Meminfo | None, page_size_bytes: int | Absent) -> int | Absent:
+    """Managed pages: as kernel memory has them or the dying kernel printed them, else from MemTotal."""
+    system, totals = moment.reading.notes.system, moment.totals
+    if system is not None:
+        if system.ram_pages is None:
+            return Absent("RAM", "the zones' managed pages cannot be read")
+        return system.ram_pages
     if totals is not None and totals.ram_pages:
         return totals.ram_pages
     if meminfo is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from oomscope.attribution import machine
 from oomscope.attribution.culprit import attribute
+from oomscope.attribution.gfp import may_reclaim
 from oomscope.attribution.tally import Tally
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
@@ -38,8 +39,12 @@ def arrange(
     handles: dict[int, Stack] = {}
     for reading in readings:
         handles.update(reading.handles)
-    counted = [(r, _resolved(r.counts, handles)) for r in readings if r.counts is not None and r.notes.records]
-    dumps = [Moment(r, c, _newest(c)) for r, c in counted if r.format == "page_owner"]
+    counted = [
+        (r, _resolved(r.counts, handles))
+        for r in readings
+        if r.counts is not None and (r.notes.records or r.census is not None) and r.witness_of is None
+    ]
+    dumps = [_moment_of_dump(r, c, readings) for r, c in counted if r.format in ("page_owner", "kernel memory")]
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
     stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format == "page_owner_stacks"]
     absent: list[Absent] = []
@@ -51,6 +56,7 @@ def arrange(
     dumps = _of_one_machine(_distinct(dumps, absent), absent)
     if dumps:
         dumps, stacks = _with_witnesses(dumps, stacks)
+        dumps, reports = _with_reports(dumps, reports)
     if stacks and (dumps or reports or len(stacks) > 1):
         placed, left = ([], stacks) if dumps or reports else _largest(stacks)
         dumps += placed
@@ -58,13 +64,18 @@ def arrange(
         absent += [Absent(f"the time of {m.reading.origin}", reason) for m in left]
         stacks = []
     moments = tuple(sorted(dumps + stacks + reports, key=_order))
-    kernel = machine.kernel(readings, [m.counts for m in moments], _first_meminfo(readings))
+    used = [r for r in readings if not any(a.what == r.origin for a in absent)]
+    kernel = machine.kernel(used, [m.counts for m in moments], _first_meminfo(readings))
+    system = next((m.reading.notes.system for m in reversed(moments) if m.reading.notes.system is not None), None)
+    if system is not None:
+        kernel = replace(kernel, arch=system.arch, page_size_bytes=system.page_size_bytes)
     if page_size_bytes is not None:
         kernel = replace(kernel, page_size_bytes=page_size_bytes)
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
+    absent += moments[-1].reading.notes.absent
     return Evidence(
         kernel=kernel,
-        ram_pages=machine.ram_pages(meminfo, moments[-1].totals, kernel.page_size_bytes),
+        ram_pages=machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes),
         free_pages=machine.free_pages(meminfo, kernel.page_size_bytes),
         moments=moments,
         readings=readings,
@@ -72,6 +83,28 @@ def arrange(
         absent=tuple(absent),
         unused=unused,
     )
+
+
+def _moment_of_dump(reading: Reading, counts: Counts, readings: Iterable[Reading]) -> Moment:
+    """A dump's moment: its newest allocation, or the last line of its log if that is later; its own witnesses."""
+    at_ns = _newest(counts)
+    if reading.notes.at_ns is not None:
+        at_ns = max(reading.notes.at_ns, 0 if isinstance(at_ns, Absent) else at_ns)
+    return Moment(reading, counts, at_ns, tuple(r for r in readings if r.witness_of == reading.origin))
+
+
+def _with_reports(dumps: list[Moment], reports: list[Moment]) -> tuple[list[Moment], list[Moment]]:
+    """What a dying kernel printed is the witness of the dump of its memory, where that knows every stack printed."""
+    found, left = list(dumps), []
+    for report in reports:
+        printed = set(report.counts.stacks)
+        fits = [i for i, dump in enumerate(found) if dump.reading.notes.panicked and printed <= set(dump.counts.stacks)]
+        if fits:
+            dump = found[fits[-1]]
+            found[fits[-1]] = replace(dump, witnesses=(*dump.witnesses, report.reading))
+        else:
+            left.append(report)
+    return found, left
 
 
 def _distinct(dumps: list[Moment], absent: list[Absent]) -> list[Moment]:
@@ -100,9 +133,21 @@ def _of_one_machine(dumps: list[Moment], absent: list[Absent]) -> list[Moment]:
     *earlier, latest = sorted(dumps, key=_order)
     known = set(latest.counts.stacks)
     kept = [m for m in earlier if not m.counts.stacks or not known or known.intersection(m.counts.stacks)]
+    other_boots = [m for m in kept if _is_of_another_boot(m, latest)]
+    absent += [Absent(m.reading.origin, f"of another boot than {latest.reading.origin}: left out") for m in other_boots]
+    earlier = [m for m in earlier if m not in other_boots]
+    kept = [m for m in kept if m not in other_boots]
     reason = f"it shares no stack with {latest.reading.origin}: another kernel or machine, left out"
     absent += [Absent(m.reading.origin, reason) for m in earlier if m not in kept]
     return [*kept, latest]
+
+
+def _is_of_another_boot(earlier: Moment, latest: Moment) -> bool:
+    """Nothing comes after a panic; and two dumps of one boot have the kernel in one place."""
+    if earlier.reading.notes.panicked:
+        return True
+    one, other = earlier.reading.notes.system, latest.reading.notes.system
+    return one is not None and other is not None and one.boot != other.boot
 
 
 def total_pages(counts: Counts) -> int | None:
@@ -151,21 +196,40 @@ def _with_witnesses(dumps: list[Moment], stacks: list[Moment]) -> tuple[list[Mom
         if agrees and d not in witness_of and w not in witness_of.values():
             witness_of[d] = w
     matched = [
-        Moment(m.reading, m.counts, m.at_ns, (stacks[witness_of[d]].reading,)) if d in witness_of else m
+        replace(m, witnesses=(*m.witnesses, stacks[witness_of[d]].reading)) if d in witness_of else m
         for d, m in enumerate(dumps)
     ]
     return matched, [m for w, m in enumerate(stacks) if w not in witness_of.values()]
 
 
+def unlisted(counts: Counts, listed: Mapping[Stack, int]) -> frozenset[Stack]:
+    """Stacks that are not in page_owner_stacks because none of their requests may reclaim.
+
+    Newer kernels leave such stacks out: mm/page_owner.c add_stack_record_to_list() returns early where
+    gfpflags_allow_spinning() says no. A slab cache asks so for slabs larger than its smallest. Where most of these
+    stacks are listed, the kernel is no such kernel and the set is empty.
+    """
+    requests = counts.requests
+    reclaims = np.array([not r.gfp_flags or may_reclaim(r.gfp_flags) for r in requests.values], dtype=bool)
+    if not reclaims.size:
+        return frozenset()
+    told = set(requests.pair_stack.tolist()) - set(requests.pair_stack[reclaims[requests.pair_value]].tolist())
+    silent = frozenset(counts.stacks[index] for index in told)
+    missing = silent - listed.keys()
+    return missing if 2 * len(missing) > len(silent) else frozenset()
+
+
 def _distance(dump: Counts, witness: Counts) -> int:
     """How far two counts of the same pages are apart, in pages (or allocations, where one counts those).
 
-    What page_owner_stacks never counts (early pages and the like) is no distance.
+    What page_owner_stacks never counts (early pages and the like) is no distance, nor what newer kernels do not list.
     """
     ours, theirs = _common_sums(dump, witness)
     if ours is None or theirs is None:
         return 1 << 62
-    stacks = [stack for stack in ours.keys() | theirs.keys() if attribute(stack).label is None]
+    left_out = unlisted(dump, theirs)
+    counted = (ours.keys() | theirs.keys()) - left_out
+    stacks = [stack for stack in counted if attribute(stack).label is None]
     return sum(abs(ours.get(stack, 0) - theirs.get(stack, 0)) for stack in stacks)
 
 

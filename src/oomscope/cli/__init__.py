@@ -9,6 +9,8 @@ import sys
 import click
 
 from oomscope import __version__
+from oomscope.cli.arm import arm, disarm
+from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.errors import OomscopeError
 
@@ -27,7 +29,8 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-cli.add_command(explain_command)
+for command in (explain_command, arm, disarm, doctor):
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -37,7 +40,7 @@ def main() -> None:
     # Values are frozen and refer downwards only: there are no cycles to look for among hundreds of thousands of them.
     gc.disable()
     try:
-        cli.main(prog_name="oomscope", standalone_mode=False)
+        exit_code = cli.main(prog_name="oomscope", standalone_mode=False)
     except OomscopeError as error:
         _fail(str(error), error.advice, error.exit_code)
     except click.exceptions.Exit as stop:
@@ -52,6 +55,8 @@ def main() -> None:
         sys.exit(130)
     except MemoryError:
         _fail("out of memory while reading", "explain a part of the input", 3)
+    else:
+        sys.exit(exit_code or 0)
 
 
 def _fail(message: str, advice: str, exit_code: int) -> None:

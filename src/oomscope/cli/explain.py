@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # Repeated here so that --help needs neither NumPy nor the library; a test holds them against it.
 PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp", "order", "node", "zone", "memcg")
 SORTS = ("pages", "blocks", "age", "name")
-KINDS = ("kernel", "slab", "user", "page-cache", "early", "untracked")
+KINDS = ("kernel", "slab", "user", "page-cache", "hugetlb", "early", "untracked")
 FORMATS = ("text", "kernel", "json")
 _DEFAULT_TOP = {"text": 10, "kernel": 1, "json": None}
 
@@ -67,7 +68,10 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--live", is_flag=True, help="This machine: its memory (/proc/kcore), else debugfs and /proc.")
+@click.option("--last-crash", is_flag=True, help="What the previous boot left: pstore, /var/crash, the journal.")
+@click.option("--vmlinux", type=click.Path(dir_okay=False), help="Debug info of the kernel that a core dump is of.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 @click.option("--top", type=click.IntRange(1), help="How many rows or stacks to show.  [text 10, kernel 1, json all]")
@@ -88,6 +92,9 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def explain(
     paths: tuple[str, ...],
+    live: bool,
+    last_crash: bool,
+    vmlinux: str | None,
     form: str,
     output: str | None,
     top: int | None,
@@ -98,27 +105,34 @@ def explain(
     no_color: bool,
     **filters: Any,
 ) -> None:
-    """Say who holds the memory: from page_owner text, page_owner_stacks, a console log with an at-panic report,
-    meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
+    """Say who holds the memory: from a core dump, page_owner text, page_owner_stacks, a console log with an at-panic
+    report, meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
 
     \b
     oomscope explain page_owner.txt meminfo
+    oomscope explain vmcore
     oomscope explain case/ --format json
     zstdcat page_owner.zst | oomscope explain - --format kernel
     oomscope explain page_owner.txt --by comm --node 1 --since 2h
     """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli.progress import progress_bar
     from oomscope.pipeline import explain as explain_paths
+    from oomscope.sources import last_crash as crashes
     from oomscope.verdict import Question
 
+    if not paths and not live and not last_crash:
+        raise click.UsageError("Missing argument 'PATH...' (or --live, or --last-crash).")
     selection = _selection(filters)
-    with progress_bar() as progress:
+    with crashes.last_crash() if last_crash else nullcontext(()) as left, progress_bar() as progress:
         verdict = explain_paths(
             *paths,
+            *left,
             selection=selection,
             question=Question(by=by, sort=sort, min_pages=min_pages),
             ranking_only=form == "kernel" and by is None and not selection.asks_of_records,
             page_size_bytes=None if page_size is None else int(page_size),
+            vmlinux=vmlinux,
+            live=live,
             progress=progress,
         )
     _show(verdict, form, output, top, no_color=no_color)
@@ -190,5 +204,7 @@ def _warn(verdict: Verdict) -> None:
             )
     if verdict.most_allocations:
         click.echo("oomscope: pages are not known: stack_count counts allocations (--format text or json)", err=True)
+    elif not verdict.counted_stacks:
+        click.echo("oomscope: who took the pages was not recorded (--format text or json has the census)", err=True)
     elif not verdict.consumers:
         click.echo("oomscope: nobody can be named: only early, dummy or failure stacks hold pages", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,20 +12,24 @@ if TYPE_CHECKING:
 
 KERNEL = "kernel"  # taken from the page allocator by kernel code; in no counter of an OOM report
 SLAB = "slab"  # slab caches; the stack says who grew the cache
-USER = "user"  # memory of processes, hugetlb pools included
+USER = "user"  # memory of processes
 PAGE_CACHE = "page-cache"  # file contents, tmpfs and shared memory included
+HUGETLB = "hugetlb"  # pools of huge pages, whether a process uses them or nobody does
 EARLY = "early"  # allocated before page_owner started
 UNTRACKED = "untracked"  # allocated, with no stack on record
-KINDS = (KERNEL, SLAB, USER, PAGE_CACHE, EARLY, UNTRACKED)
+KINDS = (KERNEL, SLAB, USER, PAGE_CACHE, HUGETLB, EARLY, UNTRACKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """The frame that answers for holdings: `function` of `module` (None: built in), and its subsystem if known."""
+    """The frame that answers for holdings: `function` of `module` (None: built in), and its subsystem if known.
+
+    Two are the same if function and module are: whether the subsystem is known depends on the evidence.
+    """
 
     function: str
     module: str | None
-    subsystem: str | None
+    subsystem: str | None = field(compare=False)
 
     def __str__(self) -> str:
         return self.function if self.module is None else f"{self.function} [{self.module}]"

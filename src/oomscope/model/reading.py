@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oomscope.model.absent import Absent
+    from oomscope.model.census import Census
     from oomscope.model.counts import Counts
+    from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
 
 
@@ -31,13 +34,37 @@ class PanicTotals:
     uncounted_pages: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """What kernel memory tells of its machine.
+
+    `ram_pages` are the managed pages; `taint` the letters of what taints the kernel; `vmstat` the kernel's own
+    counters by the names of its enums; `panic_message` the first one of the log, None where there is none. `boot` is
+    the same in dumps of one boot: where the kernel was placed.
+    """
+
+    arch: str | Absent
+    page_size_bytes: int
+    ram_pages: int | None
+    command_line: str | None
+    taint: str
+    modules: tuple[str, ...]
+    last_unloaded_module: str | None
+    panic_message: str | None
+    vmstat: Mapping[str, int]
+    is_live: bool
+    boot: str
+
+
 @dataclass(slots=True)
 class Notes:
     """What a source learnt beside its rows.
 
     `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no
     record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
-    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read).
+    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read). Of kernel memory,
+    `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
+    slab objects.
     """
 
     records: int = 0
@@ -53,6 +80,10 @@ class Notes:
     ranked_only: bool = False
     cut_off: bool = False
     handles: dict[int, Stack] = field(default_factory=dict)
+    system: System | None = None
+    absent: tuple[Absent, ...] = ()
+    unread_share: float = 0.0
+    cache_objects: tuple[CacheObjects, ...] = ()
 
     def add(self, other: Notes) -> None:
         """Take in what another worker learnt from another part of the same input."""
@@ -65,13 +96,19 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One input, read: `origin` names it for people, `format` says what it was, `defect` what stopped the reading."""
+    """One input, read: `origin` names it for people, `format` says what it was, `defect` what stopped the reading.
+
+    Of kernel memory, `census` says what every page frame is used for. A reading that counts the same pages as another
+    one by its own nature (two counts within one dump) names that one's origin in `witness_of`.
+    """
 
     origin: str
     format: str
     notes: Notes
     counts: Counts | None
     defect: str | None = None
+    census: Census | None = None
+    witness_of: str | None = None
 
     @property
     def handles(self) -> Mapping[int, Stack]:

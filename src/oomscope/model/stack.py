@@ -19,13 +19,16 @@ _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>
 # allocation profiling wraps (include/linux/alloc_tag.h).
 _SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.[0-9a-z]+)*)+$")
 
+UNLOADED = "unloaded"  # the module of a frame whose code is gone
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One return address: where in which function of which module.
 
     `text` is exactly what the kernel printed (`leak_mb_write+0x7b/0xaf [leak]`), an older kernel's leading
-    `[<address>]` left off. A raw address has no offset and no size.
+    `[<address>]` left off. A raw address has no offset and no size. Debug info adds `source` (`mm/slub.c:2350`) and
+    `inlined`, what the compiler put into the function there, innermost first; they are no part of its identity.
     """
 
     text: str
@@ -33,6 +36,8 @@ class Frame:
     offset: int | None = None
     size: int | None = None
     module: str | None = None
+    source: str | None = field(default=None, compare=False)
+    inlined: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def function(self) -> str:

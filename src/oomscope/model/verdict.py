@@ -9,10 +9,25 @@ if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.evidence import Kernel
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
+    from oomscope.model.reading import System
+    from oomscope.model.slab_objects import CacheObjects
 
 CERTAIN = "certain"
 LIKELY = "likely"
 POSSIBLE = "possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """`pages` that were allocated in the last `interval_ns` before the evidence was taken, and are still held."""
+
+    interval_ns: int
+    pages: int
+
+    @property
+    def pages_per_s(self) -> float:
+        """The rate over the interval."""
+        return self.pages * 1e9 / self.interval_ns if self.interval_ns else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class Consumer:
     share_of_ram: float | None
     growth: str | None
     spread_ns: tuple[int, int, int] | None
+    recent: Recent | None
     detail: HoldingDetail | None
 
 
@@ -42,14 +58,16 @@ class CulpritRow:
     share_of_ram: float | None
     stacks: int
     growth: str | None
+    recent: Recent | None
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """One kind of memory and its pages."""
+    """One kind of memory and its pages; `parts` names what is in it, most pages first, as far as that is known."""
 
     kind: str
     pages: int
+    parts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +92,11 @@ class Balance:
 class Difference:
     """One named part of the difference between two counts of the same pages: ours minus the witness's.
 
-    `amount` is in the report's unit; `stacks` names the stacks it comes from, the largest first.
+    `reason` is attribution.change's word for it, `name` a sentence for people. `amount` is in the report's unit;
+    `stacks` names the stacks it comes from, the largest first.
     """
 
+    reason: str
     name: str
     amount: int
     stacks: str
@@ -134,7 +154,8 @@ class Verdict:
     `consumers` are all stacks that may be named, most pages first; `excepted` are the early, dummy and failure stacks,
     listed as what they are. `counted_pages` over `counted_stacks` are all that this moment's evidence counts, named or
     not. `at_ns` is the moment explained. `groups` is set where a grouping was asked for. `most_allocations` ranks by
-    allocations where the evidence does not count pages.
+    allocations where the evidence does not count pages. Of
+    kernel memory, `system` tells of the machine and `cache_objects` who holds slab objects.
     """
 
     partial: bool
@@ -156,6 +177,8 @@ class Verdict:
     findings: tuple[Finding, ...]
     absent: tuple[Absent, ...]
     inputs: tuple[Input, ...]
+    system: System | None
+    cache_objects: tuple[CacheObjects, ...]
     selection_note: str | None
     groups_by: str | None
     groups: tuple[Group, ...]

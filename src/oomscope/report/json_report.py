@@ -8,7 +8,10 @@ from typing import Any
 
 from oomscope.model.absent import Absent
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
-from oomscope.model.verdict import Consumer, Verdict
+from oomscope.model.reading import System
+from oomscope.model.slab_objects import CacheObjects
+from oomscope.model.stack import Stack
+from oomscope.model.verdict import BalanceRow, Consumer, Recent, Verdict
 
 SCHEMA = "oomscope/1"
 
@@ -42,6 +45,7 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
             "release": _known(verdict.kernel.release),
             "arch": _known(verdict.kernel.arch),
             "page_size_bytes": _known(verdict.kernel.page_size_bytes),
+            **_system(verdict.system),
         },
         "source": verdict.source,
         "at_ns": verdict.at_ns,
@@ -72,6 +76,7 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
                 "share_of_ram": row.share_of_ram,
                 "stacks": row.stacks,
                 "growth": row.growth,
+                "recent": _recent(row.recent),
             }
             for row in verdict.culprits[:top]
         ],
@@ -83,9 +88,10 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
         else {
             "ram_pages": verdict.balance.ram_pages,
             "reserved_pages": verdict.balance.reserved_pages,
-            "rows": [{"kind": row.kind, "pages": row.pages} for row in verdict.balance.rows],
+            "rows": [_balance_row(row) for row in verdict.balance.rows],
             "unexplained_pages": verdict.balance.unexplained_pages,
         },
+        "slab_objects": [_cache_objects(each) for each in verdict.cache_objects[:top]],
         "witnesses": [
             {
                 "origin": w.origin,
@@ -123,6 +129,41 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
     }
 
 
+def _recent(recent: Recent | None) -> dict[str, Any] | None:
+    return None if recent is None else {"interval_ns": recent.interval_ns, "pages": recent.pages}
+
+
+def _system(system: System | None) -> dict[str, Any]:
+    if system is None:
+        return {}
+    return {
+        "command_line": system.command_line,
+        "taint": system.taint,
+        "modules": list(system.modules),
+        "last_unloaded_module": system.last_unloaded_module,
+        "panic_message": system.panic_message,
+        "live": system.is_live,
+        "counters": dict(system.vmstat),
+    }
+
+
+def _cache_objects(each: CacheObjects) -> dict[str, Any]:
+    owners = [{"stack": list(stack.texts), **_lines_of(stack), "objects": count} for stack, count in each.owners]
+    return {"cache": each.cache, "by": each.by, "objects": each.objects, "owners": owners}
+
+
+def _lines_of(stack: Stack) -> dict[str, Any]:
+    """Beside the stack, frame by frame, what debug info adds; nothing where it adds nothing."""
+    if not any(frame.source for frame in stack.frames):
+        return {}
+    return {"lines": [{"source": frame.source, "inlined": list(frame.inlined)} for frame in stack.frames]}
+
+
+def _balance_row(row: BalanceRow) -> dict[str, Any]:
+    parts = [{"name": name, "pages": pages} for name, pages in row.parts]
+    return {"kind": row.kind, "pages": row.pages, **({"parts": parts} if parts else {})}
+
+
 def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:
     if consumer is None:
         return None
@@ -134,6 +175,7 @@ def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:
         "kind": holding.kind,
         "label": holding.label,
         "stack": list(holding.stack.texts),
+        **_lines_of(holding.stack),
         "handle": holding.stack.handle,
         "culprit": _culprit(holding.culprit),
         "blocks": holding.blocks,
@@ -143,6 +185,7 @@ def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:
         if consumer.spread_ns is None
         else dict(zip(("p5", "p50", "p95"), consumer.spread_ns, strict=True)),
         "growth": consumer.growth,
+        "recent": _recent(consumer.recent),
         **({} if consumer.detail is None else _detail(consumer.detail)),
     }
 

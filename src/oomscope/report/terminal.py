@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from oomscope.model.batch import Place, Request, Task
-from oomscope.model.holding import EARLY, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
-from oomscope.model.verdict import Balance, Consumer, Finding, Verdict, WitnessReport
-from oomscope.units import bytes_text, pages_text, share_text, uptime_text
+from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
+from oomscope.model.verdict import Balance, BalanceRow, Consumer, CulpritRow, Finding, Verdict, WitnessReport
+from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
 WIDTH = 80
 _KIND_TEXTS = {
@@ -21,6 +21,7 @@ _KIND_TEXTS = {
     SLAB: "slab: this path grew the cache; who holds the objects may be another",
     USER: "user: memory of processes",
     PAGE_CACHE: "page cache: file contents, tmpfs and shared memory",
+    HUGETLB: "hugetlb: pools of huge pages, in use or not",
     EARLY: "allocated before page_owner started",
     UNTRACKED: "allocated, with no stack on record",
 }
@@ -60,6 +61,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         for witness in verdict.witnesses:
             _witness(console, witness)
     _findings(console, verdict.findings)
+    _machine(console, verdict)
     _absent(console, verdict)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
@@ -69,17 +71,25 @@ def _answer(console: Console, verdict: Verdict, top: int) -> None:
     if consumer is None:
         _no_answer(console, verdict, top)
         return
-    console.print(_headline(consumer))
+    rolled_up = verdict.culprits[0] if verdict.culprits else None
+    if rolled_up is not None and rolled_up.pages > consumer.pages:
+        console.print(_rolled_up_headline(rolled_up))
+        same = rolled_up.culprit == consumer.holding.culprit
+        whose = "its greatest single stack" if same else f"the greatest single stack: {_name(consumer.holding)}"
+        console.print(Text(f"{whose} holds {_amount(consumer)}"))
+    else:
+        console.print(_headline(consumer))
     if verdict.selection_note is not None:
         console.print(f"  ({verdict.selection_note})", style="dim")
     console.print()
     console.print(Text(f"OOM: greatest memory consumer: {consumer.pages} pages are allocated from:"), soft_wrap=True)
     holding = consumer.holding
-    for index, frame in enumerate(holding.stack.texts):
+    for index, frame in enumerate(holding.stack.frames):
         is_culprit = index == holding.culprit_index
-        line = Text(f" {frame}", style="bold red" if is_culprit else "")
+        line = Text(f" {frame.text}", style="bold red" if is_culprit else "")
         if is_culprit:
-            line.append("   <- culprit", style="red")
+            where = "" if frame.source is None else f", {frame.source}"
+            line.append(f"   <- culprit{where}", style="red")
         console.print(line, soft_wrap=True)
     if not holding.stack.frames:
         console.print(f" handle: {holding.stack.handle}")
@@ -110,6 +120,13 @@ def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
             table.add_row(f"{holding.blocks:,}", _name(holding))
         console.print(table)
         return
+    if verdict.balance is not None and not verdict.counted_stacks:
+        finding = verdict.findings[0] if verdict.findings else None
+        console.print(Text("Who took the pages was not recorded", style="bold"))
+        if finding is not None:
+            console.print(Text(finding.claim, style="bold"))
+        console.print()
+        return
     console.print(Text("Nobody can be named: only early, dummy or failure stacks hold pages", style="bold"))
 
 
@@ -118,6 +135,16 @@ def _headline(consumer: Consumer) -> Text:
     line.append(_name(consumer.holding), style="bold red")
     holds = "grew slab caches to hold" if consumer.holding.kind == SLAB else "holds"
     line.append(f" {holds} {_amount(consumer)}", style="bold")
+    return line
+
+
+def _rolled_up_headline(row: CulpritRow) -> Text:
+    """The answer where no single stack gives it."""
+    line = Text()
+    line.append(str(row.culprit), style="bold red")
+    holds = "grew slab caches to hold" if row.kinds == (SLAB,) else "holds"
+    share = "" if row.share_of_ram is None else f", {share_text(row.share_of_ram)} of RAM"
+    line.append(f" {holds} {pages_text(row.pages)}{share}, over {row.stacks:,} stacks", style="bold")
     return line
 
 
@@ -139,6 +166,10 @@ def _facts_of(consumer: Consumer) -> Iterable[tuple[str, str]]:
         yield from _detail_facts(consumer.holding, detail)
     if consumer.growth is not None:
         yield "growth", consumer.growth
+    if consumer.recent is not None and consumer.recent.pages:
+        recent = consumer.recent
+        rate = f"{recent.pages_per_s:,.0f} pages/s"
+        yield "lately", f"{pages_text(recent.pages)} in the last {duration_text(recent.interval_ns)}, {rate}"
 
 
 def _detail_facts(holding: Holding, detail: HoldingDetail) -> Iterable[tuple[str, str]]:
@@ -232,11 +263,38 @@ def _excepted(console: Console, verdict: Verdict) -> None:
 def _balance(console: Console, balance: Balance) -> None:
     _title(console, f"Where {pages_text(balance.ram_pages)} of RAM are")
     table = _table(("pages", True), ("of RAM", True), ("kind", False))
-    rows = [(row.pages, row.kind) for row in balance.rows]
+    rows = [(row.pages, _kind_with_parts(row)) for row in balance.rows]
     rows.append((balance.unexplained_pages, "unexplained" if balance.is_consistent else "counted twice or moved"))
     for pages, kind in rows:
         table.add_row(f"{pages:,}", _share(pages / balance.ram_pages), kind)
     console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _machine(console: Console, verdict: Verdict) -> None:
+    """What kernel memory tells of its machine."""
+    system, kernel = verdict.system, verdict.kernel
+    if system is None:
+        return
+    _title(console, "The machine")
+    release = kernel.release if isinstance(kernel.release, str) else "release not known"
+    modules = ", ".join(system.modules)
+    if system.last_unloaded_module is not None:
+        modules += f" (last unloaded: {system.last_unloaded_module})"
+    arch = kernel.arch if isinstance(kernel.arch, str) else "architecture not known"
+    facts = [
+        ("kernel", f"{release} {arch}, pages of {bytes_text(system.page_size_bytes)}"),
+        ("panic", system.panic_message or ""),
+        ("command line", system.command_line or ""),
+        ("taint", system.taint),
+        ("modules", modules),
+    ]
+    _facts(console, [(name, text) for name, text in facts if text])
+
+
+def _kind_with_parts(row: BalanceRow) -> str:
+    named = ", ".join(f"{name} {pages:,}" for name, pages in row.parts[:_PARTS_SHOWN])
+    more = f" and {len(row.parts) - _PARTS_SHOWN:,} more" if len(row.parts) > _PARTS_SHOWN else ""
+    return f"{row.kind}: {named}{more}" if named else row.kind
 
 
 def _witness(console: Console, witness: WitnessReport) -> None:
@@ -299,7 +357,7 @@ def _name(holding: Holding) -> str:
         return str(holding.culprit)
     if not holding.stack.frames:
         return f"handle {holding.stack.handle}"
-    return {USER: "User memory", PAGE_CACHE: "Page cache"}.get(holding.kind, holding.kind)
+    return {USER: "User memory", PAGE_CACHE: "Page cache", HUGETLB: "Huge page pool"}.get(holding.kind, holding.kind)
 
 
 def _in_short(growth: str | None) -> str:

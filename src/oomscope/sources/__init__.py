@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from oomscope.sources.base import Parser, Source
 from oomscope.sources.console_log import ConsoleLog
+from oomscope.sources.kernel_memory import KernelMemory
 from oomscope.sources.meminfo import MeminfoText
 from oomscope.sources.page_owner import PageOwnerText
 from oomscope.sources.page_owner_stacks import PageOwnerStacks
 from oomscope.sources.version import VersionText
 
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
-SOURCES: tuple[Source, ...] = (PageOwnerText(), PageOwnerStacks(), MeminfoText(), VersionText(), ConsoleLog())
+SOURCES: tuple[Source, ...] = (
+    KernelMemory(),
+    PageOwnerText(),
+    PageOwnerStacks(),
+    MeminfoText(),
+    VersionText(),
+    ConsoleLog(),
+)
 
 __all__ = ["SOURCES", "Parser", "Source", "recognise"]
 

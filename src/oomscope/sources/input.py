@@ -24,6 +24,7 @@ from oomscope.errors import BadQuestion, NoAccess, Unreadable
 from oomscope.sources.base import printable
 
 CHUNK_BYTES = 1 << 18
+_LEAST_READ_BYTES = 1 << 16
 HEAD_BYTES = 1 << 20
 STDIN = "-"
 # Few compressed bytes may hold much: feeding this many at a time bounds what comes out at once.
@@ -159,14 +160,20 @@ def _shown(path: Path) -> str:
 
 
 class _Counted:
-    """Counts what is taken from the raw input."""
+    """Counts what is taken from the raw input, which is always asked for much.
+
+    page_owner's file refuses a read that has no room for the next record, however much it gave before.
+    """
 
     def __init__(self, raw: _Reader) -> None:
         self.raw = raw
         self.bytes_done = 0
+        self._ahead = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self.raw.read(size)
+        if not self._ahead:
+            self._ahead = self.raw.read(size if size < 0 else max(size, _LEAST_READ_BYTES))
+        data, self._ahead = (self._ahead, b"") if size < 0 else (self._ahead[:size], self._ahead[size:])
         self.bytes_done += len(data)
         return data
 

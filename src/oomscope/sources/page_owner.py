@@ -119,12 +119,16 @@ class PageOwnerParser:
             if len(rest) > _LONGEST_RECORD_BYTES:
                 # A record ends at its blank line. Read past what is none, up to the next title, wherever on its line
                 # that stands.
+                if not within_record and _TITLE in rest:
+                    strangers, _, rest = rest.partition(_TITLE)
+                    self._count_unknown_lines(strangers)
+                    within_record = True
                 end = rest.find(b"\n\n") if within_record else -1
                 if end >= 0:
                     yield [rest[: end + 1]]
                 self.notes.spoilt_records += within_record and end < 0
                 self.notes.unknown_lines += not within_record
-                title = rest.rfind(_TITLE)
+                title = rest.rfind(_TITLE, max(end, 0))
                 within_record = 0 <= len(rest) - title < _LONGEST_RECORD_BYTES and title >= 0
                 rest = rest[title + len(_TITLE) :] if within_record else rest[-len(SEPARATOR) :]
         if not within_record:

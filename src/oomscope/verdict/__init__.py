@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oomscope.attribution.balance import balance
+from oomscope.attribution.census import census_balance
 from oomscope.attribution.change import pages_by_culprit, pages_by_stack
 from oomscope.attribution.groups import group
 from oomscope.attribution.holdings import holdings
@@ -41,7 +42,7 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
     latest = evidence.latest
     counts = latest.counts
     held = holdings(counts)
-    if not held:
+    if not held and (latest.reading.census is None or not selection.is_empty):
         raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(evidence, selection))
     nameable = [h for h in held if may_be_named(h)]
     earlier = _comparable_earlier_moment(evidence)
@@ -72,7 +73,7 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         kernel=evidence.kernel,
         at_ns=None if isinstance(latest.at_ns, Absent) else latest.at_ns,
         source=latest.reading.format,
-        oom=Oom("undetermined", (), latest.reading.notes.panicked) if latest.is_panic_report else None,
+        oom=Oom("undetermined", (), latest.reading.notes.panicked) if _saw_oom(latest) else None,
         greatest=greatest(consumers),
         greatest_kernel=greatest_kernel(consumers),
         consumers=consumers,
@@ -87,12 +88,18 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         findings=tuple(finding for rule in RULES for finding in rule(case)),
         absent=absent,
         inputs=tuple(_input(reading) for reading in evidence.readings),
+        system=latest.reading.notes.system,
+        cache_objects=latest.reading.notes.cache_objects,
         selection_note=None if selection.is_empty else "filters are set: only what they leave over is counted",
         groups_by=question.by,
         groups=()
         if question.by is None
         else tuple(group(counts, held, question.by, sort=question.sort, min_pages=question.min_pages)),
     )
+
+
+def _saw_oom(moment: Moment) -> bool:
+    return moment.is_panic_report or bool(moment.reading.notes.panicked)
 
 
 def _amount(holding: Holding) -> int:
@@ -119,7 +126,11 @@ def _apart_ns(earlier: Moment, later: Moment) -> int | None:
 def _balance(evidence: Evidence, selection: Selection) -> Balance | None:
     """The balance, where all of RAM was counted."""
     latest = evidence.latest
-    if isinstance(evidence.ram_pages, Absent) or isinstance(evidence.free_pages, Absent):
+    if isinstance(evidence.ram_pages, Absent):
+        return None
+    if latest.reading.census is not None:
+        return census_balance(latest.reading.census, evidence.ram_pages)
+    if isinstance(evidence.free_pages, Absent):
         return None
     if latest.is_panic_report or latest.counts.pages is None or not selection.is_empty:
         return None
@@ -133,6 +144,8 @@ def _is_partial(evidence: Evidence, latest: Moment) -> bool:
         latest.reading.defect is not None
         or notes.spoilt_records > 0
         or notes.cut_off
+        or notes.unread_share > 0
+        or bool(notes.absent)
         or latest.is_panic_report
         or latest.counts.pages is None
         or any(reading.defect is not None for reading in evidence.readings)

@@ -13,7 +13,7 @@ from oomscope.model.counts import Ages
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import KERNEL, SLAB, Culprit, Holding
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import Consumer, CulpritRow
+from oomscope.model.verdict import Consumer, CulpritRow, Recent
 from oomscope.verdict import growth
 
 
@@ -46,7 +46,7 @@ class Ranking:
         counted = [(holding, holding.pages) for holding in held if holding.pages is not None]
         rows = [holding.row for holding, _ in counted]
         ages, first_ns, last_ns = self._counts.ages.pages[rows], self._counts.first_ns[rows], self._counts.last_ns[rows]
-        told = self._told(ages, first_ns)
+        told, recents = self._told(ages, first_ns), self._recents(ages)
         spreads = growth.spreads(Ages(self._counts.ages.bin_ns, ages), first_ns, last_ns) if rows else []
         return tuple(
             Consumer(
@@ -58,9 +58,10 @@ class Ranking:
                 if self._earlier_stacks is None
                 else growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns),
                 spread_ns=spread_ns,
+                recent=recent,
                 detail=self._details.of(holding),
             )
-            for (holding, pages), pattern, spread_ns in zip(counted, told, spreads, strict=True)
+            for (holding, pages), pattern, spread_ns, recent in zip(counted, told, spreads, recents, strict=True)
         )
 
     def culprits(self, held: Iterable[Holding]) -> tuple[CulpritRow, ...]:
@@ -80,8 +81,9 @@ class Ranking:
                 growth=growth.one_dump(pattern, row.first_ns, row.last_ns)
                 if self._earlier_culprits is None
                 else growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns),
+                recent=recent,
             )
-            for row, pattern in zip(rows, told, strict=True)
+            for row, pattern, recent in zip(rows, told, self._recents(ages), strict=True)
         )
 
     def _told(self, ages: Column, first_ns: Column) -> list[str | None]:
@@ -89,6 +91,12 @@ class Ranking:
         if self._captured_ns is None or not len(ages):
             return [None] * len(ages)
         return growth.patterns(Ages(self._counts.ages.bin_ns, ages), first_ns, self._captured_ns)
+
+    def _recents(self, ages: Column) -> list[Recent] | list[None]:
+        """What was allocated last of each row of ages; None where the evidence tells no times."""
+        if self._captured_ns is None or not len(ages) or self._counts.newest_ns is None:
+            return [None] * len(ages)
+        return growth.recents(Ages(self._counts.ages.bin_ns, ages), self._captured_ns)
 
     def _share(self, pages: int) -> float | None:
         return pages / self._ram_pages if self._ram_pages else None

@@ -6,6 +6,7 @@ import numpy as np
 
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
+from oomscope.model.verdict import Recent
 from oomscope.units import duration_text, uptime_text
 
 EVEN = "spread evenly"
@@ -57,6 +58,16 @@ def spreads(ages: Ages, first_ns: Column, last_ns: Column) -> list[tuple[int, in
         for part in (0.05, 0.5, 0.95)
     ]
     return [times if known else None for times, known in zip(zip(*columns, strict=True), pages > 0, strict=True)]
+
+
+def recents(ages: Ages, captured_ns: int) -> list[Recent]:
+    """What of each holding was allocated in the last interval before the dump: two bins, the last one cut by the dump.
+
+    Pages that were freed again are in no dump: a rate of what stayed.
+    """
+    start = max(captured_ns // ages.bin_ns - 1, 0)
+    pages = ages.pages[:, start:].sum(axis=1)
+    return [Recent(captured_ns - start * ages.bin_ns, count) for count in pages.tolist()]
 
 
 def one_dump(told: str | None, first_ns: int | None, last_ns: int | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomscope.model.absent import Absent
-from oomscope.units import pages_text
+from oomscope.units import pages_text, share_text
 from oomscope.verdict.rules.case import Case
 
 
@@ -25,6 +25,9 @@ def missing(case: Case) -> tuple[Absent, ...]:
             absent.append(Absent(f"the rest of {reading.origin}", reading.defect))
         if reading.notes.cut_off and not reading.notes.reports:
             absent.append(Absent(f"the end of {reading.origin}", "its last record is cut"))
+        if reading.notes.unread_share:
+            share = share_text(reading.notes.unread_share)
+            absent.append(Absent(f"{share} of what was asked of {reading.origin}", "it is not in the dump"))
         if reading.notes.spoilt_records:
             absent.append(
                 Absent(f"{reading.notes.spoilt_records:,} records of {reading.origin}", "they are too damaged to count")
@@ -38,8 +41,12 @@ def missing(case: Case) -> tuple[Absent, ...]:
         absent.append(Absent("pages", "stack_count counts allocations, of whatever order"))
     if notes.ranked_only:
         absent.append(Absent("tasks, orders and times", "only the ranking was asked for"))
-    elif not latest.counts.tasks.values:
+    elif notes.absent and not notes.records:
+        pass  # who allocated is not known at all, which stands among what is absent
+    elif not latest.counts.requests.values:
         absent.append(Absent("orders, gfp, tasks, places and times", f"{latest.reading.format} does not tell them"))
+    elif not latest.counts.tasks.values:
+        absent.append(Absent("tasks and times", "page_owner of this kernel does not keep them"))
     elif isinstance(latest.at_ns, Absent):
         absent.append(latest.at_ns)
     absent += [

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oomscope.model.verdict import Finding
-from oomscope.verdict.rules import earlier_moment, greatest_stack, inconsistent, lost_stacks, many_paths
+from oomscope.verdict.rules import (
+    census,
+    earlier_moment,
+    greatest_stack,
+    inconsistent,
+    lost_stacks,
+    many_paths,
+    slab_objects,
+)
 from oomscope.verdict.rules.case import Case
 
 Rule = Callable[[Case], tuple[Finding, ...]]
@@ -14,6 +22,8 @@ Rule = Callable[[Case], tuple[Finding, ...]]
 RULES: tuple[Rule, ...] = (
     greatest_stack.rule,
     many_paths.rule,
+    slab_objects.rule,
+    census.rule,
     earlier_moment.rule,
     lost_stacks.rule,
     inconsistent.rule,

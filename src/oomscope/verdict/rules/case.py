@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oomscope.attribution.selection import Selection
+from oomscope.attribution.slab_truth import SlabTruth, slab_truth
 from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.holding import Culprit, Holding
+from oomscope.model.stack import Stack
 from oomscope.model.verdict import Balance, Consumer, CulpritRow, WitnessReport
+
+MOST = 0.9  # who holds this share of a cache's objects holds the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,11 @@ class Case:
     balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
     earlier: Moment | None
+
+    def slab_truth(self, stacks: Iterable[Stack]) -> SlabTruth | None:
+        """Who holds the objects in the slabs that these stacks grew, where the evidence tells."""
+        reading = self.evidence.latest.reading
+        return slab_truth(stacks, reading.census, reading.notes.cache_objects)
 
 
 def where_command(stack: tuple[str, ...], culprit: Culprit | None) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oomscope.model.holding import PAGE_CACHE, SLAB, USER
+from oomscope.model.holding import HUGETLB, PAGE_CACHE, SLAB, USER
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Consumer, Finding
 from oomscope.units import pages_text, share_text
-from oomscope.verdict.rules.case import Case, where_command
+from oomscope.verdict.rules.case import MOST, Case, where_command
 
 
 def rule(case: Case) -> tuple[Finding, ...]:
@@ -15,18 +15,28 @@ def rule(case: Case) -> tuple[Finding, ...]:
     if not case.consumers:
         return ()
     consumer = case.consumers[0]
-    holding = consumer.holding
     share = "" if consumer.share_of_ram is None else f", {share_text(consumer.share_of_ram)} of RAM"
     return (
         Finding(
             claim=f"{_subject(consumer)} {_holds(consumer)} {pages_text(consumer.pages)}{share}",
             pages=consumer.pages,
-            certainty=POSSIBLE if holding.culprit_is_helper else LIKELY if holding.kind == SLAB else CERTAIN,
+            certainty=_certainty(case, consumer),
             because=_because(case, consumer),
             refuted_by=_refuted_by(consumer),
-            next=_next(consumer),
+            next=_next(case, consumer),
         ),
     )
+
+
+def _certainty(case: Case, consumer: Consumer) -> str:
+    """Who grew a slab cache is at most likely to hold its objects, unless their owners say the same."""
+    if consumer.holding.culprit_is_helper:
+        return POSSIBLE
+    if consumer.holding.kind != SLAB:
+        return CERTAIN
+    truth = case.slab_truth([consumer.holding.stack])
+    agrees = truth is not None and truth.owner == consumer.holding.culprit
+    return CERTAIN if agrees and truth is not None and truth.held > MOST * truth.objects else LIKELY
 
 
 def _refuted_by(consumer: Consumer) -> str:
@@ -45,6 +55,8 @@ def _subject(consumer: Consumer) -> str:
         return "memory of processes, brought in by one path,"
     if holding.kind == PAGE_CACHE:
         return "page cache, brought in by one path,"
+    if holding.kind == HUGETLB:
+        return "the pool of huge pages"
     return f"the stack of handle {holding.stack.handle}"
 
 
@@ -60,20 +72,28 @@ def _because(case: Case, consumer: Consumer) -> tuple[str, ...]:
         counted = f"{reading.origin}: nr_base_pages: {consumer.pages} under this stack"
     else:
         counted = f"{reading.origin}: {consumer.holding.blocks:,} records carry this stack"
+    truth = case.slab_truth([consumer.holding.stack]) if consumer.holding.kind == SLAB else None
+    if truth is not None:
+        counted = f"{counted}; {truth.by}: {truth.owner} holds {truth.held:,} of {truth.objects:,} objects there"
     ram = case.evidence.meminfo
     return (counted,) if ram is None else (counted, f"MemTotal: {ram.total_bytes // 1024} kB")
 
 
-def _next(consumer: Consumer) -> str:
+def _next(case: Case, consumer: Consumer) -> str:
     holding = consumer.holding
     if holding.kind == USER:
         tasks = () if consumer.detail is None else consumer.detail.tasks
         who = ", ".join(f"{task.comm} (pid {task.pid})" for task, _ in tasks[:2] if task.pid is not None)
         return f"see who grew: {who}; --by comm lists all" if who else "see which process grew: --by comm"
+    census = case.evidence.latest.reading.census
+    if holding.kind == PAGE_CACHE and census is not None and census.pages["shmem"] > census.pages["file"]:
+        return "mostly tmpfs and shared memory, which is not given back under pressure: see df -t tmpfs and ipcs -m"
     if holding.kind == PAGE_CACHE:
         return "file contents are given back under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"
+    if holding.kind == HUGETLB:
+        return "compare HugePages_Total, Free and Rsvd in meminfo with what is in use; vm.nr_hugepages sets the pool"
     where = where_command(holding.stack.texts, holding.culprit)
-    if holding.kind == SLAB:
+    if holding.kind == SLAB and case.slab_truth([holding.stack]) is None:
         return f"{where}; the objects' holders: boot with slub_debug=U, read /sys/kernel/debug/slab/*/alloc_traces"
     return where
 

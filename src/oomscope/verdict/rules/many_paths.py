@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from oomscope.model.holding import SLAB
-from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow, Finding
 from oomscope.units import pages_text, share_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import MOST, Case
 
 # Spread over paths, a culprit is worth a claim of its own when its stacks together hold this much more than its first.
 _MORE_THAN_ONE_STACK = 1.1
@@ -24,7 +24,7 @@ def rule(case: Case) -> tuple[Finding, ...]:
         Finding(
             claim=f"{first.culprit} holds {pages_text(first.pages)}{share} over {first.stacks:,} stacks",
             pages=first.pages,
-            certainty=LIKELY if SLAB in first.kinds else CERTAIN,
+            certainty=LIKELY if _is_mostly_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
             because=(
                 f"{first.stacks:,} stacks whose first frame beyond allocator and helpers is {first.culprit}",
                 f"its greatest single stack is not the whole: the greatest of all holds {pages_text(greatest.pages)}",
@@ -33,3 +33,16 @@ def rule(case: Case) -> tuple[Finding, ...]:
             next="--by culprit ranks them all; --by stack with --module shows the paths",
         ),
     )
+
+
+def _is_mostly_slab(case: Case, row: CulpritRow) -> bool:
+    """Whether a tenth or more of what a culprit holds is slab: who holds its objects may be another."""
+    its_own = [c for c in case.consumers if c.holding.culprit == row.culprit]
+    return 10 * sum(c.pages for c in its_own if c.holding.kind == SLAB) >= row.pages
+
+
+def _objects_agree(case: Case, row: CulpritRow) -> bool:
+    """Whether who grew the slabs holds their objects, too."""
+    stacks = [c.holding.stack for c in case.consumers if c.holding.culprit == row.culprit and c.holding.kind == SLAB]
+    truth = case.slab_truth(stacks)
+    return truth is not None and truth.owner == row.culprit and truth.held > MOST * truth.objects

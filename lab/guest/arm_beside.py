@@ -1,0 +1,13 @@
+"""Arm once more beside what is armed, in a given way: two programs then count the same panic."""
+
+import sys
+from pathlib import Path
+
+from oomscope.bpf import arm
+from oomscope.machine import Machine
+from oomscope.model import panic_report
+
+arm.PINS = Path("/sys/fs/bpf/beside")
+arm._REPORTS = arm.PINS / panic_report.MAP_NAME
+arm.STATE = Path("/run/oomscope/beside.json")
+arm.arm(Machine(), top=16, on_kill=False, way=sys.argv[1])

@@ -1,0 +1,90 @@
+"""The kernels of the lab. To add one, add a line to KERNELS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How the kernel, Debian and QEMU each call one processor, and what a guest on it needs."""
+
+    name: str
+    debian: str
+    cross_compile: str
+    image: str
+    console: str
+    qemu: tuple[str, ...]
+
+
+X86_64 = Architecture(
+    name="x86_64",
+    debian="amd64",
+    cross_compile="x86_64-linux-gnu-",
+    image="arch/x86/boot/bzImage",
+    console="ttyS0",
+    qemu=("qemu-system-x86_64", "-cpu", "max"),
+)
+ARM64 = Architecture(
+    name="arm64",
+    debian="arm64",
+    cross_compile="aarch64-linux-gnu-",
+    image="arch/arm64/boot/Image",
+    console="ttyAMA0",
+    qemu=("qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel of the lab, made from a Debian package of a suite.
+
+    Usually `package` is the source, configured by the lab, and for a witness changed by `patch`. With a `flavour`, the
+    image that Debian itself built from that source is taken as it is; `modules` are those it needs to find its disk.
+    """
+
+    name: str
+    package: str
+    suite: str
+    architecture: Architecture = X86_64
+    patch: str | None = None
+    flavour: str | None = None
+    modules: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] | None = None  # these only
+    page_owner_is_fatal_in: tuple[str, ...] = ()
+    can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
+    default: bool = False
+
+    @property
+    def fragments(self) -> tuple[Path, ...]:
+        """The configuration files merged over `make tinyconfig`, in their order."""
+        return (HERE / "config" / "common.config", HERE / "config" / f"{self.architecture.name}.config")
+
+
+_PANICS = ("kmalloc-panic", "page-panic", "vmalloc-panic")
+_ARMED = tuple(f"armed-{name}" for name in _PANICS)
+
+# 6.12.117 takes the memcg of a user page for an object cgroup in print_page_owner_memcg() (mm/page_owner.c): reading
+# page_owner ends in an oops as soon as a page is charged to any cgroup but the root.
+_CHARGED_TO_A_CGROUP = ("memcg-kill", "panic-on-oom-2")
+
+KERNELS = (
+    Kernel("6.1", "linux-source-6.1", "bookworm", default=True),
+    Kernel("6.12", "linux-source-6.12", "bookworm", default=True, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
+    Kernel("5.10", "linux-source-5.10", "bullseye", can_be_armed=False),
+    Kernel("7.2", "linux-source-7.2", "sid"),
+    Kernel("6.12-arm64", "linux-source-6.12", "bookworm", ARM64, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
+    Kernel(
+        "6.12-debian",
+        "linux-source-6.12",
+        "bookworm",
+        flavour="cloud-amd64",
+        modules=("virtio_blk",),
+        scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump"),
+    ),
+    Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
+    Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
+)

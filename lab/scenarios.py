@@ -1,0 +1,749 @@
+"""The ways in which a guest runs out of memory, and what is true of each. To add one, add an entry to SCENARIOS.
+
+A script runs in the guest's first process with the helpers of guest/init: `capture MOMENT`, `take WAY N`,
+`exhaust WAY`, `hold WAY N`. Counts are primes, so that no number comes out right by accident.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+
+from lab.kernels import ARM64, X86_64, Architecture, Kernel
+
+PANIC_WITHOUT_VICTIMS = "System is deadlocked on memory"
+KILLED = "Out of memory: Killed process"
+KILLED_IN_CGROUP = "Memory cgroup out of memory: Killed process"
+# Forms of a core, by QEMU's names, the file each is kept in, and why: an ELF core takes seven times the room on disk.
+ELF, COMPRESSED = "elf", "kdump-zlib"  # Debian's QEMU is built without lzo and snappy
+CORE_FILES = {ELF: "core", COMPRESSED: f"core.{COMPRESSED}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds memory at a moment: `pages` as asked for, or None where the guest alone can tell (whole slabs).
+
+    `function` is what the guest's account calls it: the module's function, or the way of `eat` for user memory.
+    """
+
+    moment: str
+    function: str
+    pages: int | None
+    module: str | None = "oomlab"
+    kind: str = "kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What a guest does, how that ends ("panic", "kill" or "alive"), and what its console must say then."""
+
+    name: str
+    script: str
+    end: str
+    says: str = ""
+    holders: tuple[Holder, ...] = ()
+    culprit: str | None = None  # who takes the last of memory, where that is kernel memory
+    memory_mib: int = 512
+    arguments: str = "page_owner=on"
+    devices: tuple[str, ...] = ()
+    architectures: tuple[Architecture, ...] = (X86_64, ARM64)
+    default: bool = False
+    cores: tuple[str, ...] = (COMPRESSED,)
+    makedumpfile: bool = False
+    host_root: bool = False  # the guest sees this machine's root, read only, and with it Python and oomscope
+    may_reboot: bool = False
+    limit_s: float = 240
+    arms: bool | None = None  # for kernels that can be armed, or for those that cannot
+
+    def runs_on(self, kernel: Kernel) -> bool:
+        """Whether a kernel is one for this scenario."""
+        if self.arms is not None and self.arms != kernel.can_be_armed:
+            return False
+        return kernel.architecture in self.architectures and self.name in (kernel.scenarios or (self.name,))
+
+
+_PLAIN = (
+    Scenario(
+        "kmalloc-panic",
+        # The experiment of the 2020 patch: 2 GiB, kmalloc(2048) from reading a file of /proc.
+        """
+        capture at-rest
+        take kmalloc 300007
+        capture taken
+        exhaust kmalloc
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_kmalloc", None, kind="slab"),),
+        culprit="take_kmalloc",
+        memory_mib=2048,
+        cores=(ELF,),
+        default=True,
+    ),
+    Scenario(
+        "page-panic",
+        """
+        capture at-rest
+        take page 40009
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 40009),),
+        culprit="take_page",
+        cores=(ELF,),
+        default=True,
+    ),
+    Scenario(
+        "vmalloc-panic",
+        """
+        capture at-rest
+        take vmalloc 127
+        capture taken
+        exhaust vmalloc
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_vmalloc", 127 * 256),),
+        culprit="take_vmalloc",
+        cores=(ELF,),
+        default=True,
+    ),
+    Scenario(
+        "many-paths",
+        """
+        capture at-rest
+        take paths 30011
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_shared", 30011),),
+        cores=(ELF, COMPRESSED),
+        default=True,
+    ),
+    Scenario(
+        "partly-freed",
+        """
+        capture at-rest
+        take split 3001
+        take exact 2003
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_split", 3001 * 5), Holder("taken", "take_exact", 2003 * 5)),
+        default=True,
+    ),
+    Scenario(
+        "slab-cache",
+        """
+        capture at-rest
+        take object 50021
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_object", None, kind="slab"),),
+        default=True,
+    ),
+    Scenario(
+        "slab-owners",
+        # Objects of one cache, each with its owner beside it (struct track).
+        """
+        capture at-rest
+        take object 10007
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_object", None, kind="slab"),),
+        arguments="page_owner=on slub_debug=U",
+        default=True,
+    ),
+    Scenario(
+        "set-aside",
+        # Memory with a keeper of its own: a compressed disk, contiguous memory, huge pages in a process.
+        """
+        capture at-rest
+        echo 64M > /sys/block/zram0/disksize
+        dd if=/dev/urandom of=/dev/zram0 bs=64k count=401
+        eat cma 1009
+        echo 13 > /proc/sys/vm/nr_hugepages
+        eat huge 13
+        capture taken
+        """,
+        end="alive",
+        arguments="page_owner=on cma=64M",
+        architectures=(X86_64,),
+        default=True,
+    ),
+    Scenario(
+        "unloaded-module",
+        # A leak whose module is gone: its frames have no names any more.
+        """
+        capture at-rest
+        take page 10007
+        capture taken
+        rmmod oomlab
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 10007),),
+        default=True,
+    ),
+    Scenario(
+        "page-owner-off",
+        # Nobody records who takes pages; a census of the page frames still tells most.
+        """
+        capture at-rest
+        take page 20011
+        take vmalloc 61
+        take object 10007
+        capture taken
+        """,
+        end="alive",
+        holders=(
+            Holder("taken", "take_page", 20011),
+            Holder("taken", "take_vmalloc", 61 * 256),
+            Holder("taken", "take_object", None, kind="slab"),
+        ),
+        arguments="",
+        default=True,
+    ),
+    Scenario(
+        "live",
+        # The command itself, in the guest: kernel memory through /proc/kcore.
+        """
+        oomscope --version
+        capture at-rest
+        take page 20011
+        capture taken
+        oomscope explain --live --format json > /case/taken/live.json
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 20011),),
+        memory_mib=768,
+        architectures=(X86_64,),
+        cores=(),
+        host_root=True,
+        limit_s=300,
+        default=True,
+    ),
+    Scenario(
+        "anon-kill",
+        """
+        capture at-rest
+        hold anon 30011
+        capture taken
+        eat all || true
+        """,
+        end="kill",
+        says=KILLED,
+        holders=(Holder("taken", "anon", 30011, module=None, kind="user"),),
+        default=True,
+    ),
+    Scenario(
+        "memcg-kill",
+        """
+        echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+        mkdir /sys/fs/cgroup/small
+        echo 96M > /sys/fs/cgroup/small/memory.max
+        capture at-rest
+        sh -ec '
+            echo 0 > /sys/fs/cgroup/small/cgroup.procs
+            eat anon 10007 /case/held.anon
+        '
+        capture taken
+        sh -c '
+            echo 0 > /sys/fs/cgroup/small/cgroup.procs
+            eat all
+        ' || true
+        """,
+        end="kill",
+        says=KILLED_IN_CGROUP,
+        holders=(Holder("taken", "anon", 10007, module=None, kind="user"),),
+        default=True,
+    ),
+    Scenario(
+        "high-orders",
+        """
+        capture at-rest
+        take compound 307
+        take high_order 211
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_compound", 307 * 16), Holder("taken", "take_high_order", 211 * 16)),
+    ),
+    Scenario(
+        "two-leaks",
+        """
+        capture at-rest
+        take page 20011
+        take kmalloc 40009
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 20011), Holder("taken", "take_kmalloc", None, kind="slab")),
+    ),
+    Scenario(
+        "leak-stops-early",
+        # One leak has stopped before the second capture, another goes on.
+        """
+        capture at-rest
+        take page 20011
+        take object 10007
+        capture taken
+        take object 10007
+        capture later
+        """,
+        end="alive",
+        holders=(
+            Holder("taken", "take_page", 20011),
+            Holder("taken", "take_object", None, kind="slab"),
+            Holder("later", "take_page", 20011),
+            Holder("later", "take_object", None, kind="slab"),
+        ),
+    ),
+    Scenario(
+        "tasks",
+        """
+        capture at-rest
+        eat tasks 997
+        capture taken
+        """,
+        end="alive",
+        default=True,
+    ),
+    Scenario(
+        "tmpfs",
+        """
+        mkdir /shm
+        mount -t tmpfs -o size=90% tmpfs /shm
+        capture at-rest
+        hold file 20011 /shm/file
+        capture taken
+        """,
+        end="alive",
+        default=True,
+        holders=(Holder("taken", "file", 20011, module=None, kind="page-cache"),),
+    ),
+    Scenario(
+        "mlock",
+        """
+        capture at-rest
+        hold locked 20011
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "locked", 20011, module=None, kind="user"),),
+    ),
+    Scenario(
+        "dirty-page-cache",
+        """
+        mkdir /disk
+        mount -t ext4 /dev/vda /disk
+        echo 90 > /proc/sys/vm/dirty_ratio
+        echo 90 > /proc/sys/vm/dirty_background_ratio
+        echo 0 > /proc/sys/vm/dirty_writeback_centisecs
+        capture at-rest
+        hold file 20011 /disk/file
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "file", 20011, module=None, kind="page-cache"),),
+    ),
+    Scenario(
+        "hugetlb",
+        """
+        capture at-rest
+        echo 101 > /proc/sys/vm/nr_hugepages
+        capture taken
+        """,
+        end="alive",
+        default=True,
+    ),
+    Scenario(
+        "fragmentation-order-3",
+        # Half of memory is free, in single pages: an order-3 request of GFP_KERNEL has to go the way of the OOM killer.
+        """
+        capture at-rest
+        refused fragments 1000003
+        capture taken
+        exhaust order_3
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_fragments", None),),
+        arguments="page_owner=on msize=4096",  # up to 5.x the share's messages need a block as large as they are
+    ),
+    Scenario(
+        "fragmentation-order-4",
+        # The same for order 4, which may fail: a warning and no OOM.
+        """
+        capture at-rest
+        refused fragments 1000003
+        capture taken
+        refused order_4 1009
+        """,
+        end="alive",
+        says="page allocation failure: order:4",
+        holders=(Holder("taken", "take_fragments", None),),
+        arguments="page_owner=on msize=4096",
+    ),
+    Scenario(
+        "lowmem",
+        # All but 192 MiB is for movable pages: kernel memory runs out while much is free.
+        """
+        capture at-rest
+        take page 10007
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 10007),),
+        culprit="take_page",
+        arguments="page_owner=on kernelcore=192M",
+    ),
+    Scenario(
+        "panic-on-oom-1",
+        """
+        echo 1 > /proc/sys/vm/panic_on_oom
+        hold anon 30011
+        capture taken
+        eat all
+        """,
+        end="panic",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        holders=(Holder("taken", "anon", 30011, module=None, kind="user"),),
+    ),
+    Scenario(
+        "panic-on-oom-2",
+        """
+        echo 2 > /proc/sys/vm/panic_on_oom
+        echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+        mkdir /sys/fs/cgroup/small
+        echo 64M > /sys/fs/cgroup/small/memory.max
+        capture at-rest
+        sh -c '
+            echo 0 > /sys/fs/cgroup/small/cgroup.procs
+            eat all
+        '
+        """,
+        end="panic",
+        says="Out of memory: compulsory panic_on_oom is enabled",
+    ),
+    Scenario(
+        "sysrq-f",
+        """
+        hold anon 20011
+        capture taken
+        echo f > /proc/sysrq-trigger
+        sleep 3
+        """,
+        end="kill",
+        says=KILLED,
+        holders=(Holder("taken", "anon", 20011, module=None, kind="user"),),
+    ),
+    Scenario(
+        "numa",
+        """
+        capture at-rest
+        take on_node_1 20011
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_on_node_1", 20011),),
+        devices=(
+            *("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M"),
+            *("-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1"),
+        ),
+    ),
+    Scenario(
+        "kdump",
+        # The panic boots a second kernel, which saves the memory of the first with makedumpfile -d 31.
+        """
+        boot_files
+        load-crash-kernel /boot/kernel /boot/initramfs "$(cat /boot/arguments) reset_devices maxcpus=1"
+        capture at-rest
+        take page 40009
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 40009),),
+        culprit="take_page",
+        memory_mib=768,
+        arguments="page_owner=on crashkernel=256M",
+        cores=(),
+        makedumpfile=True,
+    ),
+    Scenario(
+        "pstore",
+        # The panic reboots the machine; the next boot finds what the last one left in reserved memory.
+        """
+        capture at-rest
+        take page 40009
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 40009),),
+        culprit="take_page",
+        arguments=(
+            "page_owner=on panic=1 memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000"
+            " ramoops.record_size=0x40000 ramoops.console_size=0x80000"
+        ),
+        architectures=(X86_64,),
+        cores=(),
+        may_reboot=True,
+    ),
+)
+
+_ARMED = (
+    Scenario(
+        "armed-not-fooled",
+        # OOMs that nobody dies of but a process: the one report is not wasted on them.
+        """
+        oomscope arm > /case/arm.txt
+        refusal twice
+        echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+        mkdir /sys/fs/cgroup/small
+        echo 64M > /sys/fs/cgroup/small/memory.max
+        sh -c '
+            echo 0 > /sys/fs/cgroup/small/cgroup.procs
+            eat all
+        ' || true
+        hold anon 10007
+        echo f > /proc/sysrq-trigger
+        sleep 3
+        eat all || true
+        oomscope arm --status > /case/status.txt
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+    ),
+    Scenario(
+        "armed-kill",
+        # Two kills within a minute: one report. It stays in the map for whoever asks later.
+        """
+        oomscope arm --on kill --top 2 > /case/arm.txt
+        take page 20011
+        capture taken
+        eat all || true
+        eat all || true
+        oomscope arm --status > /case/status.txt
+        oomscope explain --live --format json > /case/live.json
+        """,
+        end="kill",
+        says=KILLED,
+        holders=(Holder("taken", "take_page", 20011),),
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+    ),
+    Scenario(
+        "armed-both-ways",
+        # The same panic counted in both ways, one after the other on one stopped machine.
+        """
+        if grep -q " stack_list$" /proc/kallsyms; then
+            oomscope arm --way stacks --top 16 > /case/arm.txt
+            lab_python arm_beside.py pages
+        else
+            oomscope arm --way pages --top 16 > /case/arm.txt
+            ! oomscope arm --way stacks
+        fi
+        take paths 30011
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "armed-stopped",
+        # A bound that no walk over all pages meets.
+        """
+        oomscope arm --way pages --limit 0.001 > /case/arm.txt
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+    ),
+    Scenario(
+        "armed-integrity",
+        # What Secure Boot sets by itself forbids neither programs nor the trace.
+        """
+        mount -t securityfs securityfs /sys/kernel/security
+        echo integrity > /sys/kernel/security/lockdown
+        oomscope arm > /case/arm.txt
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+    ),
+    Scenario(
+        "armed-into-the-log",
+        # With tp_printk the lines are in the log before the panic ends, and nothing of the trace has to be set.
+        """
+        oomscope arm > /case/arm.txt
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=768,
+        arguments="page_owner=on tp_printk",
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+    ),
+    Scenario(
+        "arm-and-disarm",
+        # A hundred times, and nothing is left behind; what is armed, and what a page fault costs meanwhile.
+        """
+        mount -t securityfs securityfs /sys/kernel/security
+        lab_python arm_rounds.py /case/rounds.json
+        """,
+        end="alive",
+        memory_mib=768,
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        limit_s=900,
+    ),
+    Scenario(
+        "arm-refused",
+        # Whatever is missing is said in one sentence, with exit code 4, and nothing is changed.
+        """
+        mount -t securityfs securityfs /sys/kernel/security
+        oomscope --version
+        umount /host/sys/fs/bpf
+        refusal without-bpffs
+        mount -t bpf bpf /host/sys/fs/bpf
+        mount -t tmpfs tmpfs /host/sys/kernel/btf
+        refusal without-btf
+        umount /host/sys/kernel/btf
+        echo 2 > /proc/sys/kernel/kptr_restrict
+        refusal without-addresses
+        echo 0 > /proc/sys/kernel/kptr_restrict
+        refusal without-page-owner
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="",
+        cores=(),
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "arm-locked-down",
+        """
+        mount -t securityfs securityfs /sys/kernel/security
+        echo confidentiality > /sys/kernel/security/lockdown
+        refusal confidentiality
+        status=0
+        oomscope explain --live > /case/live.txt 2> /case/live.err || status=$?
+        echo "exit $status" >> /case/live.err
+        """,
+        end="alive",
+        memory_mib=768,
+        cores=(),
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "doctor",
+        # What can be mended while the machine runs, and the commands that the doctor prints for it.
+        """
+        oomscope --version
+        umount /host/sys/fs/bpf
+        umount /host/sys/fs/pstore
+        echo 2 > /proc/sys/kernel/kptr_restrict
+        lab_python mend.py
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="page_owner=on memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000",
+        cores=(),
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "doctor-at-boot",
+        # What takes a reboot is the other way round here: no page_owner, but a crash kernel and tp_printk.
+        """
+        boot_files
+        load-crash-kernel /boot/kernel /boot/initramfs "$(cat /boot/arguments) reset_devices maxcpus=1"
+        oomscope --version
+        lab_python mend.py
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="tp_printk loglevel=4 crashkernel=256M",
+        cores=(),
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "arm-too-old",
+        """
+        refusal too-old
+        """,
+        end="alive",
+        memory_mib=768,
+        architectures=(X86_64,),
+        cores=(),
+        host_root=True,
+        arms=False,
+    ),
+)
+
+
+def _armed(scenario: Scenario) -> Scenario:
+    """The same with the reporter on the OOM path, put there by the command itself."""
+    return replace(
+        scenario,
+        name=f"armed-{scenario.name}",
+        script="oomscope arm > /case/arm.txt\n" + textwrap.dedent(scenario.script),
+        memory_mib=max(scenario.memory_mib, 768),
+        cores=(COMPRESSED,) if scenario.cores else (),
+        architectures=(X86_64,),
+        host_root=True,
+        arms=True,
+        limit_s=400,
+    )
+
+
+_TO_BE_ARMED = ("kmalloc-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
+SCENARIOS = (*_PLAIN, *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED), *_ARMED)

@@ -1,0 +1,36 @@
+"""Debian's own kernel images, unmodified, with the headers that build a module for them. Nothing is installed."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import shutil
+from pathlib import Path
+
+from lab.kernels import Kernel
+from lab.packages import Archive, unpack
+
+
+def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> str:
+    """The image as tree/vmlinuz, the tree that builds modules as tree/headers, and kernel modules below tree/modules.
+
+    Returns the release ("6.12.117+deb12-cloud-amd64"). The names of the packages contain it, so they are looked up.
+    """
+    upstream = re.split(r"[-~]", version)[0]
+    (image,) = (name for name in archive.names(f"linux-image-{upstream}") if name.endswith(f"-{kernel.flavour}"))
+    release = image.removeprefix("linux-image-")
+    abi = release.removesuffix(f"-{kernel.flavour}")
+    files = tree / "files"
+    for package in (image, f"linux-headers-{release}", f"linux-headers-{abi}-common", f"linux-kbuild-{abi}"):
+        unpack(archive.fetch(package), files)
+    headers = files / "usr" / "src" / f"linux-headers-{release}"
+    for makefile in (headers / "Makefile", headers / ".kernelvariables"):
+        # The headers expect to be installed.
+        makefile.write_text(re.sub(r"(?<![\w/])/usr/(?=src|lib)", f"{files}/usr/", makefile.read_text()))
+    (tree / "headers").symlink_to(headers)
+    shutil.copy(files / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
+    (tree / "modules").mkdir()
+    for name in kernel.modules:
+        (compressed,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko.xz")
+        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(compressed.read_bytes()))
+    return release

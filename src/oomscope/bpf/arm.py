@@ -1,0 +1,257 @@
+"""The report at an OOM panic, switched on and off: load, attach, pin, leave no process behind; undo all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from oomscope.bpf import outlet
+from oomscope.bpf.libbpf import LibBpf, Object, Refused
+from oomscope.errors import NoAccess, NothingToExplain, NotOffered
+from oomscope.machine import Machine, PageOwner
+from oomscope.model import panic_report
+from oomscope.model.panic_report import PanicReport
+
+PINS = Path("/sys/fs/bpf/oomscope")
+STATE = Path("/run/oomscope/armed.json")
+BPFFS = Path("/sys/fs/bpf")
+LIMIT_S = 5.0
+WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}
+_REPORTS = PINS / panic_report.MAP_NAME
+_OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
+_DUMP_HEADER, _PANIC = ("at_dump_header", "dump_header"), ("at_panic", "panic")
+# The kernel symbols that each way starts from; lib/stackdepot.c calls its table by one of two names.
+_STARTS_FROM = {
+    "stacks": ("stack_list",),
+    "pages": ("mem_section", "page_ext_size", "page_owner_ops", "max_pfn"),
+}
+_POOLS = ("stack_pools", "stack_slabs")
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """What is armed: `since` in seconds of the epoch; `settings` are what disarm puts back."""
+
+    since: float
+    boot_id: str
+    functions: tuple[str, ...]
+    way: str
+    top: int
+    on_kill: bool
+    settings: tuple[outlet.Setting, ...]
+
+
+def arm(machine: Machine, *, top: int, on_kill: bool, way: str | None = None, limit_s: float = LIMIT_S) -> Armed:
+    """Arm this machine. Raises NotOffered, with what to do, where that cannot be; then nothing has been changed.
+
+    The calling process holds the program, too, until it ends.
+    """
+    require_access(machine)
+    if _links(machine):
+        raise NotOffered("it is armed already", advice="oomscope arm --status; oomscope disarm first")
+    require_page_owner(machine)
+    if way is not None and (missing := missing_for(machine, way)):
+        raise NotOffered(f"this kernel cannot count by {way}: {'; '.join(missing)}")
+    way = way or choose_way(machine)
+    program, functions = attach_points(machine)
+    if on_kill and program == _PANIC[0]:
+        raise NotOffered("--on kill needs dump_header(), which is no function of its own in this kernel")
+    section_bits = _section_bits(machine) if way == "pages" else 0
+    page_shift = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
+    options = _OPTIONS.pack(WAYS[way], top, on_kill, page_shift, section_bits, 0, int(limit_s * 1e9))
+    boot_id = machine.text("/proc/sys/kernel/random/boot_id") or ""
+    armed = Armed(time.time(), boot_id, functions, way, top, on_kill, tuple(outlet.needed(machine)))
+    try:
+        _write_state(machine, armed)
+        with LibBpf().open(object_path(machine)) as program_object:
+            _load(machine, program_object, options, program, functions, way)
+        # Loading switches the event of bpf_printk() on; what is set comes after it.
+        outlet.change(machine, list(armed.settings))
+    except (Refused, OSError) as error:
+        _undo(machine, armed)
+        raise NotOffered(f"the kernel does not take the program: {error}") from error
+    except BaseException:
+        _undo(machine, armed)
+        raise
+    return armed
+
+
+def disarm(machine: Machine) -> list[str]:
+    """Take everything away and put the settings back. The sentences tell what could not be put back."""
+    require_root(machine)
+    armed = status(machine)
+    if armed is None and not machine.path(PINS).exists():
+        raise NothingToExplain("nothing is armed")
+    return _undo(machine, armed)
+
+
+def status(machine: Machine) -> Armed | None:
+    """What is armed; None where nothing is."""
+    try:
+        told = json.loads(machine.path(STATE).read_text())
+        settings = tuple(outlet.Setting(**setting) for setting in told.pop("settings"))
+        armed = Armed(**told | {"functions": tuple(told["functions"]), "settings": settings})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return armed if armed.boot_id == machine.text("/proc/sys/kernel/random/boot_id") else None
+
+
+def reports(machine: Machine) -> list[PanicReport]:
+    """What the armed program has reported since, the oldest first; after a panic nobody asks any more."""
+    pin = machine.path(_REPORTS)
+    if not pin.exists():
+        return []
+    library = LibBpf()
+    fd = library.map_fd(pin)
+    try:
+        values = [library.look_up(fd, slot, panic_report.REPORT_BYTES) for slot in range(panic_report.REPORTS)]
+    finally:
+        os.close(fd)
+    found = [report for value in values if value is not None and (report := panic_report.decode(value)) is not None]
+    return sorted(found, key=lambda report: report.at_ns)
+
+
+def choose_way(machine: Machine) -> str:
+    """The quickest way this kernel offers. Raises NotOffered with the reason where it offers none."""
+    lacking = {way: missing_for(machine, way) for way in WAYS}
+    for way, missing in lacking.items():
+        if not missing:
+            return way
+    raise NotOffered(
+        f"this kernel has no way to count pages per stack from BPF: {'; '.join(lacking['pages'])}",
+        advice="set up kdump, and read its dump with `oomscope explain vmcore`",
+    )
+
+
+def missing_for(machine: Machine, way: str) -> list[str]:
+    """What a way needs and this kernel does not have."""
+    missing = []
+    if "bpf_loop" not in machine.symbols:
+        missing.append("no bpf_loop() (it came with 5.17)")
+    lacking = [name for name in _STARTS_FROM[way] if name not in machine.symbols]
+    if way == "pages" and not any(name in machine.symbols for name in _POOLS):
+        lacking.append(_POOLS[0])
+    if lacking:
+        missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")
+    return missing
+
+
+def attach_points(machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """The program and the kernel functions it goes to: dump_header() in all its forms, else panic().
+
+    A compiler may make a form of its own for the calls of the panics (dump_header.constprop.0 beside dump_header).
+    """
+    forms = machine.functions_like(_DUMP_HEADER[1])
+    return (_DUMP_HEADER[0], tuple(forms)) if forms else (_PANIC[0], (_PANIC[1],))
+
+
+def object_path(machine: Machine) -> Path:
+    """The program's object file. Raises NotOffered where there is none for this machine."""
+    if machine.architecture is None:
+        raise NotOffered(f"there is no program for this architecture ({os.uname().machine}); x86_64 and arm64 have one")
+    path = Path(__file__).parent / f"panic_report.{machine.architecture}.o"
+    if not path.exists():
+        raise NotOffered(
+            "this installation was made without the BPF programs", advice="`make bpf` builds them with clang"
+        )
+    return path
+
+
+def require_root(machine: Machine) -> None:
+    """Raises NoAccess for anybody else."""
+    if not machine.is_root:
+        raise NoAccess("arming and disarming need root", advice="run it with sudo")
+
+
+def require_access(machine: Machine) -> None:
+    """That this kernel lets root load a program that reads kernel memory. Raises NotOffered."""
+    require_root(machine)
+    if machine.lockdown == "confidentiality":
+        raise NotOffered(
+            "the kernel is locked down (confidentiality): no program may read its memory",
+            advice="boot with lockdown=integrity, which is enough for Secure Boot",
+        )
+    if not machine.has_types:
+        raise NotOffered("the kernel has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)")
+    if not has_bpffs(machine):
+        raise NotOffered(f"no bpffs is mounted at {BPFFS}", advice=f"mount -t bpf bpf {BPFFS}")
+    if not machine.symbols:
+        raise NotOffered("/proc/kallsyms is empty (CONFIG_KALLSYMS)")
+    if machine.hides_addresses:
+        raise NotOffered("/proc/kallsyms shows no addresses", advice="sysctl kernel.kptr_restrict=1")
+
+
+def require_page_owner(machine: Machine) -> None:
+    """That the kernel records who allocates pages. Raises NotOffered."""
+    state = machine.page_owner
+    if state is PageOwner.NOT_BUILT:
+        raise NotOffered("this kernel is built without page_owner (CONFIG_PAGE_OWNER)")
+    if state is PageOwner.OFF:
+        raise NotOffered("page_owner is off", advice="boot with page_owner=on")
+
+
+def _load(
+    machine: Machine, program_object: Object, options: bytes, program: str, functions: tuple[str, ...], way: str
+) -> None:
+    for other, _ in (_DUMP_HEADER, _PANIC):
+        if other != program:
+            program_object.leave_out(other)
+    if way != "pages":
+        program_object.set_entries("oom_counts", 1)
+    program_object.set_constants(".rodata.options", options)
+    program_object.load()
+    machine.path(PINS).mkdir(mode=0o700)
+    program_object.pin_map(panic_report.MAP_NAME, machine.path(_REPORTS))
+    for number, function in enumerate(functions):
+        program_object.attach(program, function, machine.path(PINS / f"link-{number}"))
+
+
+def _section_bits(machine: Machine) -> int:
+    bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
+    if not bits.isdigit():
+        raise NotOffered("the size of a memory section is not told: /proc/kcore has no VMCOREINFO (CONFIG_PROC_KCORE)")
+    return int(bits)
+
+
+def _write_state(machine: Machine, armed: Armed) -> None:
+    path = machine.path(STATE)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(armed), indent=1) + "\n")
+
+
+def _undo(machine: Machine, armed: Armed | None) -> list[str]:
+    for pin in _pins(machine):
+        pin.unlink()
+    if machine.path(PINS).exists():
+        machine.path(PINS).rmdir()
+    told = outlet.restore(machine, list(armed.settings)) if armed is not None else []
+    machine.path(STATE).unlink(missing_ok=True)
+    return told
+
+
+def _links(machine: Machine) -> list[Path]:
+    """The pins that hold the program to its functions."""
+    return sorted(machine.path(PINS).glob("link-*"))
+
+
+def _pins(machine: Machine) -> Iterator[Path]:
+    """The links first: without them the program runs no more."""
+    yield from _links(machine)
+    if machine.path(_REPORTS).exists():
+        yield machine.path(_REPORTS)
+
+
+def has_bpffs(machine: Machine) -> bool:
+    """Whether pins have a place."""
+    return is_mounted(machine, str(BPFFS), "bpf")
+
+
+def is_mounted(machine: Machine, path: str, kind: str) -> bool:
+    """Whether a file system of a kind is mounted at a path."""
+    mounts = (line.split() for line in (machine.text("/proc/self/mounts") or "").splitlines())
+    return any(words[1] == path and words[2] == kind for words in mounts)

@@ -1,0 +1,138 @@
+"""libbpf, the distribution's own, through ctypes: open, set constants, load, attach, pin, look up.
+
+Functions follow tools/lib/bpf/libbpf.h; from 1.0 on they return NULL or a negative errno.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from oomscope.errors import NotOffered
+
+_NAME = "libbpf.so.1"
+_LONGEST_MESSAGE_BYTES = 1 << 18  # the verifier's log is one message
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_WARN = 0
+_POINTERS = (
+    "bpf_object__open_file",
+    "bpf_object__find_program_by_name",
+    "bpf_object__find_map_by_name",
+    "bpf_object__next_program",
+    "bpf_program__attach_kprobe",
+)
+
+
+class Refused(Exception):
+    """libbpf or the kernel said no; `str()` has the last of what libbpf said."""
+
+
+class LibBpf:
+    """The library. Raises NotOffered where it is not installed."""
+
+    def __init__(self) -> None:
+        try:
+            self._library = ctypes.CDLL(_NAME, use_errno=True)
+        except OSError:
+            raise NotOffered(f"{_NAME} is not installed", advice="apt install libbpf1 (Fedora: libbpf)") from None
+        self._libc = ctypes.CDLL(None)
+        for name in _POINTERS:
+            getattr(self._library, name).restype = ctypes.c_void_p
+        self.messages: list[str] = []
+        self._print = _PRINT(self._take_message)  # kept: libbpf does not hold a reference
+        self._library.libbpf_set_print(self._print)
+
+    def open(self, path: Path) -> Object:
+        """An object file, not loaded yet."""
+        return Object(self, self.pointer("bpf_object__open_file", os.fsencode(path), None))
+
+    def map_fd(self, path: Path) -> int:
+        """The file descriptor of a pinned map. Raises OSError."""
+        fd = int(self._library.bpf_obj_get(os.fsencode(path)))
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd), str(path))
+        return fd
+
+    def look_up(self, fd: int, key: int, value_bytes: int) -> bytes | None:
+        """The value of a u32 key in a map."""
+        value = ctypes.create_string_buffer(value_bytes)
+        return None if self._library.bpf_map_lookup_elem(fd, ctypes.byref(ctypes.c_uint32(key)), value) else value.raw
+
+    def pointer(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        """What a function that returns a pointer returned. Raises Refused."""
+        found = getattr(self._library, name)(*arguments)
+        if not found:
+            raise Refused(self._why(name, ctypes.get_errno()))
+        return ctypes.c_void_p(found)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """A function that returns 0 or a negative errno. Raises Refused."""
+        done = getattr(self._library, name)(*arguments)
+        if done:
+            raise Refused(self._why(name, -done))
+
+    def _why(self, name: str, number: int) -> str:
+        # The verifier's reason is the last line of its log before the count of what it has looked at.
+
+        log = [line for line in self.messages if not line.startswith(("libbpf:", "--", "processed ", ";"))]
+        said = log[-1:] or self.messages[-1:]
+        return f"{name}: {os.strerror(number)}" + (f" ({said[0]})" if said else "")
+
+    def _take_message(self, level: int, form: bytes, arguments: int | None) -> int:
+        if level == _WARN:
+            text = ctypes.create_string_buffer(_LONGEST_MESSAGE_BYTES)
+            self._libc.vsnprintf(text, len(text), form, ctypes.c_void_p(arguments))
+            self.messages += [line.strip() for line in text.value.decode(errors="replace").splitlines() if line.strip()]
+        return 0
+
+
+class Object:
+    """An opened object; leaving the `with` block lets go of it, not of what was pinned."""
+
+    def __init__(self, library: LibBpf, pointer: ctypes.c_void_p) -> None:
+        self._library = library
+        self._pointer = pointer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._library._library.bpf_object__close(self._pointer)
+
+    def set_constants(self, map_name: str, values: bytes) -> None:
+        """What the program sees as its constants; before loading."""
+        self._library.call("bpf_map__set_initial_value", self._map(map_name), values, ctypes.c_size_t(len(values)))
+
+    def set_entries(self, map_name: str, entries: int) -> None:
+        """How many entries a map has room for; before loading."""
+        self._library.call("bpf_map__set_max_entries", self._map(map_name), ctypes.c_uint32(entries))
+
+    def leave_out(self, program: str) -> None:
+        """Do not load this program."""
+        self._library.call("bpf_program__set_autoload", self._program(program), ctypes.c_bool(False))
+
+    def load(self) -> None:
+        """Into the kernel."""
+        self._library.call("bpf_object__load", self._pointer)
+
+    def attach(self, program: str, function: str, pin: Path) -> None:
+        """A program to the entry of a kernel function, held by a pin."""
+        link = self._library.pointer(
+            "bpf_program__attach_kprobe", self._program(program), ctypes.c_bool(False), function.encode()
+        )
+        self._library.call("bpf_link__pin", link, os.fsencode(pin))
+
+    def pin_map(self, map_name: str, pin: Path) -> None:
+        """Keep a map by a name in bpffs."""
+        self._library.call("bpf_map__pin", self._map(map_name), os.fsencode(pin))
+
+    def _map(self, name: str) -> ctypes.c_void_p:
+        return self._library.pointer("bpf_object__find_map_by_name", self._pointer, name.encode())
+
+    def _program(self, name: str) -> ctypes.c_void_p:
+        return self._library.pointer("bpf_object__find_program_by_name", self._pointer, name.encode())

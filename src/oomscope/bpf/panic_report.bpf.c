@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * When the kernel is about to die of an OOM: count the pages of every allocation stack that page_owner recorded, keep the
+ * greatest in a map, and print them.
+ *
+ * Nothing here allocates, sleeps, takes a lock or goes round without a bound: the machine is dying. What could not be read
+ * is counted and told.
+ */
+#include "kernel.h"
+#include "panic_report.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#define STACKS 65536 /* that the walk over pages can tell apart */
+#define MOST_NODES (1 << 20)
+#define CHUNK_PAGES 64
+#define ENTRIES 8
+#define MOST_ENTRY_BYTES 128
+#define SATURATED 0xc0000000u /* include/linux/refcount.h: what page_owner never counted on */
+#define DEPOT_ALIGN_BITS 4 /* DEPOT_STACK_ALIGN */
+#define NODE_BYTES 16 /* struct stack of mm/page_owner.c */
+#define RECORD_HEAD_BYTES 48 /* struct stack_record up to its entries */
+#define CHECK_CLOCK_EVERY 256
+#define BETWEEN_KILLS_NS (60ULL * 1000000000ULL)
+#define MANUAL_ORDER (-1) /* is_sysrq_oom() */
+#define PANIC_AT_ANY_LIMIT 2 /* vm.panic_on_oom */
+
+/* Set by the loader. */
+const volatile struct {
+	__u32 way;
+	__u32 top;
+	__u32 on_kill;
+	__u32 page_shift;
+	__u32 section_bits; /* SECTION_SIZE_BITS, which is a macro and in no type information */
+	__u32 reserved;
+	__u64 limit_ns;
+} options SEC(".rodata.options");
+
+/* mm/page_owner.c */
+extern const void stack_list __ksym __weak;
+extern const void early_handle __ksym __weak;
+extern const void dummy_handle __ksym __weak;
+extern const void failure_handle __ksym __weak;
+extern const void page_owner_ops __ksym __weak;
+/* mm/page_ext.c, mm/sparse.c, mm/memory.c, mm/page_alloc.c, mm/oom_kill.c */
+extern const void page_ext_size __ksym __weak;
+extern const void mem_section __ksym __weak;
+extern const void max_pfn __ksym __weak;
+extern const void _totalram_pages __ksym __weak;
+extern const void sysctl_panic_on_oom __ksym __weak;
+/* lib/stackdepot.c */
+extern const void stack_slabs __ksym __weak;
+extern const void stack_pools __ksym __weak;
+extern const void stack_max_pools __ksym __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, REPORTS);
+	__type(key, __u32);
+	__type(value, struct report);
+} oom_reports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STACKS);
+	__type(key, __u32);
+	__type(value, __u64);
+} oom_counts SEC(".maps");
+
+struct best {
+	__u64 pages;
+	__u64 record;
+	__u32 handle;
+	__u32 reserved;
+};
+
+/* One report runs at a time, so what it works on is global. */
+struct walk {
+	__u64 began_ns;
+	__u64 node; /* of stack_list */
+	__u64 entries; /* the first page_ext entry of the section being read */
+	__u64 entry_bytes;
+	__u64 handle_at;
+	__u64 sections;
+	__u64 roots;
+	__u64 run_pages; /* neighbours with one handle are looked up once */
+	__u32 run_handle;
+	__u32 early;
+	__u32 dummy;
+	__u32 failure;
+	__u64 stacks;
+	__u64 pages;
+	__u64 walked_pages;
+	__u64 early_pages;
+	__u64 nameless_pages;
+	__u64 lost_pages;
+	__u64 unread_pages;
+	__u32 unread_stacks;
+	__u32 stopped;
+	struct best best[CONSUMERS];
+};
+
+struct state {
+	__u32 busy;
+	__u32 reports;
+	__u32 panicked;
+	__u32 reserved;
+	__u64 last_kill_ns;
+};
+
+struct state state = {};
+struct walk walk = {};
+/* Some room more: the verifier sees that an offset is below a power of two, not that it is below the last entries. */
+__u8 chunk[CHUNK_PAGES * MOST_ENTRY_BYTES + ENTRIES * MOST_ENTRY_BYTES] = {};
+
+static __always_inline __u64 read_word(const void *at)
+{
+	__u64 word = 0;
+
+	if (at)
+		bpf_probe_read_kernel(&word, sizeof(word), at);
+	return word;
+}
+
+static __always_inline __u32 read_int(const void *at)
+{
+	__u32 number = 0;
+
+	if (at)
+		bpf_probe_read_kernel(&number, sizeof(number), at);
+	return number;
+}
+
+static __always_inline bool is_too_late(void)
+{
+	if (bpf_ktime_get_ns() - walk.began_ns > options.limit_ns)
+		walk.stopped = 1;
+	return walk.stopped;
+}
+
+/* Keep the greatest, in order; of equals the first seen stays before. */
+static __noinline int consider(__u64 pages, __u64 record, __u32 handle)
+{
+	struct best *best = walk.best;
+
+	walk.stacks++;
+	walk.pages += pages;
+	if (pages <= best[CONSUMERS - 1].pages)
+		return 0;
+#pragma unroll
+	for (int i = CONSUMERS - 1; i > 0; i--) {
+		if (pages <= best[i - 1].pages) {
+			best[i].pages = pages;
+			best[i].record = record;
+			best[i].handle = handle;
+			return 0;
+		}
+		best[i] = best[i - 1];
+	}
+	best[0].pages = pages;
+	best[0].record = record;
+	best[0].handle = handle;
+	return 0;
+}
+
+/* Way 1, 6.9 and later: page_owner itself counts the base pages of each stack and keeps a list of them. */
+
+static __noinline long take_node(__u32 i, void *unused)
+{
+	const __u32 record_at = bpf_core_field_offset(struct stack___page_owner, stack_record) / 8;
+	const __u32 next_at = bpf_core_field_offset(struct stack___page_owner, next) / 8;
+	const __u32 count_at = bpf_core_field_offset(struct stack_record, count) / 4;
+	const __u32 handle_at = bpf_core_field_offset(struct stack_record, handle) / 4;
+	__u32 head[RECORD_HEAD_BYTES / 4], count, handle;
+	__u64 node[NODE_BYTES / 8], record;
+
+	if (!walk.node || (i % CHECK_CLOCK_EVERY == 0 && is_too_late()))
+		return 1;
+	if (record_at >= NODE_BYTES / 8 || next_at >= NODE_BYTES / 8 || count_at >= RECORD_HEAD_BYTES / 4 ||
+	    handle_at >= RECORD_HEAD_BYTES / 4 || bpf_probe_read_kernel(node, sizeof(node), (void *)walk.node)) {
+		walk.unread_stacks++;
+		return 1;
+	}
+	record = node[record_at];
+	walk.node = node[next_at];
+	if (bpf_probe_read_kernel(head, sizeof(head), (void *)record)) {
+		walk.unread_stacks++;
+		return 0;
+	}
+	count = head[count_at];
+	handle = head[handle_at];
+	if (count <= 1 || count >= SATURATED)
+		return 0;
+	if (handle == walk.dummy || handle == walk.failure)
+		walk.nameless_pages += count - 1;
+	else
+		consider(count - 1, record, handle);
+	return 0;
+}
+
+static __always_inline void walk_stack_list(void)
+{
+	walk.node = read_word(&stack_list);
+	bpf_loop(MOST_NODES, take_node, NULL, 0);
+	if (walk.node)
+		walk.stopped = 1;
+}
+
+/* Way 2, the patch's own: every page has an entry that says which stack allocated it. */
+
+/* Functions that are not static are verified once, by themselves, and not again for every call. */
+__noinline int count_run(__u32 handle, __u64 pages)
+{
+	__u64 *counted;
+
+	if (handle == walk.early) {
+		walk.early_pages += pages;
+	} else if (handle == walk.dummy || handle == walk.failure) {
+		walk.nameless_pages += pages;
+	} else {
+		counted = bpf_map_lookup_elem(&oom_counts, &handle);
+		if (counted)
+			*counted += pages;
+		else if (bpf_map_update_elem(&oom_counts, &handle, &pages, BPF_NOEXIST))
+			walk.lost_pages += pages;
+	}
+	return 0;
+}
+
+/* A few entries of the chunk. Neighbours mostly have one owner: it is looked up when it changes. */
+__noinline int take_entries(__u32 first)
+{
+	const __u64 allocated = 1ULL << bpf_core_enum_value(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED);
+	__u64 entry_bytes = walk.entry_bytes, handle_at = walk.handle_at, offset;
+	const __u8 *entry;
+
+	if (first > CHUNK_PAGES - ENTRIES || entry_bytes > MOST_ENTRY_BYTES ||
+	    handle_at > MOST_ENTRY_BYTES - sizeof(__u32))
+		return 1;
+	offset = first * entry_bytes;
+	/* Older verifiers lose the bounds of a product; the compiler, which does not, would drop a plain mask. */
+	asm volatile("%0 &= %1" : "+r"(offset) : "i"(CHUNK_PAGES * MOST_ENTRY_BYTES - 1));
+	entry = chunk + offset;
+	for (__u32 k = 0; k < ENTRIES; k++, entry += entry_bytes) {
+		__u32 handle;
+
+		if (!(*(const __u64 *)entry & allocated))
+			continue;
+		handle = *(const __u32 *)(entry + handle_at);
+		if (handle != walk.run_handle) {
+			if (walk.run_pages)
+				count_run(walk.run_handle, walk.run_pages);
+			walk.run_handle = handle;
+			walk.run_pages = 0;
+		}
+		walk.run_pages += handle != 0;
+	}
+	return 0;
+}
+
+static __noinline long take_chunk(__u32 i, void *unused)
+{
+	__u64 bytes = CHUNK_PAGES * walk.entry_bytes;
+
+	if (bytes > CHUNK_PAGES * MOST_ENTRY_BYTES || is_too_late())
+		return 1;
+	walk.walked_pages += CHUNK_PAGES;
+	if (bpf_probe_read_kernel(chunk, bytes, (void *)(walk.entries + i * bytes))) {
+		walk.unread_pages += CHUNK_PAGES;
+		return 0;
+	}
+	for (__u32 first = 0; first < CHUNK_PAGES; first += ENTRIES)
+		take_entries(first);
+	return 0;
+}
+
+static __noinline long take_section(__u32 number, void *unused)
+{
+	const __u64 pages = 1ULL << ((options.section_bits - options.page_shift) & 31);
+	const __u64 size = bpf_core_type_size(struct mem_section);
+	const __u64 per_root = (1ULL << (options.page_shift & 31)) / size;
+	struct mem_section *section;
+	__u64 root, entries = 0;
+
+	if (!per_root || walk.stopped)
+		return 1;
+	root = read_word((void *)(walk.roots + number / per_root * 8));
+	if (!root)
+		return 0;
+	section = (void *)(root + number % per_root * size);
+	if (!(read_word(__builtin_preserve_access_index(&section->section_mem_map)) & 1))
+		return 0; /* SECTION_MARKED_PRESENT */
+	entries = read_word(__builtin_preserve_access_index(&section->page_ext));
+	if (!entries || entries & 1) { /* PAGE_EXT_INVALID: going offline */
+		walk.unread_pages += pages;
+		return 0;
+	}
+	/* The pointer is biased, so that a page's frame number finds its entry. */
+	walk.entries = entries + number * pages * walk.entry_bytes;
+	bpf_loop(pages / CHUNK_PAGES, take_chunk, NULL, 0);
+	return 0;
+}
+
+static long take_count(void *map, const __u32 *handle, __u64 *pages, void *unused)
+{
+	consider(*pages, 0, *handle);
+	return 0;
+}
+
+static long forget_count(void *map, const __u32 *handle, __u64 *pages, void *unused)
+{
+	bpf_map_delete_elem(map, handle);
+	return 0;
+}
+
+static __always_inline void walk_pages(void)
+{
+	struct page_ext_operations *ops = (void *)&page_owner_ops;
+	const __u32 section_shift = (options.section_bits - options.page_shift) & 31;
+	__u64 sections;
+
+	walk.roots = read_word(&mem_section);
+	walk.entry_bytes = read_word(&page_ext_size);
+	walk.handle_at = read_word(__builtin_preserve_access_index(&ops->offset)) +
+			 bpf_core_field_offset(struct page_owner, handle);
+	sections = (read_word(&max_pfn) + (1ULL << section_shift) - 1) >> section_shift;
+	bpf_loop(sections, take_section, NULL, 0);
+	if (walk.run_pages)
+		count_run(walk.run_handle, walk.run_pages);
+	bpf_for_each_map_elem(&oom_counts, take_count, NULL, 0);
+}
+
+/* lib/stackdepot.c: the pool a handle points into, and the place in it. Older kernels number pools from 0. */
+static __noinline __u64 record_of(__u32 handle)
+{
+	__u64 pools, pool, record;
+	__u32 index, place;
+
+	if (bpf_core_field_exists(union handle_parts___plus_one, pool_index_plus_1)) {
+		union handle_parts___plus_one parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, pool_index_plus_1) - 1;
+	} else if (bpf_core_field_exists(union handle_parts___pool, pool_index)) {
+		union handle_parts___pool parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, pool_index);
+	} else {
+		union handle_parts___slab parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, slabindex);
+	}
+	{
+		union handle_parts parts = { .handle = handle };
+		place = BPF_CORE_READ_BITFIELD(&parts, offset);
+	}
+	pools = &stack_pools ? (__u64)&stack_pools : (__u64)&stack_slabs;
+	if (&stack_max_pools) /* 6.17 and later: a pointer to the table */
+		pools = read_word((void *)pools);
+	pool = read_word((void *)(pools + 8ULL * index));
+	record = pool + ((__u64)place << DEPOT_ALIGN_BITS);
+	if (!pool || read_int(__builtin_preserve_access_index(&((struct stack_record *)record)->handle.handle)) != handle)
+		return 0;
+	return record;
+}
+
+static __noinline long keep_consumer(__u32 i, struct report **kept)
+{
+	struct report *report = *kept;
+	struct consumer *consumer;
+	struct stack_record *record;
+	__u32 frames;
+
+	if (i >= CONSUMERS || !report || !walk.best[i].pages)
+		return 1;
+	consumer = &report->consumer[i];
+	consumer->pages = walk.best[i].pages;
+	consumer->handle = walk.best[i].handle;
+	consumer->frames = 0;
+	report->consumers = i + 1;
+	record = (void *)(walk.best[i].record ?: record_of(walk.best[i].handle));
+	if (!record)
+		return 0;
+	frames = read_int(__builtin_preserve_access_index(&record->size));
+	if (frames > FRAMES)
+		frames = FRAMES;
+	if (!bpf_probe_read_kernel(consumer->frame, frames * sizeof(__u64),
+				   __builtin_preserve_access_index(&record->entries)))
+		consumer->frames = frames;
+	return 0;
+}
+
+struct printing {
+	struct report *report;
+	__u32 consumer;
+	__u32 reserved;
+};
+
+static __noinline long print_frame(__u32 i, struct printing *printing)
+{
+	struct report *report = printing->report;
+	__u32 number = printing->consumer;
+
+	if (!report || number >= CONSUMERS || i >= FRAMES || i >= report->consumer[number].frames)
+		return 1;
+	bpf_printk(" %pS", (void *)report->consumer[number].frame[i]);
+	return 0;
+}
+
+static __noinline long print_consumer(__u32 i, struct printing *printing)
+{
+	struct report *report = printing->report;
+
+	if (!report || i >= CONSUMERS || i >= report->consumers)
+		return 1;
+	if (i == 0)
+		bpf_printk("OOM: greatest memory consumer: %llu pages are allocated from:", report->consumer[i].pages);
+	else
+		bpf_printk("OOM: memory consumer #%u: %llu pages are allocated from:", i + 1,
+			   report->consumer[i].pages);
+	if (!report->consumer[i].frames)
+		bpf_printk("OOM: (handle %u: its stack cannot be read)", report->consumer[i].handle);
+	printing->consumer = i;
+	bpf_loop(FRAMES, print_frame, printing, 0);
+	return 0;
+}
+
+static __always_inline void print_report(struct report *report)
+{
+	struct printing printing = { .report = report };
+	__u64 not_counted = report->early_pages + report->nameless_pages + report->lost_pages + report->unread_pages;
+
+	bpf_loop(options.top, print_consumer, &printing, 0);
+	bpf_printk("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
+		   report->ram_pages, not_counted);
+	if (not_counted)
+		bpf_printk("OOM: not counted: %llu early, %llu without a stack, %llu beyond the table, %llu unread",
+			   report->early_pages, report->nameless_pages, report->lost_pages, report->unread_pages);
+	if (report->unread_stacks)
+		bpf_printk("OOM: %u stacks cannot be read", report->unread_stacks);
+	if (report->way == WAY_PAGES)
+		bpf_printk("OOM: walked %llu pages in %llu us", report->walked_pages, report->took_ns / 1000);
+	else
+		bpf_printk("OOM: walked %llu stacks in %llu us", report->stacks, report->took_ns / 1000);
+	if (report->stopped)
+		bpf_printk("OOM: stopped after %llu ms: the numbers are too small", report->took_ns / 1000000);
+}
+
+static __always_inline void report_now(__u32 cause)
+{
+	__u32 slot = state.reports % REPORTS;
+	struct report *report = bpf_map_lookup_elem(&oom_reports, &slot);
+
+	if (!report)
+		return;
+	__builtin_memset(&walk, 0, sizeof(walk));
+	walk.began_ns = bpf_ktime_get_ns();
+	walk.early = read_int(&early_handle);
+	walk.dummy = read_int(&dummy_handle);
+	walk.failure = read_int(&failure_handle);
+	if (options.way == WAY_STACK_LIST)
+		walk_stack_list();
+	else
+		walk_pages();
+	report->magic = 0;
+	report->cause = cause;
+	report->way = options.way;
+	report->at_ns = walk.began_ns;
+	report->stacks = walk.stacks;
+	report->pages = walk.pages;
+	report->ram_pages = read_word(&_totalram_pages);
+	report->walked_pages = walk.walked_pages;
+	report->early_pages = walk.early_pages;
+	report->nameless_pages = walk.nameless_pages;
+	report->lost_pages = walk.lost_pages;
+	report->unread_pages = walk.unread_pages;
+	report->unread_stacks = walk.unread_stacks;
+	report->stopped = walk.stopped;
+	report->consumers = 0;
+	bpf_loop(CONSUMERS, keep_consumer, &report, 0);
+	report->took_ns = bpf_ktime_get_ns() - walk.began_ns;
+	report->magic = REPORT_MAGIC; /* whole from here on */
+	state.reports++;
+	print_report(report);
+	if (options.way == WAY_PAGES && cause == CAUSE_KILL)
+		bpf_for_each_map_elem(&oom_counts, forget_count, NULL, 0);
+}
+
+/* Processors that meet here: the first one reports, the others go on. */
+static __always_inline void report_once(__u32 cause)
+{
+	if (__sync_val_compare_and_swap(&state.busy, 0, 1))
+		return;
+	report_now(cause);
+	if (cause == CAUSE_KILL)
+		__sync_val_compare_and_swap(&state.busy, 1, 0);
+}
+
+/*
+ * mm/oom_kill.c dump_header(): called before every kill and before each of the two panics. A victim is chosen before a kill
+ * only. Asked for by SysRq, or within a cgroup, nobody panics; unless vm.panic_on_oom is 2, for the cgroup.
+ */
+SEC("kprobe")
+int at_dump_header(void *ctx)
+{
+	struct oom_control *oc = FIRST_ARGUMENT(ctx);
+	void *chosen = NULL, *memcg = NULL;
+	int order = MANUAL_ORDER;
+	__u64 now_ns;
+
+	if (bpf_core_read(&chosen, sizeof(chosen), &oc->chosen) || bpf_core_read(&order, sizeof(order), &oc->order))
+		return 0;
+	if (bpf_core_field_exists(oc->memcg))
+		bpf_core_read(&memcg, sizeof(memcg), &oc->memcg);
+	if (order == MANUAL_ORDER)
+		return 0;
+	if (chosen) {
+		now_ns = bpf_ktime_get_ns();
+		if (!options.on_kill || memcg || (state.last_kill_ns && now_ns - state.last_kill_ns < BETWEEN_KILLS_NS))
+			return 0;
+		state.last_kill_ns = now_ns;
+		report_once(CAUSE_KILL);
+		return 0;
+	}
+	if (memcg && read_int(&sysctl_panic_on_oom) != PANIC_AT_ANY_LIMIT)
+		return 0;
+	report_once(CAUSE_PANIC);
+	return 0;
+}
+
+/* Eight letters as they lie in memory. */
+#define WORD(a, b, c, d, e, f, g, h)                                                                                 \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | (__u64)(f) << 40 | \
+	 (__u64)(g) << 48 | (__u64)(h) << 56)
+
+/* kernel/panic.c panic(), where dump_header() is no function of its own: known by the two messages of mm/oom_kill.c. */
+SEC("kprobe")
+int at_panic(void *ctx)
+{
+	const __u64 deadlocked = WORD('S', 'y', 's', 't', 'e', 'm', ' ', 'i');
+	const __u64 out_of_memory = WORD('O', 'u', 't', ' ', 'o', 'f', ' ', 'm');
+	__u64 message = read_word(FIRST_ARGUMENT(ctx));
+
+	if (message == deadlocked || message == out_of_memory)
+		report_once(CAUSE_PANIC);
+	return 0;
+}

@@ -1,0 +1,97 @@
+"""`oomscope arm` and `oomscope disarm`."""
+
+from __future__ import annotations
+
+import datetime
+
+import click
+
+from oomscope.errors import NothingToExplain
+from oomscope.machine import Machine
+
+
+@click.command()
+@click.option("--top", type=click.IntRange(1, 16), default=3, show_default=True, help="How many stacks to print.")
+@click.option("--on", "events", type=click.Choice(["panic", "kill"]), default="panic", show_default=True,
+              help="kill: system-wide OOM kills too, at most one a minute.")  # fmt: skip
+@click.option("--status", "ask", is_flag=True, help="Say what is armed, and what it has reported.")
+@click.option("--at-boot", is_flag=True, help="At every boot from the next one on: a systemd unit.")
+@click.option("--way", type=click.Choice(["stacks", "pages"]), hidden=True)
+@click.option("--limit", "limit_s", type=click.FloatRange(0.001, 60), default=5.0, hidden=True)
+def arm(top: int, events: str, ask: bool, at_boot: bool, way: str | None, limit_s: float) -> None:
+    """At an OOM panic, let the console itself name the greatest memory consumer.
+
+    Loads a small program onto the kernel's OOM path, which runs only when the machine is about to die of an OOM:
+    nothing on the allocation path, and no process is left behind. `oomscope disarm` undoes all of it.
+    """
+    from oomscope.bpf import arm as arming
+    from oomscope.bpf import at_boot as units
+    from oomscope.bpf import outlet
+
+    machine = Machine()
+    if ask:
+        _status(machine)
+        return
+    if at_boot:
+        arming.require_root(machine)
+        units.enable(machine, top=top, events=events)
+        click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
+        return
+    armed = arming.arm(machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s)
+    click.echo(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
+    for setting in armed.settings:
+        click.echo(f"set {setting.path}: {setting.wanted} (was {setting.before})")
+    if events_of_others := outlet.events_in_the_way(machine):
+        click.echo(
+            f"trace events are on and will stand between the lines of a report: {', '.join(events_of_others)}", err=True
+        )
+
+
+@click.command()
+@click.option("--at-boot", is_flag=True, help="Take away the systemd unit; what is armed now stays.")
+def disarm(at_boot: bool) -> None:
+    """Take away what `oomscope arm` put into the kernel, and put its settings back."""
+    from oomscope.bpf import arm as arming
+    from oomscope.bpf import at_boot as units
+
+    try:
+        if at_boot:
+            arming.require_root(Machine())
+            units.disable(Machine())
+            click.echo(f"{units.UNIT} is gone")
+            return
+        told = arming.disarm(Machine())
+    except NothingToExplain as nothing:
+        click.echo(str(nothing))
+        return
+    click.echo("disarmed")
+    for line in told:
+        click.echo(line, err=True)
+
+
+def _status(machine: Machine) -> None:
+    from oomscope.bpf import arm as arming
+    from oomscope.bpf.text import lines
+
+    armed = arming.status(machine)
+    if armed is None:
+        click.echo("not armed")
+    else:
+        since = datetime.datetime.fromtimestamp(armed.since).astimezone().isoformat(" ", "seconds")
+        events = "OOM panics and system-wide kills" if armed.on_kill else "OOM panics"
+        click.echo(
+            f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed"
+        )
+    if armed is not None or machine.is_root:
+        reports = arming.reports(machine)
+        click.echo(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
+        for report in reports:
+            click.echo("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
+
+
+def _points(functions: tuple[str, ...]) -> str:
+    return ", ".join(f"{function}()" for function in functions)
+
+
+def _how(way: str) -> str:
+    return {"stacks": "page_owner's own count per stack", "pages": "every page, one by one"}[way]

@@ -1,0 +1,41 @@
+"""What the census alone says: the kernel's hidden memory where nobody recorded who took it."""
+
+from __future__ import annotations
+
+from oomscope.model.census import FREE, KERNEL, MEMMAP, PAGE_EXT, PER_CPU_LISTS, UNREAD, USES
+from oomscope.model.verdict import CERTAIN, BalanceRow, Finding
+from oomscope.units import pages_text, share_text
+from oomscope.verdict.rules.case import Case
+
+_ENOUGH_TO_NAME = 0.05  # of RAM
+_NOBODYS = tuple(USES[use] for use in (FREE, PER_CPU_LISTS, UNREAD, PAGE_EXT, MEMMAP))
+
+
+def rule(case: Case) -> tuple[Finding, ...]:
+    """Claims, where page_owner did not run, the memory that no counter knows, and the greatest use that has a name."""
+    if case.balance is None or case.evidence.latest.reading.notes.records:
+        return ()
+    told = [row for row in case.balance.rows if row.kind not in _NOBODYS]
+    hidden = [row for row in told if row.kind == USES[KERNEL]]
+    named = [row for row in told if row.kind != USES[KERNEL]]
+    both = sorted((*hidden, *named[:1]), key=lambda row: -row.pages)
+    enough = [row for row in both if row.pages >= _ENOUGH_TO_NAME * case.balance.ram_pages]
+    return tuple(_finding(row, case.balance.ram_pages) for row in enough)
+
+
+def _finding(row: BalanceRow, ram_pages: int) -> Finding:
+    share = share_text(row.pages / ram_pages)
+    most = f"; {row.parts[0][0]} most of it: {pages_text(row.parts[0][1])}" if row.parts else ""
+    hidden = row.kind == USES[KERNEL]
+    return Finding(
+        claim=f"{pages_text(row.pages)}, {share} of RAM, the kernel took and counts nowhere"
+        if hidden
+        else f"{row.kind} holds {pages_text(row.pages)}, {share} of RAM{most}",
+        pages=row.pages,
+        certainty=CERTAIN,
+        because=(f"every page frame was looked at: {pages_text(ram_pages)} of RAM",),
+        refuted_by="a page frame that its struct page describes wrongly: a damaged dump",
+        next="boot with page_owner=on: the next dump names who took them"
+        if hidden
+        else f"its parts are the row {row.kind} of the balance, by name (--format json has them all)",
+    )

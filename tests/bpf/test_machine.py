@@ -1,0 +1,138 @@
+"""The questions of machine.py over files in a folder. What a kernel really answers is tested in the lab."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from oomscope.bpf import arm, at_boot, outlet
+from oomscope.errors import NoAccess, NothingToExplain, NotOffered
+from oomscope.machine import Machine, PageOwner
+from oomscope.sources.last_crash import last_crash
+
+KALLSYMS = """\
+ffffffff81000000 T _stext
+ffffffff81000100 t dump_header
+ffffffff81000200 t dump_header.constprop.0
+ffffffff81000300 t dump_header.part.0
+ffffffff81000380 t dump_header.cold
+ffffffff81000400 T __set_page_owner
+ffffffff81000500 T bpf_loop
+ffffffff82000000 d stack_list
+ffffffffc0000000 t take_page\t[oomlab]
+ffffffffc0000040 t _end\t[oomlab]
+"""
+
+
+def machine(root: Path, **files: str) -> Machine:
+    """A folder with these files, slashes written as double underscores."""
+    for name, text in files.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Machine(root)
+
+
+def test_every_form_of_a_function_is_found(tmp_path: Path) -> None:
+    """What a compiler made of a function for some of its callers counts, pieces of it do not."""
+    this = machine(tmp_path, proc__kallsyms=KALLSYMS)
+    assert this.functions_like("dump_header") == ["dump_header", "dump_header.constprop.0"]
+    assert arm.attach_points(this)[1] == ("dump_header", "dump_header.constprop.0")
+    assert arm.attach_points(machine(tmp_path / "other", proc__kallsyms="ffffffff81000000 T panic\n"))[1] == ("panic",)
+
+
+def test_addresses_get_names_as_the_kernel_prints_them(tmp_path: Path) -> None:
+    """Offset, size up to the next symbol, module; an address beyond all symbols stays one."""
+    this = machine(tmp_path, proc__kallsyms=KALLSYMS)
+    named = this.frames([0xFFFFFFFF81000110, 0xFFFFFFFFC0000027, 0x10])
+    assert named == ["dump_header+0x10/0x100", "take_page+0x27/0x40 [oomlab]", "0x0000000000000010"]
+
+
+def test_the_way_is_chosen_by_what_is_there(tmp_path: Path) -> None:
+    """page_owner's own list where it is, else the pages; else the reason in one sentence."""
+    assert arm.choose_way(machine(tmp_path, proc__kallsyms=KALLSYMS)) == "stacks"
+    starts = ("bpf_loop", "mem_section", "page_ext_size", "page_owner_ops", "max_pfn", "stack_slabs")
+    older = "".join(f"ffffffff81000000 d {name}\n" for name in starts)
+    assert arm.choose_way(machine(tmp_path / "older", proc__kallsyms=older)) == "pages"
+    with pytest.raises(NotOffered, match=r"no bpf_loop\(\)"):
+        arm.choose_way(machine(tmp_path / "oldest", proc__kallsyms="ffffffff81000000 T _stext\n"))
+
+
+def test_page_owner_is_on_off_or_not_there(tmp_path: Path) -> None:
+    """Debugfs has its file only where it runs; without debugfs the command line tells."""
+    assert machine(tmp_path / "a", sys__kernel__debug__page_owner="").page_owner is PageOwner.ON
+    assert machine(tmp_path / "b", proc__kallsyms="ffffffff81000000 T _stext\n").page_owner is PageOwner.NOT_BUILT
+    assert machine(tmp_path / "c", proc__kallsyms=KALLSYMS, proc__cmdline="ro").page_owner is PageOwner.OFF
+    assert machine(tmp_path / "d", proc__kallsyms=KALLSYMS, proc__cmdline="page_owner=on").page_owner is PageOwner.ON
+
+
+def test_settings_are_put_back_unless_somebody_else_changed_them(tmp_path: Path) -> None:
+    """What arm wrote goes back to what was there; what says something else by now stays and is told."""
+    trace = "sys__kernel__tracing__"
+    this = machine(
+        tmp_path,
+        **{f"{trace}tracing_on": "0", f"{trace}buffer_size_kb": "7 (expanded: 1408)"},
+        proc__sys__kernel__ftrace_dump_on_oops="0",
+    )
+    settings = outlet.needed(this)
+    outlet.change(this, settings)
+    assert outlet.needed(this) == []
+    this.path("/proc/sys/kernel/ftrace_dump_on_oops").write_text("2")
+    (told,) = outlet.restore(this, settings)
+    assert "ftrace_dump_on_oops says 2" in told
+    assert this.text("/sys/kernel/tracing/buffer_size_kb") == "7"
+    assert this.text("/sys/kernel/tracing/tracing_on") == "0"
+
+
+def test_events_of_others_are_named(tmp_path: Path) -> None:
+    """Trace events that are on would stand between the lines."""
+    this = machine(
+        tmp_path,
+        sys__kernel__tracing__tracing_on="1",
+        sys__kernel__tracing__set_event="bpf_trace:bpf_trace_printk\nsched:sched_switch\n",
+    )
+    assert outlet.events_in_the_way(this) == ["sched:sched_switch"]
+
+
+def test_arming_takes_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody else gets one sentence and exit code 4."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(NoAccess, match="need root") as refused:
+        arm.arm(Machine(tmp_path), top=3, on_kill=False)
+    assert refused.value.exit_code == 4
+
+
+def test_the_unit_comes_and_goes(tmp_path: Path) -> None:
+    """Arm --at-boot leaves a unit that multi-user.target wants; disarm --at-boot leaves neither."""
+    this = Machine(tmp_path)
+    with pytest.raises(NotOffered, match="systemd"):
+        at_boot.enable(this, top=3, events="panic")
+    this.path(at_boot.UNITS).mkdir(parents=True)
+    at_boot.enable(this, top=5, events="kill")
+    assert "-m oomscope arm --top 5 --on kill\n" in this.path(at_boot.UNIT).read_text()
+    assert [path.name for path in this.path(at_boot.UNITS).rglob("*.service")] == [at_boot.UNIT.name] * 2
+    at_boot.disable(this)
+    assert list(this.path(at_boot.UNITS).rglob("*.service")) == []
+    with pytest.raises(NothingToExplain):
+        at_boot.disable(this)
+
+
+def test_the_last_crash_is_the_latest(tmp_path: Path) -> None:
+    """Of several crashes in several places the one written last, with all that was written about it."""
+    old, new = tmp_path / "var/crash/2026-01-01", tmp_path / "var/crash/2026-02-02"
+    pstore = tmp_path / "sys/fs/pstore"
+    for at, path in ((1000, old / "vmcore"), (9000, new / "vmcore"), (9100, pstore / "dmesg-ramoops-0")):
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+        os.utime(path, (at, at))
+    with last_crash(tmp_path) as found:
+        assert set(found) == {new, pstore}
+
+
+def test_nothing_left_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no place has anything and there is no journal, one sentence says where was looked."""
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(NothingToExplain, match="the previous boot left nothing"), last_crash(tmp_path):
+        pass

@@ -1,0 +1,232 @@
+"""The reporter on the OOM path, put there by `oomscope arm` in the guest: what it prints is what the dump says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+import oomscope
+from oomscope.model.evidence import Evidence
+from oomscope.model.verdict import Verdict
+from oomscope.sources.kernel_memory.dump import open_dump
+from oomscope.sources.kernel_memory.panic_reports import panic_reports
+from tests.lab.cases import CASES, WITHOUT_CASES, Case, each
+from tests.lab.test_dumps import dump_of, evidence_of, explained
+
+Record = Callable[[str, object], None]
+
+ARMED = [case for case in CASES if case.scenario.startswith("armed-")]
+PSTORE = [case for case in ARMED if case.scenario == "armed-pstore"]
+WHOLE = [case for case in ARMED if case.end == "panic" and case.scenario not in ("armed-stopped", "armed-pstore")]
+ALONE = [case for case in WHOLE if case.scenario != "armed-both-ways" and not case.kernel.endswith("-witness")]
+BLAMED = [case for case in WHOLE if case.culprit_at_end is not None]
+WITNESSED = [case for case in WHOLE if case.kernel.endswith("-witness")]
+REFUSED = [case for case in CASES if case.scenario in ("arm-refused", "arm-locked-down", "arm-too-old")]
+REFUSALS = {
+    "without-bpffs": "no bpffs is mounted at /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf",
+    "without-btf": "the kernel has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)",
+    "without-addresses": "/proc/kallsyms shows no addresses; sysctl kernel.kptr_restrict=1",
+    "without-page-owner": "page_owner is off; boot with page_owner=on",
+    "confidentiality": "the kernel is locked down (confidentiality): no program may read its memory;"
+    " boot with lockdown=integrity, which is enough for Secure Boot",
+    "too-old": "this kernel has no way to count pages per stack from BPF: no bpf_loop() (it came with 5.17);"
+    " set up kdump, and read its dump with `oomscope explain vmcore`",
+    "twice": "it is armed already; oomscope arm --status; oomscope disarm first",
+}
+WITHOUT_LIST = ("6.1",)  # page_owner's stack_list came with 6.9
+GREATEST = re.compile(r"OOM: greatest memory consumer: (\d+) pages are allocated from:")
+WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us")
+REPORT = ": report of the OOM panic"
+
+
+def of(scenario: str, cases: list[Case] = CASES) -> list[Case]:
+    return [case for case in cases if case.scenario == scenario]
+
+
+def console_lines(case: Case, *, by_program: bool) -> str:
+    """What the program on the OOM path printed, or what a witness kernel did."""
+    lines = case.text("console.log").splitlines()
+    return "\n".join(line for line in lines if ("bpf_trace_printk" in line) is by_program)
+
+
+@cache
+def printed(case: Case) -> Evidence:
+    """The console as explain reads it; the last report in it is the program's, which panic() prints at its end."""
+    return oomscope.read(case.folder / next(p.name for p in case.folder.glob("console.log*")))
+
+
+@pytest.mark.parametrize("case", each(WHOLE))
+def test_the_dying_console_says_what_the_dump_says(case: Case, record_property: Record) -> None:
+    """Each stack on the console holds the pages that the dump's scan gives it, to the page; the greatest is first."""
+    verdict = explained(case)
+    in_dump = {consumer.holding.stack: consumer.pages for consumer in verdict.consumers}
+    counts = printed(case).latest.counts
+    assert counts.pages is not None
+    assert len(counts.stacks) == int(re.findall(r"(\d+) printed", case.text("arm.txt"))[0])
+    for stack, pages in zip(counts.stacks, counts.pages.tolist(), strict=True):
+        assert in_dump[stack] == pages
+    assert verdict.greatest is not None
+    assert int(counts.pages.max()) == verdict.greatest.pages
+    assert verdict.greatest.holding.stack in counts.stacks
+    record_property("explained", f"console: {name(verdict)} {verdict.greatest.pages:,}")
+
+
+def name(verdict: Verdict) -> str:
+    assert verdict.greatest is not None
+    culprit = verdict.greatest.holding.culprit
+    return culprit.function if culprit is not None else f"{verdict.greatest.holding.kind} memory"
+
+
+@pytest.mark.parametrize("case", each(BLAMED))
+def test_the_dying_console_names_the_culprit(case: Case) -> None:
+    """Who took the last of memory is the culprit of the greatest stack printed."""
+    verdict = oomscope.explain(case.folder / next(p.name for p in case.folder.glob("console.log*")))
+    assert verdict.greatest is not None
+    assert verdict.greatest.holding.culprit is not None
+    assert verdict.greatest.holding.culprit.function == case.culprit_at_end
+
+
+@pytest.mark.parametrize("case", each(ALONE))
+def test_there_is_one_report(case: Case) -> None:
+    """Once only, and not for OOMs that nobody panics of."""
+    assert len(GREATEST.findall(console_lines(case, by_program=True))) == 1
+    assert len(panic_reports(open_dump(dump_of(case)))) == 1
+
+
+@pytest.mark.parametrize("case", each(WHOLE))
+def test_the_dump_has_the_report_of_the_map(case: Case) -> None:
+    """The report kept in the BPF map is found without the trace: a witness that agrees with the scan of the pages."""
+    (witness,) = (witness for witness in explained(case).witnesses if witness.origin.endswith(REPORT))
+    assert witness.ours == witness.theirs
+    assert witness.parts == ()
+    assert witness.theirs > 0
+
+
+@pytest.mark.parametrize("case", each(WHOLE))
+def test_nothing_is_left_uncounted(case: Case) -> None:
+    """Every stack and every page could be read, none was beyond the table, and RAM is what the dump has."""
+    for report in panic_reports(open_dump(dump_of(case))):
+        assert report.ram_pages == evidence_of(case).ram_pages
+        assert (report.unread_pages, report.unread_stacks, report.lost_pages, report.stopped) == (0, 0, 0, False)
+
+
+@pytest.mark.parametrize("case", each(WITNESSED))
+def test_the_program_says_what_the_patched_kernel_says(case: Case) -> None:
+    """The 2020 patch's own walk, in C in the dying kernel, prints the same greatest consumer, to the page."""
+    by_kernel, by_program = (console_lines(case, by_program=which) for which in (False, True))
+    assert GREATEST.findall(by_kernel) == GREATEST.findall(by_program) != []
+
+
+def times_us(cases: list[Case], *, by_program: bool, unit: str) -> list[float]:
+    """Microseconds for each page or stack, of every report on these consoles; the least is the one least disturbed."""
+    lines = [line for case in cases for line in WALKED.findall(console_lines(case, by_program=by_program))]
+    return [int(took_us) / int(count) for count, its_unit, took_us in lines if its_unit == unit]
+
+
+def test_the_walk_over_pages_is_as_quick_as_the_patch() -> None:
+    """On one kernel the program needs at most twice the time of the C walk for a page."""
+    cases = [case for case in WITNESSED if case.kernel == "6.1-witness"]
+    if not cases:
+        pytest.skip(WITHOUT_CASES)
+    ours, theirs = (times_us(cases, by_program=which, unit="pages") for which in (True, False))
+    assert min(ours) <= 2 * min(theirs)
+
+
+def test_a_thousand_stacks_take_a_millisecond() -> None:
+    """Where page_owner keeps its own count, under emulation."""
+    times = times_us([case for case in WHOLE if case.kernel == "6.12"], by_program=True, unit="stacks")
+    if not times:
+        pytest.skip(WITHOUT_CASES)
+    assert min(times) <= 1
+
+
+@pytest.mark.parametrize("case", each([case for case in of("armed-both-ways") if case.kernel not in WITHOUT_LIST]))
+def test_both_ways_agree_stack_by_stack(case: Case) -> None:
+    """The same panic counted over stack_list and page by page: the greatest stacks are the same, to the page."""
+    by_pages, by_stacks = sorted(panic_reports(open_dump(dump_of(case))), key=lambda report: -report.way)
+    assert (by_pages.way, by_stacks.way) == (2, 1)
+    least = max(by_pages.consumers[-1].pages, by_stacks.consumers[-1].pages)
+    pages_of = [{c.handle: c.pages for c in r.consumers if c.pages > least} for r in (by_pages, by_stacks)]
+    assert pages_of[0] == pages_of[1] != {}
+
+
+@pytest.mark.parametrize("case", each(of("armed-not-fooled")))
+def test_what_nobody_panics_of_is_not_reported(case: Case) -> None:
+    """A cgroup's OOM kill, SysRq-f and a plain OOM kill leave the one report for the panic."""
+    assert "no reports since" in case.text("status.txt")
+    console = case.text("console.log")
+    assert console.count("Memory cgroup out of memory: Killed process") == 1
+    assert console.count("Out of memory: Killed process") > 1
+
+
+@pytest.mark.parametrize("case", each(of("armed-kill")))
+def test_a_kill_is_reported_once_a_minute(case: Case) -> None:
+    """Of two kills in one minute the first; the map gives it to --status, and to --live as an earlier moment."""
+    assert case.text("console.log").count("Out of memory: Killed process") >= 2
+    status = case.text("status.txt")
+    assert "1 report since" in status
+    (pages,) = map(int, re.findall(r"memory consumer #2: (\d+) pages", status))
+    assert pages == next(account["pages"] for account in json.loads(case.text("truth.json"))["moments"]["taken"])
+    live = json.loads(case.text("live.json"))
+    assert any("report of OOM kill 1" in told["origin"] for told in live["inputs"])
+
+
+@pytest.mark.parametrize("case", each(of("armed-stopped")))
+def test_a_walk_that_takes_too_long_stops_and_says_so(case: Case) -> None:
+    """The bound is a promise to the dying machine: what was counted by then is printed, and called too small."""
+    assert re.search(r"OOM: stopped after \d+ ms: the numbers are too small", case.text("console.log"))
+    (report,) = panic_reports(open_dump(dump_of(case)))
+    assert report.stopped
+    assert report.walked_pages < evidence_of(case).latest.counts.rows
+
+
+@pytest.mark.parametrize("case", each(of("arm-and-disarm")))
+def test_a_hundred_rounds_leave_nothing_behind(case: Case) -> None:
+    """Settings, pins, state, probes and programs are as before; the dump has no map of ours any more."""
+    told = json.loads(case.text("rounds.json"))
+    assert told["rounds"] == 100
+    assert told["after"] == told["before"]
+    assert told["armed"]["pins"] != told["before"]["pins"]
+    assert set(re.findall(r"(\S+)\+0x0 ", told["armed"]["kprobes"])) == {"dump_header"}
+    assert panic_reports(open_dump(dump_of(case))) == []
+
+
+@pytest.mark.parametrize("case", each(REFUSED))
+def test_what_is_missing_is_said_in_one_sentence(case: Case) -> None:
+    """Exit code 4, the reason, and the command that mends it."""
+    refusals = sorted(case.folder.glob("refused.*"))
+    assert refusals
+    for path in refusals:
+        expected = REFUSALS[path.name.partition(".")[2]]
+        assert path.read_text() == f"oomscope: {expected}\nexit 4\n"
+
+
+@pytest.mark.parametrize("case", each(of("armed-not-fooled")))
+def test_arming_twice_is_refused(case: Case) -> None:
+    """The second time says that it is armed, and changes nothing."""
+    assert case.text("refused.twice") == f"oomscope: {REFUSALS['twice']}\nexit 4\n"
+
+
+@pytest.mark.parametrize("case", each(PSTORE))
+def test_pstore_brings_the_report_over_the_reboot(case: Case) -> None:
+    """What the next boot finds in reserved memory names the same stack and pages as the dying console."""
+    on_console = printed(case).latest.counts
+    kept = oomscope.explain(case.folder / "pstore")
+    assert on_console.pages is not None
+    assert kept.greatest is not None
+    assert kept.greatest.pages == int(on_console.pages.max())
+    assert kept.greatest.holding.culprit is not None
+    assert kept.greatest.holding.culprit.function == case.culprit_at_end
+
+
+@pytest.mark.parametrize("case", each([case for case in REFUSED if case.scenario == "arm-locked-down"]))
+def test_a_locked_down_kernel_is_explained_from_text(case: Case) -> None:
+    """Where /proc/kcore may not be read, --live reads page_owner's file to its end, and says what was forbidden."""
+    assert case.text("live.err").endswith("exit 0\n")
+    told = " ".join(case.text("live.txt").split())
+    assert re.match(r"\S[^\n]* holds? [\d,]+ pages", told)
+    assert "/proc/kcore: the kernel is locked down (confidentiality)" in told

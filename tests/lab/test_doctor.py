@@ -1,0 +1,51 @@
+"""`oomscope doctor` in guests: each check failing in one and passing in another, its own commands run in between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.lab.cases import CASES, Case, each
+
+MENDED = [case for case in CASES if case.scenario == "doctor"]
+AT_BOOT = [case for case in CASES if case.scenario == "doctor-at-boot"]
+# What the printed commands mend while the machine runs.
+BY_COMMANDS = ("kallsyms", "BPF", "armed", "trace", "panic", "pstore")
+
+
+def told(case: Case) -> Any:
+    return json.loads(case.text("doctor.json"))
+
+
+@pytest.mark.parametrize("case", each(MENDED))
+def test_the_printed_commands_mend_what_they_say(case: Case) -> None:
+    """From "would not be explained" to "would be", by nothing but the commands that the doctor printed."""
+    before, after = told(case)["before"], told(case)["after"]
+    assert (before["explained"], after["explained"]) == (False, True)
+    for name in BY_COMMANDS:
+        assert before["checks"][name][0] != "ok", name
+        assert after["checks"][name][0] == "ok", name
+    assert "oomscope arm" in told(case)["commands"]
+
+
+@pytest.mark.parametrize("case", each(AT_BOOT))
+def test_what_takes_a_reboot_is_no_command(case: Case) -> None:
+    """Without page_owner nothing helps until the next boot; a crash kernel and tp_printk are seen where they are."""
+    before, after = told(case)["before"], told(case)["after"]
+    assert (before["explained"], after["explained"]) == (False, False)
+    assert before["checks"]["page_owner"][0] == after["checks"]["page_owner"][0] == "missing"
+    assert before["checks"]["page_owner"][1].startswith("off; it would take ")
+    assert (before["checks"]["kdump"][0], before["checks"]["trace"][0]) == ("ok", "ok")
+    assert (before["checks"]["console"][0], after["checks"]["console"][0]) == ("missing", "ok")
+    assert after["checks"]["armed"][0] == "missing"
+
+
+@pytest.mark.parametrize("case", each(MENDED))
+def test_what_is_there_is_seen(case: Case) -> None:
+    """The checks that fail in the other guest pass in this one, and the other way round."""
+    checks = told(case)["before"]["checks"]
+    assert (checks["page_owner"][0], checks["BTF"][0]) == ("ok", "ok")
+    assert checks["kdump"][0] != "ok"
+    assert checks["console"] == ["ok", "ttyS0"]

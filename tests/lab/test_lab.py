@@ -1,0 +1,93 @@
+"""The lab itself, as far as it needs neither QEMU nor a kernel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import build, case, host, matrix, results
+from lab.errors import Missing
+from lab.kernels import ARM64, KERNELS, X86_64
+from lab.matrix import Outcome
+from lab.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_machine_without_qemu_and_compilers_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence names the packages, those of the architectures asked for and no others."""
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(Missing) as missing:
+        host.require({X86_64})
+    sentence = str(missing.value)
+    assert sentence.count("\n") == 0
+    assert "apt-get install" in sentence
+    assert {"qemu-system-x86", "gcc", "flex", "dwarves"} <= set(sentence.split())
+    assert "qemu-system-arm" not in sentence
+    assert "qemu-system-arm" in host.missing_packages({ARM64})
+
+
+@pytest.mark.parametrize("arguments", [("run", "-k", "2.4"), ("run", "-s", "nothing"), ("build", "-k", "2.4")])
+def test_an_unknown_name_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    """A kernel or scenario that is not there ends in a sentence that says what is, not in a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"lab: no (kernel|scenario) [^\n]+\n", done.stderr)
+
+
+def test_counts_are_primes() -> None:
+    """No number of a scenario comes out right by accident."""
+    for scenario in SCENARIOS:
+        for count in map(int, re.findall(r"(?:take|hold|eat) \w+ (\d+)", scenario.script)):
+            assert count > 1
+            assert all(count % divisor for divisor in range(2, int(count**0.5) + 1)), (scenario.name, count)
+
+
+def test_the_manual_has_every_kernel_and_scenario() -> None:
+    """docs/lab.md says of each what it proves; a shortened name goes with the one before it."""
+    manual = (ROOT / "docs" / "lab.md").read_text()
+    for name in (*(kernel.name for kernel in KERNELS), *(scenario.name for scenario in SCENARIOS)):
+        base, _, number = name.rpartition("-")
+        assert name in manual or (base in manual and f"-{number}" in manual), name
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+
+
+def test_the_table_shows_what_failed(tmp_path: Path) -> None:
+    """A case that was not captured and a test that failed stand in the table and, in words, below it."""
+    results.save(
+        [Outcome("6.1", "page-panic", 3, None), Outcome("6.1", "numa", 3, "it hung\nlast words")], tmp_path / "o"
+    )
+    results.save([Outcome("6.12", "page-panic", 4, None)], tmp_path / "o")
+    (tmp_path / "o").rename(tmp_path / "outcomes.json")
+    (tmp_path / "tests.xml").write_text(
+        """<testsuites><testsuite>
+        <testcase name="a"><properties><property name="case" value="6.1/page-panic"/>
+        <property name="explained" value="take_page 7"/></properties></testcase>
+        <testcase name="b"><properties><property name="case" value="6.12/page-panic"/></properties>
+        <failure message="no"/></testcase>
+        </testsuite></testsuites>"""
+    )
+    table = results.table(tmp_path, tmp_path / "tests.xml")
+    assert "| page-panic | take_page 7<br>1 passed | 0 passed, 1 FAILED |" in table
+    assert "| numa | not captured |  |" in table
+    assert "- 6.1, numa: it hung\n" in table
+    assert "- 6.12, page-panic: b\n" in table
+
+
+def test_a_tool_that_fails_costs_its_own_case_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of the host that fails in one case is told as that case's error; the run goes on."""
+
+    def fails(*_: object) -> None:
+        raise subprocess.CalledProcessError(1, "mke2fs")
+
+    monkeypatch.setattr(case, "run", fails)
+    built = build.Built(KERNELS[0], tmp_path, tmp_path, None, (), "6.1.0", "6.1.0-1")
+    outcomes = matrix.run([(built, SCENARIOS[0]), (built, SCENARIOS[1])], tmp_path, lambda _: None)
+    assert ["mke2fs" in str(outcome.error) for outcome in outcomes] == [True, True]
