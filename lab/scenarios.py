@@ -41,6 +41,7 @@ class Scenario:
     script: str
     end: str
     says: str = ""
+    oom_class: str = ""  # why its last OOM happened (docs/rules); "a|b" where a report alone tells less than a dump
     holders: tuple[Holder, ...] = ()
     culprit: str | None = None  # who takes the last of memory, where that is kernel memory
     memory_mib: int = 512
@@ -73,6 +74,7 @@ _PLAIN = (
         exhaust kmalloc
         """,
         end="panic",
+        oom_class="slab",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_kmalloc", None, kind="slab"),),
         culprit="take_kmalloc",
@@ -89,6 +91,7 @@ _PLAIN = (
         exhaust page
         """,
         end="panic",
+        oom_class="hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_page", 40009),),
         culprit="take_page",
@@ -104,6 +107,7 @@ _PLAIN = (
         exhaust vmalloc
         """,
         end="panic",
+        oom_class="vmalloc|hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_vmalloc", 127 * 256),),
         culprit="take_vmalloc",
@@ -235,6 +239,7 @@ _PLAIN = (
         eat all || true
         """,
         end="kill",
+        oom_class="user-anon",
         says=KILLED,
         holders=(Holder("taken", "anon", 30011, module=None, kind="user"),),
         default=True,
@@ -257,6 +262,7 @@ _PLAIN = (
         ' || true
         """,
         end="kill",
+        oom_class="memcg-limit",
         says=KILLED_IN_CGROUP,
         holders=(Holder("taken", "anon", 10007, module=None, kind="user"),),
         default=True,
@@ -370,6 +376,7 @@ _PLAIN = (
         exhaust order_3
         """,
         end="panic",
+        oom_class="fragmentation",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_fragments", None),),
         arguments="page_owner=on msize=4096",  # up to 5.x the share's messages need a block as large as they are
@@ -384,6 +391,7 @@ _PLAIN = (
         refused order_4 1009
         """,
         end="alive",
+        oom_class="fragmentation",
         says="page allocation failure: order:4",
         holders=(Holder("taken", "take_fragments", None),),
         arguments="page_owner=on msize=4096",
@@ -398,10 +406,49 @@ _PLAIN = (
         exhaust page
         """,
         end="panic",
+        oom_class="lowmem-zone",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_page", 10007),),
         culprit="take_page",
         arguments="page_owner=on kernelcore=192M",
+    ),
+    Scenario(
+        "shmem-panic",
+        """
+        echo 1 > /proc/sys/vm/panic_on_oom
+        mkdir /shm
+        mount -t tmpfs -o size=90% tmpfs /shm
+        hold file 80021 /shm/file
+        eat all
+        """,
+        end="panic",
+        oom_class="shmem",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        default=True,
+    ),
+    Scenario(
+        "hugetlb-panic",
+        """
+        echo 1 > /proc/sys/vm/panic_on_oom
+        echo 157 > /proc/sys/vm/nr_hugepages
+        eat all
+        """,
+        end="panic",
+        oom_class="hugetlb",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        default=True,
+    ),
+    Scenario(
+        "mlock-panic",
+        """
+        echo 1 > /proc/sys/vm/panic_on_oom
+        hold locked 80021
+        eat all
+        """,
+        end="panic",
+        oom_class="user-anon",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        default=True,
     ),
     Scenario(
         "panic-on-oom-1",
@@ -412,6 +459,7 @@ _PLAIN = (
         eat all
         """,
         end="panic",
+        oom_class="user-anon",
         says="Out of memory: system-wide panic_on_oom is enabled",
         holders=(Holder("taken", "anon", 30011, module=None, kind="user"),),
     ),
@@ -429,6 +477,7 @@ _PLAIN = (
         '
         """,
         end="panic",
+        oom_class="memcg-limit",
         says="Out of memory: compulsory panic_on_oom is enabled",
     ),
     Scenario(
@@ -440,6 +489,7 @@ _PLAIN = (
         sleep 3
         """,
         end="kill",
+        oom_class="no-shortage",
         says=KILLED,
         holders=(Holder("taken", "anon", 20011, module=None, kind="user"),),
     ),
@@ -469,6 +519,7 @@ _PLAIN = (
         exhaust page
         """,
         end="panic",
+        oom_class="hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_page", 40009),),
         culprit="take_page",
@@ -487,6 +538,7 @@ _PLAIN = (
         exhaust page
         """,
         end="panic",
+        oom_class="hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_page", 40009),),
         culprit="take_page",

@@ -96,8 +96,11 @@ def _read(
     if selection.is_empty:
         readings += _by_program(reader.counted_by_program(), origin)
     reader.finish()
-    if selection.is_empty and (printed := _at_panic(reader.log)) is not None:
-        readings.append(Reading(f"{origin}: kernel log", ConsoleLog.format, *printed, witness_of=origin))
+    log_notes, printed = _from_log(reader.log)
+    notes.events, notes.events_left_out = log_notes.events, log_notes.events_left_out
+    if selection.is_empty and log_notes.reports:
+        log_notes.events = ()
+        readings.append(Reading(f"{origin}: kernel log", ConsoleLog.format, log_notes, printed, witness_of=origin))
     return readings
 
 
@@ -113,13 +116,13 @@ def _by_program(kept: list[tuple[Notes, Batch]], origin: str) -> list[Reading]:
     return readings
 
 
-def _at_panic(log: bytes) -> tuple[Notes, Counts] | None:
-    """What the dying kernel itself printed about its greatest consumers, if it did."""
+def _from_log(log: bytes) -> tuple[Notes, Counts]:
+    """What the kernel's own log tells: OOM events, and what a dying kernel printed about its greatest consumers."""
     parser = ConsoleLog().parser(ranking_only=True)
     tally = Tally()
     for batch in parser.batches([log]):
         tally.add(batch)
-    return (parser.notes, tally.counts()) if parser.notes.reports else None
+    return parser.notes, tally.counts()
 
 
 @contextmanager

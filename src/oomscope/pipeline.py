@@ -79,11 +79,17 @@ def read(
             readings += _read_one(each, options)
         except OomscopeError as error:
             unused.append(_Unused(each.origin, error))
-    if not any(r.counts is not None and (r.notes.records or r.census is not None) for r in readings):
+    if not any(_tells_something(r) for r in readings):
         raise _why_nothing(readings, unused)
     skipped = tuple(Absent(u.origin, str(u.error).removeprefix(f"{u.origin}: ")) for u in unused)
     records_only = records_only or bool(selection.asks_of_records)
     return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
+
+
+def _tells_something(reading: Reading) -> bool:
+    """Whether there is anything to explain: counts, a census, or an OOM event."""
+    has_counts = reading.counts is not None and bool(reading.notes.records or reading.census is not None)
+    return has_counts or bool(reading.notes.events)
 
 
 def explain(
@@ -97,17 +103,31 @@ def explain(
     progress: Progress | None = None,
 ) -> Verdict:
     """Who ate it: read the inputs and judge them. Parameters and errors as for `read`; `question` asks for groups."""
+    question = question or Question()
     evidence = read(
         *paths,
         selection=selection,
         ranking_only=ranking_only,
         page_size_bytes=page_size_bytes,
-        records_only=question is not None and question.by in OF_RECORDS,
+        records_only=question.by in OF_RECORDS,
         vmlinux=vmlinux,
         live=live,
         progress=progress,
     )
-    return judge(evidence, question or Question(), selection or Selection())
+    return judge(evidence, question, selection or Selection())
+
+
+def explain_events(
+    *paths: Paths, page_size_bytes: int | None = None, progress: Progress | None = None
+) -> list[Verdict]:
+    """A verdict on every OOM event of a log, in their order in time.
+
+    Errors are those of `read`; NothingToExplain where there is no event.
+    """
+    evidence = read(*paths, page_size_bytes=page_size_bytes, progress=progress)
+    if not evidence.events:
+        raise NothingToExplain(f"{evidence.latest.reading.origin}: no OOM event in it")
+    return [judge(evidence, Question(event=number), Selection()) for number in range(1, len(evidence.events) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +192,7 @@ def _read_one(each: Input, options: _Options) -> list[Reading]:
             parts = _parts(each, stream, source.separator)
             watch = _Watch(stream, progress)
             counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
-        if isinstance(source, ConsoleLog) and not (notes.reports or source.recognises(stream.head)):
+        if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
             raise _unrecognised(each.origin, stream)
         return [Reading(each.origin, source.format, notes, counts, stream.defect)]
     finally:
@@ -247,13 +267,7 @@ def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeErro
     problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
     logs = [r for r in readings if r.format == "kernel log"]
     if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):
-        report = next((r for r in logs if r.notes.oom_report), None)
-        if report is not None:
-            return NothingToExplain(
-                f"{report.origin}: holds an OOM report but no at-panic lines, and the report alone is not read yet",
-                advice="add a page_owner dump or show_stacks of the same machine",
-            )
-        return NothingToExplain(f"{logs[0].origin}: a kernel log without an at-panic report")
+        return NothingToExplain(f"{logs[0].origin}: a kernel log without any OOM or allocation failure")
     if isinstance(problem, NoAccess):
         return problem
     if readings:

@@ -9,15 +9,20 @@ import jsonschema
 import pytest
 
 import oomscope
+from oomscope.pipeline import explain_events
 from oomscope.report import json_report
 from oomscope.verdict import Question
-from tests import brute_force, captures
+from tests import brute_force, captures, corpus
 
 SCHEMA = json.loads(resources.files("oomscope.report").joinpath("oomscope-1.schema.json").read_text())
 CASES: dict[str, dict[str, Any]] = {
     "example": {"paths": [captures.CASE_6_12]},
     "6.1": {"paths": [captures.LINUX_6_1]},
     "panic": {"paths": [captures.CONSOLE_6_12]},
+    "OOM kill": {"paths": [corpus.path("056-debian-clamd-edited-ram-hugepages.log")]},
+    "memcg": {"paths": [corpus.path("087-afl-memcg-v2-8GB-kernel-slab.log")]},
+    "allocation profiling": {"paths": [corpus.path("095-xfs-generic531-alloc-profiling.log")]},
+    "a header alone": {"paths": [corpus.path("069-bridge-fdb-atomic-panic.log")]},
     "show_stacks": {"paths": [captures.SHOW_STACKS]},
     "groups": {"paths": [captures.AFTER_6_12], "question": Question(by="comm")},
     "stack groups": {"paths": [captures.AFTER_6_12], "question": Question(by="stack")},
@@ -37,6 +42,16 @@ def rendered(case: dict[str, Any]) -> dict[str, Any]:
 def test_every_report_keeps_the_schema(case: dict[str, Any]) -> None:
     """What is printed is valid under the JSON Schema in the repository, which allows no other key."""
     jsonschema.Draft202012Validator(SCHEMA).validate(rendered(case))
+
+
+def test_all_events_are_wrapped_in_one_object() -> None:
+    """With --all, `events` has one report each, every one of them valid by itself, in the order of their stamps."""
+    verdicts = explain_events(corpus.path("047-mips-128MB-order4-then-panic.log"))
+    report = json.loads(json_report.render_all(verdicts))
+    assert report.keys() == {"schema", "events"}
+    for event in report["events"]:
+        jsonschema.Draft202012Validator(SCHEMA).validate(event)
+    assert [event["at_ns"] for event in report["events"]] == [4_426_473_681_000, 4_694_290_791_000]
 
 
 def test_allocations_without_pages_keep_the_schema(tmp_path: Path) -> None:

@@ -126,19 +126,21 @@ def test_chunks_cut_anywhere() -> None:
         assert [batch.pages.tolist() for batch in batches if batch.pages is not None] == [[77_671, 1_283]]
 
 
-def test_a_report_of_the_oom_killer_alone_is_not_explained_yet(tmp_path: Path) -> None:
-    """A log with an OOM report and no at-panic lines is refused with what to add."""
+def test_a_header_of_the_oom_killer_alone_says_what_is_missing(tmp_path: Path) -> None:
+    """Of an OOM of which one line is left, the class is undetermined and the verdict names what the log lacks."""
     path = tmp_path / "dmesg"
     path.write_text("[    1.000000] sh invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n")
-    with pytest.raises(oomscope.NothingToExplain, match="no at-panic lines"):
-        oomscope.explain(path)
+    verdict = oomscope.explain(path)
+    assert verdict.oom is not None
+    assert (verdict.oom.oom_class, verdict.oom.certainty, verdict.partial) == ("undetermined", "possible", True)
+    assert {"Mem-Info", "who was killed"} <= {absent.what for absent in verdict.absent}
 
 
 def test_a_log_without_any_oom_has_nothing_to_explain(tmp_path: Path) -> None:
     """A kernel log of quiet times is recognised as one, and says nothing."""
     path = tmp_path / "dmesg"
     path.write_text("[    1.000000] usb 1-1: new device\n" * 10)
-    with pytest.raises(oomscope.NothingToExplain, match="kernel log without an at-panic report"):
+    with pytest.raises(oomscope.NothingToExplain, match="a kernel log without any OOM or allocation failure"):
         oomscope.explain(path)
 
 

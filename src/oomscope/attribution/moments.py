@@ -10,11 +10,13 @@ import numpy as np
 from oomscope.attribution import machine
 from oomscope.attribution.culprit import attribute
 from oomscope.attribution.gfp import may_reclaim
+from oomscope.attribution.oom import analyse
 from oomscope.attribution.tally import Tally
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
-from oomscope.model.evidence import Evidence, Moment
-from oomscope.model.reading import Meminfo, Reading
+from oomscope.model.evidence import Evidence, Kernel, LoggedEvent, Moment
+from oomscope.model.oom_event import OomEvent
+from oomscope.model.reading import Meminfo, Notes, Reading
 from oomscope.model.stack import Stack
 
 # Two readings of one moment agree but for what was allocated and freed between them.
@@ -29,7 +31,7 @@ def arrange(
     page_size_bytes: int | None = None,
     records_only: bool = False,
 ) -> Evidence:
-    """Evidence of one machine from its readings; at least one of them holds counts.
+    """Evidence of one machine from its readings; at least one of them holds counts, or tells of an OOM event.
 
     Moments are ordered by what they say: the newest allocation time of a dump, the time stamp of a log; a report of a
     dying kernel without a stamp is the latest. A page_owner_stacks reading tells no time: it is the witness of the
@@ -63,26 +65,85 @@ def arrange(
         reason = "it tells none and agrees with no dump: neither added nor compared"
         absent += [Absent(f"the time of {m.reading.origin}", reason) for m in left]
         stacks = []
+    events = _events(readings)
     moments = tuple(sorted(dumps + stacks + reports, key=_order))
+    if not moments:
+        moments = (_moment_without_counts(readings),)
     used = [r for r in readings if not any(a.what == r.origin for a in absent)]
     kernel = machine.kernel(used, [m.counts for m in moments], _first_meminfo(readings))
     system = next((m.reading.notes.system for m in reversed(moments) if m.reading.notes.system is not None), None)
     if system is not None:
         kernel = replace(kernel, arch=system.arch, page_size_bytes=system.page_size_bytes)
+    if events:
+        kernel = _completed(kernel, events)
     if page_size_bytes is not None:
         kernel = replace(kernel, page_size_bytes=page_size_bytes)
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     absent += moments[-1].reading.notes.absent
+    ram_pages = machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes)
+    if isinstance(ram_pages, Absent):
+        of_reports = (event.analysis.accounting.ram_pages for event in reversed(events))
+        ram_pages = next((pages for pages in of_reports if pages), ram_pages)
     return Evidence(
         kernel=kernel,
-        ram_pages=machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes),
+        ram_pages=ram_pages,
         free_pages=machine.free_pages(meminfo, kernel.page_size_bytes),
         moments=moments,
         readings=readings,
         meminfo=meminfo,
+        events=events,
         absent=tuple(absent),
         unused=unused,
     )
+
+
+def _events(readings: Iterable[Reading]) -> tuple[LoggedEvent, ...]:
+    """Every OOM event of every log, in time where all of them tell it; one told by two logs counts once."""
+    found: list[LoggedEvent] = []
+    for reading in readings:
+        for event in reading.notes.events:
+            same = (e for e in found if _is_same(e, event) and e.origin != reading.origin)
+            if next(same, None) is None:
+                found.append(LoggedEvent(reading.origin, analyse(event)))
+    if all(e.analysis.event.at_ns is not None for e in found):
+        found.sort(key=lambda e: e.analysis.event.at_ns or 0)
+    return tuple(found)
+
+
+def _is_same(logged: LoggedEvent, event: OomEvent) -> bool:
+    other = logged.analysis.event
+    told = (event.at_ns, event.kind, event.asked.comm)
+    return event.at_ns is not None and told == (other.at_ns, other.kind, other.asked.comm)
+
+
+def without_stacks(evidence: Evidence, logged: LoggedEvent) -> Evidence:
+    """The same evidence at the moment of one OOM event of a log: what was counted at other times is no part of it."""
+    reading = next(r for r in evidence.readings if r.origin == logged.origin)
+    notes = Notes(release=reading.notes.release, events=reading.notes.events)
+    moment = _moment_without_counts((replace(reading, counts=None, census=None, notes=notes),))
+    at_ns = logged.analysis.event.at_ns
+    moment = replace(moment, at_ns=moment.at_ns if at_ns is None else at_ns)
+    ram_pages = logged.analysis.accounting.ram_pages or evidence.ram_pages
+    return replace(evidence, moments=(moment,), meminfo=None, ram_pages=ram_pages)
+
+
+def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
+    """A log that tells of OOM events and of no stacks."""
+    reading = next(r for r in readings if r.notes.events)
+    at_ns = reading.notes.events[-1].at_ns
+    unknown = Absent("when it happened", "the log carries no time since boot")
+    return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
+
+
+def _completed(kernel: Kernel, events: tuple[LoggedEvent, ...]) -> Kernel:
+    """What the OOM reports tell of the kernel, where nothing else does."""
+    for logged in reversed(events):
+        event = logged.analysis.event
+        if isinstance(kernel.release, Absent) and event.release is not None:
+            kernel = replace(kernel, release=event.release)
+        if isinstance(kernel.page_size_bytes, Absent) and event.page_kib is not None:
+            kernel = replace(kernel, page_size_bytes=event.page_kib * 1024)
+    return kernel
 
 
 def _moment_of_dump(reading: Reading, counts: Counts, readings: Iterable[Reading]) -> Moment:

@@ -88,6 +88,8 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @click.option("--since", type=_Duration(), help="Only what was allocated at or after this time since boot.")
 @click.option("--until", type=_Duration(), help="Only what was allocated at or before this time since boot.")
 @click.option("--min-pages", type=click.IntRange(0), default=0, help="Leave out what holds fewer pages.")
+@click.option("--event", type=click.IntRange(1), help="Of a log with several OOMs, explain this one.  [the last]")
+@click.option("--all", "every_event", is_flag=True, help="Explain every OOM of the log.")
 @click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def explain(
@@ -101,14 +103,17 @@ def explain(
     by: str | None,
     sort: str,
     min_pages: int,
+    event: int | None,
+    every_event: bool,
     page_size: str | None,
     no_color: bool,
     **filters: Any,
 ) -> None:
-    """Say who holds the memory: from a core dump, page_owner text, page_owner_stacks, a console log with an at-panic
-    report, meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
+    """Say who ate the memory: from a kernel log with an OOM report, a core dump, page_owner text, page_owner_stacks,
+    meminfo beside them; plain or compressed, files or directories of one machine, - for standard input.
 
     \b
+    oomscope explain console.log
     oomscope explain page_owner.txt meminfo
     oomscope explain vmcore
     oomscope explain case/ --format json
@@ -123,19 +128,29 @@ def explain(
     if not paths and not live and not last_crash:
         raise click.UsageError("Missing argument 'PATH...' (or --live, or --last-crash).")
     selection = _selection(filters)
+    page_size_bytes = None if page_size is None else int(page_size)
+    if every_event:
+        if event is not None or live or by is not None or not selection.is_empty:
+            raise BadQuestion("--all goes with logs alone: no --event, --live, --by, nor filters")
+        from oomscope.pipeline import explain_events
+
+        with crashes.last_crash() if last_crash else nullcontext(()) as left, progress_bar() as progress:
+            verdicts = explain_events(*paths, *left, page_size_bytes=page_size_bytes, progress=progress)
+        _show(verdicts, form, output, top, no_color=no_color)
+        return
     with crashes.last_crash() if last_crash else nullcontext(()) as left, progress_bar() as progress:
         verdict = explain_paths(
             *paths,
             *left,
             selection=selection,
-            question=Question(by=by, sort=sort, min_pages=min_pages),
+            question=Question(by=by, sort=sort, min_pages=min_pages, event=event),
             ranking_only=form == "kernel" and by is None and not selection.asks_of_records,
-            page_size_bytes=None if page_size is None else int(page_size),
+            page_size_bytes=page_size_bytes,
             vmlinux=vmlinux,
             live=live,
             progress=progress,
         )
-    _show(verdict, form, output, top, no_color=no_color)
+    _show([verdict], form, output, top, no_color=no_color, is_one=True)
 
 
 def _selection(filters: dict[str, Any]) -> Selection:
@@ -169,19 +184,23 @@ def _gfp_flag(text: str) -> str:
         raise BadQuestion(f"--gfp {text}: neither a flag (GFP_KERNEL, __GFP_ZERO) nor a mask (0xcc0)") from None
 
 
-def _show(verdict: Verdict, form: str, output: str | None, top: int | None, *, no_color: bool) -> None:
+def _show(
+    verdicts: list[Verdict], form: str, output: str | None, top: int | None, *, no_color: bool, is_one: bool = False
+) -> None:
     from oomscope.cli.terminal import columns, to_terminal, wants_colour
     from oomscope.report import json_report, kernel_log, terminal
 
     output = None if output == "-" else output
     rows = top or _DEFAULT_TOP[form]
     if form == "json":
-        text = json_report.render(verdict, top=rows)
+        text = json_report.render(verdicts[0], top=rows) if is_one else json_report.render_all(verdicts, top=rows)
     elif form == "kernel":
-        text = kernel_log.render(verdict, top=rows or 1)
+        text = "".join(kernel_log.render(verdict, top=rows or 1) for verdict in verdicts)
     else:
         colour = output is None and wants_colour(no_color=no_color)
-        text = terminal.render(verdict, top=rows or 1, colour=colour, width=columns())
+        width = columns()
+        reports = (terminal.render(verdict, top=rows or 1, colour=colour, width=width) for verdict in verdicts)
+        text = f"\n{'=' * width}\n".join(reports)
     if output is None:
         to_terminal(text)
     else:
@@ -190,7 +209,8 @@ def _show(verdict: Verdict, form: str, output: str | None, top: int | None, *, n
         except OSError as error:
             raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
     if form != "text":
-        _warn(verdict)
+        for verdict in verdicts:
+            _warn(verdict)
 
 
 def _warn(verdict: Verdict) -> None:
@@ -204,6 +224,9 @@ def _warn(verdict: Verdict) -> None:
             )
     if verdict.most_allocations:
         click.echo("oomscope: pages are not known: stack_count counts allocations (--format text or json)", err=True)
+    elif not verdict.counted_stacks and verdict.oom is not None and verdict.oom.analysis is not None:
+        if not verdict.consumers:
+            click.echo("oomscope: an OOM report names no stack (--format text or json has its class)", err=True)
     elif not verdict.counted_stacks:
         click.echo("oomscope: who took the pages was not recorded (--format text or json has the census)", err=True)
     elif not verdict.consumers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.counts import Counts
+    from oomscope.model.oom_analysis import OomAnalysis
     from oomscope.model.reading import Meminfo, PanicTotals, Reading
 
 
@@ -45,11 +46,20 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An OOM event and the input that tells of it."""
+
+    origin: str
+    analysis: OomAnalysis
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One machine: its kernel, its RAM, and what was seen of it, the oldest moment first.
 
     `ram_pages` are the managed pages (MemTotal). `free_pages` were free about when the latest moment was taken.
-    `absent` says what is missing; `unused` are inputs that took no part, with the reason.
+    `events` are the OOM events that its logs tell of, in their order in time. `absent` says what is missing; `unused`
+    are inputs that took no part, with the reason.
     """
 
     kernel: Kernel
@@ -58,6 +68,7 @@ class Evidence:
     moments: tuple[Moment, ...]
     readings: tuple[Reading, ...]
     meminfo: Meminfo | None
+    events: tuple[LoggedEvent, ...]
     absent: tuple[Absent, ...]
     unused: tuple[Absent, ...]
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oomscope.model.absent import Absent
+    from oomscope.model.beside import AllocSite, SlabTotal, VmallocCaller
     from oomscope.model.census import Census
     from oomscope.model.counts import Counts
+    from oomscope.model.oom_event import OomEvent
     from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
 
@@ -62,7 +64,9 @@ class Notes:
 
     `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no
     record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
-    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read). Of kernel memory,
+    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read), `events` are the OOM
+    events that a log tells of, in its order, `events_left_out` were too many to keep. `slab_totals`, `vmalloc_callers`
+    and `alloc_sites` are the rows of small files of /proc, the largest first. Of kernel memory,
     `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
     slab objects.
     """
@@ -74,7 +78,11 @@ class Notes:
     release: str | None = None
     meminfo: Meminfo | None = None
     panicked: bool | None = None
-    oom_report: bool = False
+    events: tuple[OomEvent, ...] = ()
+    events_left_out: int = 0
+    slab_totals: tuple[SlabTotal, ...] = ()
+    vmalloc_callers: tuple[VmallocCaller, ...] = ()
+    alloc_sites: tuple[AllocSite, ...] = ()
     reports: int = 0
     totals: PanicTotals | None = None
     ranked_only: bool = False

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.evidence import Kernel
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
+    from oomscope.model.oom_analysis import OomAnalysis
     from oomscope.model.reading import System
     from oomscope.model.slab_objects import CacheObjects
 
@@ -63,11 +64,15 @@ class CulpritRow:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """One kind of memory and its pages; `parts` names what is in it, most pages first, as far as that is known."""
+    """One kind of memory and its pages; `parts` names what is in it, most pages first, as far as that is known.
+
+    `source` is where the number stands in the input, where it is one line of a report.
+    """
 
     kind: str
     pages: int
     parts: tuple[tuple[str, int], ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,15 @@ class Balance:
     """Every page of managed RAM in one row; `unexplained_pages` is the visible remainder.
 
     A negative remainder means that the inputs were not taken at one moment (`is_consistent` is False).
+    `unexplained_parts` names who holds it, as far as other evidence tells; `notes` are bounds and contradictions.
     """
 
     ram_pages: int
     reserved_pages: int | None
     rows: tuple[BalanceRow, ...]
     unexplained_pages: int
+    unexplained_parts: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_consistent(self) -> bool:
@@ -127,12 +135,38 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class EventLine:
+    """One OOM event of a log in a line: its number (from 1), where it begins, its class, and what happened."""
+
+    number: int
+    origin: str
+    line: int
+    at_ns: int | None
+    stamp: str | None
+    oom_class: str
+    certainty: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Oom:
-    """The OOM event, as far as the evidence shows it."""
+    """The OOM event, as far as the evidence shows it.
+
+    `oom_class` says why the request failed, with `certainty`; `also` what else is so, the greatest holder first.
+    `story` is the first paragraph, a sentence each; `next` what to do. `analysis` is the report added up, None where
+    there was no report and only at-panic lines or a dump tell that it was an OOM. `number` counts the events of the log
+    from 1.
+    """
 
     oom_class: str
     also: tuple[str, ...]
     panic: bool | None
+    certainty: str | None = None
+    story: tuple[str, ...] = ()
+    next: str = ""
+    analysis: OomAnalysis | None = None
+    origin: str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +216,4 @@ class Verdict:
     selection_note: str | None
     groups_by: str | None
     groups: tuple[Group, ...]
+    events: tuple[EventLine, ...] = ()

@@ -12,8 +12,15 @@ from oomscope.model.reading import System
 from oomscope.model.slab_objects import CacheObjects
 from oomscope.model.stack import Stack
 from oomscope.model.verdict import BalanceRow, Consumer, Recent, Verdict
+from oomscope.report import oom_json
 
 SCHEMA = "oomscope/1"
+
+
+def render_all(verdicts: Iterable[Verdict], *, top: int | None = None) -> str:
+    """Every event of a log: `{"schema", "events": [...]}`, each entry an object as `render` gives."""
+    events = ",\n".join(render(verdict, top=top).rstrip("\n") for verdict in verdicts)
+    return f'{{\n "schema": "{SCHEMA}",\n "events": [\n{events}\n ]\n}}\n'
 
 
 def render(verdict: Verdict, *, top: int | None = None) -> str:
@@ -49,14 +56,8 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
         },
         "source": verdict.source,
         "at_ns": verdict.at_ns,
-        "oom": None
-        if verdict.oom is None
-        else {
-            "class": verdict.oom.oom_class,
-            "also": list(verdict.oom.also),
-            "panic": verdict.oom.panic,
-            "trigger": None,
-        },
+        "oom": None if verdict.oom is None else oom_json.oom(verdict.oom),
+        "events": [oom_json.line(line) for line in verdict.events],
         "greatest_consumer": _consumer(verdict.greatest),
         "greatest_kernel_consumer": _consumer(verdict.greatest_kernel),
         "counted": {"pages": verdict.counted_pages, "stacks": verdict.counted_stacks},
@@ -90,6 +91,8 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
             "reserved_pages": verdict.balance.reserved_pages,
             "rows": [_balance_row(row) for row in verdict.balance.rows],
             "unexplained_pages": verdict.balance.unexplained_pages,
+            "unexplained_parts": [{"name": name, "pages": pages} for name, pages in verdict.balance.unexplained_parts],
+            "notes": list(verdict.balance.notes),
         },
         "slab_objects": [_cache_objects(each) for each in verdict.cache_objects[:top]],
         "witnesses": [
@@ -161,7 +164,8 @@ def _lines_of(stack: Stack) -> dict[str, Any]:
 
 def _balance_row(row: BalanceRow) -> dict[str, Any]:
     parts = [{"name": name, "pages": pages} for name, pages in row.parts]
-    return {"kind": row.kind, "pages": row.pages, **({"parts": parts} if parts else {})}
+    source = {"source": row.source} if row.source else {}
+    return {"kind": row.kind, "pages": row.pages, **source, **({"parts": parts} if parts else {})}
 
 
 def _consumer(consumer: Consumer | None) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ from rich.text import Text
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.verdict import Balance, BalanceRow, Consumer, CulpritRow, Finding, Verdict, WitnessReport
+from oomscope.report import oom_text
+from oomscope.report.tables import show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
 WIDTH = 80
@@ -49,7 +51,14 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         emoji=False,
         legacy_windows=False,
     )
-    _answer(console, verdict, top)
+    oom = verdict.oom
+    if oom is not None and oom.story:
+        oom_text.story(console, oom)
+        oom_text.next_step(console, oom.next)
+        if verdict.consumers:
+            console.print()
+    if verdict.consumers or oom is None or not oom.story:
+        _answer(console, verdict, top)
     if verdict.groups_by is not None:
         _groups(console, verdict, top)
     else:
@@ -58,8 +67,11 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         _excepted(console, verdict)
         if verdict.balance is not None:
             _balance(console, verdict.balance)
+        if oom is not None and oom.analysis is not None:
+            oom_text.details(console, oom.analysis)
         for witness in verdict.witnesses:
             _witness(console, witness)
+    oom_text.events(console, verdict.events, None if oom is None else oom.number)
     _findings(console, verdict.findings)
     _machine(console, verdict)
     _absent(console, verdict)
@@ -115,10 +127,10 @@ def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
         console.print()
         if verdict.groups_by is not None:
             return
-        table = _table(("allocations", True), ("culprit", False))
+        rows_shown = table(("allocations", True), ("culprit", False))
         for holding in verdict.most_allocations[:top]:
-            table.add_row(f"{holding.blocks:,}", _name(holding))
-        console.print(table)
+            rows_shown.add_row(f"{holding.blocks:,}", _name(holding))
+        console.print(rows_shown)
         return
     if verdict.balance is not None and not verdict.counted_stacks:
         finding = verdict.findings[0] if verdict.findings else None
@@ -203,71 +215,63 @@ def _place(place: Place) -> str:
 
 
 def _facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    rows_shown = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows_shown.add_column(style="dim", no_wrap=True)
+    rows_shown.add_column(overflow="fold")
     for name, text in facts:
-        table.add_row(name, text)
-    console.print(Padding(table, (0, 0, 0, 2)))
-
-
-def _table(*columns: tuple[str, bool]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, is_number in columns:
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    return table
-
-
-def _title(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, style="bold"))
+        rows_shown.add_row(name, text)
+    show(console, rows_shown)
 
 
 def _consumers(console: Console, verdict: Verdict, top: int) -> None:
     if len(verdict.consumers) < 2:
         return
     counted = "" if verdict.counted_pages is None else f" ({pages_text(verdict.counted_pages)} in all)"
-    _title(console, f"Stacks: {min(top, len(verdict.consumers))} of {verdict.counted_stacks:,}{counted}")
-    table = _table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
+    title(console, f"Stacks: {min(top, len(verdict.consumers))} of {verdict.counted_stacks:,}{counted}")
+    rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
     for consumer in verdict.consumers[:top]:
-        table.add_row(
+        rows_shown.add_row(
             f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, _name(consumer.holding)
         )
-    console.print(Padding(table, (0, 0, 0, 2)))
+    show(console, rows_shown)
 
 
 def _culprits(console: Console, verdict: Verdict, top: int) -> None:
     if not verdict.culprits:
         return
-    _title(
+    title(
         console, f"Culprits, all their stacks together: {min(top, len(verdict.culprits))} of {len(verdict.culprits):,}"
     )
-    table = _table(("pages", True), ("of RAM", True), ("stacks", True), ("culprit", False), ("growth", False))
+    rows_shown = table(("pages", True), ("of RAM", True), ("stacks", True), ("culprit", False), ("growth", False))
     for row in verdict.culprits[:top]:
-        table.add_row(
+        rows_shown.add_row(
             f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), _in_short(row.growth)
         )
-    console.print(Padding(table, (0, 0, 0, 2)))
+    show(console, rows_shown)
 
 
 def _excepted(console: Console, verdict: Verdict) -> None:
     if not verdict.excepted:
         return
-    _title(console, "Not named")
-    table = _table(("pages", True), ("what they are", False))
+    title(console, "Not named")
+    rows_shown = table(("pages", True), ("what they are", False))
     for consumer in verdict.excepted:
-        table.add_row(f"{consumer.pages:,}", _LABEL_TEXTS.get(consumer.holding.label or "", consumer.holding.kind))
-    console.print(Padding(table, (0, 0, 0, 2)))
+        rows_shown.add_row(f"{consumer.pages:,}", _LABEL_TEXTS.get(consumer.holding.label or "", consumer.holding.kind))
+    show(console, rows_shown)
 
 
 def _balance(console: Console, balance: Balance) -> None:
-    _title(console, f"Where {pages_text(balance.ram_pages)} of RAM are")
-    table = _table(("pages", True), ("of RAM", True), ("kind", False))
-    rows = [(row.pages, _kind_with_parts(row)) for row in balance.rows]
-    rows.append((balance.unexplained_pages, "unexplained" if balance.is_consistent else "counted twice or moved"))
-    for pages, kind in rows:
-        table.add_row(f"{pages:,}", _share(pages / balance.ram_pages), kind)
-    console.print(Padding(table, (0, 0, 0, 2)))
+    title(console, f"Where {pages_text(balance.ram_pages)} of RAM are")
+    has_lines = any(row.source for row in balance.rows)
+    rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), *((("from", False),) if has_lines else ()))
+    rest = "unexplained" if balance.is_consistent else "counted twice or moved"
+    last = BalanceRow(rest, balance.unexplained_pages, balance.unexplained_parts)
+    for row in (*balance.rows, last):
+        line = (row.source,) if has_lines else ()
+        rows_shown.add_row(f"{row.pages:,}", _share(row.pages / balance.ram_pages), _kind_with_parts(row), *line)
+    show(console, rows_shown)
+    for note in balance.notes:
+        console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
 def _machine(console: Console, verdict: Verdict) -> None:
@@ -275,7 +279,7 @@ def _machine(console: Console, verdict: Verdict) -> None:
     system, kernel = verdict.system, verdict.kernel
     if system is None:
         return
-    _title(console, "The machine")
+    title(console, "The machine")
     release = kernel.release if isinstance(kernel.release, str) else "release not known"
     modules = ", ".join(system.modules)
     if system.last_unloaded_module is not None:
@@ -299,24 +303,24 @@ def _kind_with_parts(row: BalanceRow) -> str:
 
 def _witness(console: Console, witness: WitnessReport) -> None:
     difference = witness.ours - witness.theirs
-    _title(console, f"Witness: {witness.origin}")
+    title(console, f"Witness: {witness.origin}")
     there = f"{witness.theirs:,} {witness.unit} there, {witness.ours:,} in {witness.witness_of}"
     console.print(Padding(Text(f"{there}; the difference of {difference:+,} is"), (0, 0, 0, 2)))
-    table = _table((witness.unit, True), ("why", False))
+    rows_shown = table((witness.unit, True), ("why", False))
     for part in witness.parts:
-        table.add_row(f"{part.amount:+,}", f"{part.name}: {part.stacks}")
-    console.print(Padding(table, (0, 0, 0, 2)))
+        rows_shown.add_row(f"{part.amount:+,}", f"{part.name}: {part.stacks}")
+    show(console, rows_shown)
 
 
 def _groups(console: Console, verdict: Verdict, top: int) -> None:
-    _title(console, f"By {verdict.groups_by}: {min(top, len(verdict.groups))} of {len(verdict.groups):,}")
-    table = _table(
+    title(console, f"By {verdict.groups_by}: {min(top, len(verdict.groups))} of {len(verdict.groups):,}")
+    rows_shown = table(
         ("pages", True), ("of RAM", True), ("blocks", True), ("stacks", True), ("first", True), ("last", True),
         (verdict.groups_by or "", False),
     )  # fmt: skip
     for group in verdict.groups[:top]:
         share = group.pages / verdict.ram_pages if group.pages is not None and verdict.ram_pages else None
-        table.add_row(
+        rows_shown.add_row(
             _number(group.pages),
             _share(share),
             _number(group.blocks),
@@ -325,13 +329,13 @@ def _groups(console: Console, verdict: Verdict, top: int) -> None:
             _time(group.last_ns),
             group.name,
         )
-    console.print(Padding(table, (0, 0, 0, 2)))
+    show(console, rows_shown)
 
 
 def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
     if not findings:
         return
-    _title(console, "Findings")
+    title(console, "Findings")
     for finding in findings:
         line = Text()
         line.append(f"{finding.certainty}", style=_CERTAINTY_STYLES[finding.certainty])
@@ -345,7 +349,7 @@ def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
 def _absent(console: Console, verdict: Verdict) -> None:
     if not verdict.absent:
         return
-    _title(console, "Not known")
+    title(console, "Not known")
     for absent in verdict.absent[:_ABSENT_SHOWN]:
         console.print(Padding(Text(f"{absent.what}: {absent.reason}"), (0, 0, 0, 2)))
     if len(verdict.absent) > _ABSENT_SHOWN:

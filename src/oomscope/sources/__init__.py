@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from oomscope.sources.allocinfo import AllocinfoText
 from oomscope.sources.base import Parser, Source
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.kernel_memory import KernelMemory
 from oomscope.sources.meminfo import MeminfoText
 from oomscope.sources.page_owner import PageOwnerText
 from oomscope.sources.page_owner_stacks import PageOwnerStacks
+from oomscope.sources.slabinfo import SlabinfoText
 from oomscope.sources.version import VersionText
+from oomscope.sources.vmallocinfo import VmallocinfoText
 
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
 SOURCES: tuple[Source, ...] = (
@@ -17,6 +20,9 @@ SOURCES: tuple[Source, ...] = (
     PageOwnerStacks(),
     MeminfoText(),
     VersionText(),
+    SlabinfoText(),
+    VmallocinfoText(),
+    AllocinfoText(),
     ConsoleLog(),
 )
 

@@ -1,16 +1,7 @@
-"""A kernel log that holds an at-panic report: console, dmesg, journal, syslog, pstore.
+"""A kernel log: console, dmesg, journal, syslog, pstore, a mail that quotes one.
 
-The report's lines are those of the 2020 patch (`greatest`; its first version said `largest`) and oomscope's own:
-
-    OOM: greatest memory consumer: N pages are allocated from:
-     frame...
-    OOM: memory consumer #2: N pages are allocated from:
-     frame...
-    OOM: S stacks hold N of R pages; U pages not counted
-
-They come through printk, or through the trace buffer that panic() dumps (`<...>-1  [000] ... bpf_trace_printk: `), so
-that what stands before them varies. What follows the last known prefix is the line; frames are recognised by their own
-form. Of several reports in one log the last one counts. The OOM report around these lines is not read here.
+Two things are read from it: the OOM events (`kernel_log/report.py`), and the at-panic lines that name the greatest
+consumers (`kernel_log/at_panic.py`). Stretches without any telling word are passed over in one go.
 """
 
 from __future__ import annotations
@@ -18,53 +9,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
-from oomscope.model.batch import Batch, Tables
-from oomscope.model.reading import Notes, PanicTotals
-from oomscope.model.stack import Frame, Stack, parse_frame
-from oomscope.sources.base import LONGEST_LINE_BYTES, printable
+from oomscope.model.batch import Batch
+from oomscope.model.oom_event import PANIC
+from oomscope.model.reading import Notes
+from oomscope.sources.base import printable
+from oomscope.sources.kernel_log.at_panic import GREATEST, AtPanicReader
+from oomscope.sources.kernel_log.events import EventsReader
+from oomscope.sources.kernel_log.line import LogLine, log_lines
+from oomscope.sources.kernel_log.triggers import is_worth_reading, stretches
 from oomscope.sources.version import RELEASE
 
-_GREATEST = re.compile(rb"OOM: (?:greatest|largest) memory consumer: (?P<pages>\d{1,15}) pages are allocated from:")
-_NEXT = re.compile(rb"OOM: memory consumer #\d{1,5}: (?P<pages>\d{1,15}) pages are allocated from:")
-_TOTALS = re.compile(
-    rb"OOM: (?P<stacks>\d{1,9}) stacks hold (?P<pages>\d{1,15})(?: of (?P<ram>\d{1,15}))? pages"
-    rb"(?:; (?P<uncounted>\d{1,15}) pages not counted)?"
-)
-_FRAME_AT_END = re.compile(
-    rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$"
-)
-_PRINTK_TIME = re.compile(rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]")
-_KMSG_TIME = re.compile(rb"^(?:[^,;]{1,80},)??\d{1,4},\d{1,18},(?P<micros>\d{1,15}),[^;]{0,80};")
-_COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}[mK]")
-_CALLER = re.compile(rb"\[ *(?P<caller>[TC]\d{1,7})\] ?")
-_PANIC = b"Kernel panic - not syncing"
-_TRACE = b"bpf_trace_printk: "
 _KERNEL_LOG = re.compile(
     rb"(?:^|\n)(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{6}\]|\[[^\]\n]{0,40}\d\d:\d\d:\d\d[^\]\n]{0,20}\]|"
     rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\d{1,2},\d{1,9},\d{1,18},[-c+];)"
 )
-_OOM_REPORT = (b"invoked oom-killer:", b"page allocation failure: order", b"Out of memory: Kill")
-_WORTH_READING = (b"memory consumer", b"OOM: ", b"Linux version ", _PANIC, *_OOM_REPORT)
-_DEEPEST_STACK = 256
-# kernel/printk prints 1 KiB at most, PREFIX_MAX and LOG_LINE_MAX; a collector's own prefix comes on top.
-_LONGEST_LOG_LINE_BYTES = 4096
+_TELLING = re.compile(
+    rb"invoked oom-killer: |page allocation failure|Out of memory: Kill|Mem-Info:|lowmemorykiller: Kill"
+)
+_PANIC = b"Kernel panic - not syncing"
+# kernel/printk prints 1 KiB at most, PREFIX_MAX and LOG_LINE_MAX; a collector's own prefix comes on top, and one that
+# writes a message of several lines into one, too.
+_LONGEST_LOG_LINE_BYTES = 1 << 14
 
 
 class ConsoleLog:
-    """The format: an at-panic line anywhere near the beginning, or lines stamped as a kernel log's are."""
+    """The format: a line of an OOM report anywhere near the beginning, or lines stamped as a kernel log's are."""
 
     format = "kernel log"
     separator: bytes | None = None
 
     def recognises(self, head: bytes) -> bool:
-        """Whether this is a kernel log; one without stamps is known by an at-panic line."""
-        return (
-            _KERNEL_LOG.search(head) is not None
-            or _GREATEST.search(head) is not None
-            or any(word in head for word in _OOM_REPORT)
-        )
+        """Whether this is a kernel log; one without stamps is known by an at-panic line or by a report's."""
+        return any(pattern.search(head) is not None for pattern in (_KERNEL_LOG, GREATEST, _TELLING))
 
     def parser(self, *, ranking_only: bool) -> ConsoleLogParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser for one log."""
@@ -72,153 +48,41 @@ class ConsoleLog:
 
 
 class ConsoleLogParser:
-    """Yields the rows of the last at-panic report; see Parser."""
+    """Yields the rows of the last at-panic report; `notes.events` are the OOM events; see Parser."""
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._report: _Report | None = None
-        self._last_whole: _Report | None = None
+        self._at_panic = AtPanicReader(self.notes)
+        self._events = EventsReader()
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """The holdings of the last report, once the log has been read to its end."""
-        for line in self._lines_worth_reading(chunks):
-            self._take(line)
-        self._keep_if_whole()
-        report = self._last_whole
-        if report is None:
-            return
-        self.notes.at_ns = report.at_ns
-        self.notes.totals = report.totals
-        self.notes.cut_off = report.totals is None
-        tables = Tables()
-        rows = []
-        for pages, frames in report.consumers:
-            if not frames:
-                self.notes.spoilt_records += 1
-                continue
-            tables.stacks.append(Stack(tuple(frames)))
-            rows.append(pages)
-        self.notes.records = len(rows)
-        if rows:
-            yield Batch(tables, np.arange(len(rows), dtype=np.int64), pages=np.array(rows, np.int64))
-
-    def _lines_worth_reading(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Lines of the log, whole stretches without a telling word passed over in one go."""
-        rest = b""
-        for chunk in chunks:
-            text = rest + chunk
-            cut = text.rfind(b"\n") + 1
-            if cut == 0 and len(text) > LONGEST_LINE_BYTES:
-                rest = b""  # no line of a kernel log is that long
-                continue
-            stretch, rest = text[:cut], text[cut:]
-            if self._is_reading or any(word in stretch for word in _WORTH_READING):
-                yield from stretch.split(b"\n")
-        yield rest
-
-    @property
-    def _is_reading(self) -> bool:
-        return self._report is not None and not self._report.done
-
-    def _take(self, line: bytes) -> None:
-        if len(line) > _LONGEST_LOG_LINE_BYTES:
-            self.notes.unknown_lines += 1
-            return
-        if b"\x1b" in line:
-            line = _COLOUR.sub(b"", line)
-        if b"OOM: " in line and self._take_report_line(line):
-            return
-        if self._report is not None and self._report.take_frame(line):
-            return
-        if b"Linux version " in line and (match := RELEASE.search(line)) is not None:
-            self.notes.release = printable(match["release"])
-        elif _PANIC in line and b"---[ end" not in line:
+        self._events.take(self._lines_worth_reading(chunks))
+        self._events.finish()
+        self.notes.events = tuple(self._events.events)
+        self.notes.events_left_out = self._events.left_out
+        if any(event.kind == PANIC for event in self.notes.events):
             self.notes.panicked = True
-        elif any(word in line for word in _OOM_REPORT):
-            self.notes.oom_report = True
+        yield from self._at_panic.batches()
 
-    def _keep_if_whole(self) -> None:
-        """Of several reports the last one counts that has a stack: a later one may be cut."""
-        if self._report is not None:
-            self._report.close()
-            if any(frames for _, frames in self._report.consumers):
-                self._last_whole = self._report
+    def _lines_worth_reading(self, chunks: Iterable[bytes]) -> Iterator[LogLine]:
+        was_worth_reading = False
+        for lines_before, stretch in stretches(chunks):
+            if lines_before == 0 and (match := RELEASE.search(stretch)) is not None:
+                self.notes.release = printable(match["release"])
+            goes_on = was_worth_reading or self._at_panic.is_reading or self._events.is_reading
+            was_worth_reading = is_worth_reading(stretch)
+            if goes_on or was_worth_reading:
+                yield from self._lines(stretch, lines_before)
 
-    def _take_report_line(self, line: bytes) -> bool:
-        if (match := _GREATEST.search(line)) is not None:
-            self.notes.reports += 1
-            self._keep_if_whole()
-            self._report = _Report(line, int(match["pages"]))
-            return True
-        if self._report is None:
-            return False
-        if (match := _NEXT.search(line)) is not None:
-            self._report.start(line, int(match["pages"]))
-            return True
-        if (match := _TOTALS.search(line)) is not None:
-            self._report.finish(
-                PanicTotals(int(match["stacks"]), int(match["pages"]), _int(match["ram"]), _int(match["uncounted"]))
-            )
-            return True
-        return False
-
-
-class _Report:
-    """One at-panic report while its lines come in."""
-
-    def __init__(self, line: bytes, pages: int) -> None:
-        self.consumers: list[tuple[int, list[Frame]]] = []
-        self.totals: PanicTotals | None = None
-        self.at_ns = _printk_time_ns(line)
-        self._frames: list[Frame] | None = None
-        self.start(line, pages)
-
-    def start(self, line: bytes, pages: int) -> None:
-        """A consumer's first line."""
-        self._traced = _TRACE in line
-        self._caller = _caller(line)
-        self._frames = []
-        self.done = False
-        self.consumers.append((pages, self._frames))
-
-    def take_frame(self, line: bytes) -> bool:
-        """Whether the line was a frame of the stack being read, or a line of somebody else to pass over."""
-        if self._frames is None or not line.strip():
-            return False
-        if self._traced and _TRACE not in line:
-            return False  # printk of another CPU between two lines of the trace buffer
-        if self._caller is not None and _caller(line) != self._caller:
-            return False
-        match = _FRAME_AT_END.search(line) if b"0x" in line else None
-        frame = None if match is None else parse_frame(printable(match["frame"]))
-        if frame is None or len(self._frames) >= _DEEPEST_STACK:
-            self.close()
-            return False
-        self._frames.append(frame)
-        return True
-
-    def finish(self, totals: PanicTotals) -> None:
-        """The totals line."""
-        self.totals = totals
-        self.close()
-
-    def close(self) -> None:
-        """No more frames."""
-        self._frames = None
-        self.done = True
-
-
-def _printk_time_ns(line: bytes) -> int | None:
-    if (match := _KMSG_TIME.search(line)) is not None:  # /dev/kmsg: level,sequence,microseconds,flags;
-        return int(match["micros"]) * 1000
-    match = _PRINTK_TIME.search(line)
-    return None if match is None else int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
-
-
-def _caller(line: bytes) -> bytes | None:
-    match = _CALLER.search(line)
-    return None if match is None else match["caller"]
-
-
-def _int(text: bytes | None) -> int | None:
-    return None if text is None else int(text)
+    def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
+        for number, raw in enumerate(stretch.split(b"\n"), lines_before + 1):
+            if len(raw) > _LONGEST_LOG_LINE_BYTES:
+                self.notes.unknown_lines += 1
+                continue
+            self._at_panic.take(raw)
+            if _PANIC in raw and b"---[ end" not in raw:
+                self.notes.panicked = True
+            elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
+                self.notes.release = printable(match["release"])
+            yield from log_lines(raw, number)

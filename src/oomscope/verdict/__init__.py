@@ -4,34 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oomscope.attribution.balance import balance
+from oomscope.attribution.balance import balance, through_vmalloc
+from oomscope.attribution.beside import Beside, beside
 from oomscope.attribution.census import census_balance
 from oomscope.attribution.change import pages_by_culprit, pages_by_stack
 from oomscope.attribution.groups import group
 from oomscope.attribution.holdings import holdings
-from oomscope.attribution.moments import total_pages
+from oomscope.attribution.moments import total_pages, without_stacks
 from oomscope.attribution.selection import Selection
 from oomscope.errors import NothingToExplain
 from oomscope.model.absent import Absent
 from oomscope.model.evidence import Evidence, Moment
-from oomscope.model.holding import Holding
+from oomscope.model.holding import KERNEL, SLAB, Holding
 from oomscope.model.reading import Reading
-from oomscope.model.verdict import Balance, Input, Oom, Verdict
+from oomscope.model.verdict import Balance, CulpritRow, Input, Oom, Verdict
 from oomscope.verdict import witnesses
 from oomscope.verdict.consumers import Ranking, greatest, greatest_kernel, may_be_named
 from oomscope.verdict.missing import missing
+from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
+from oomscope.verdict.oom.case import UNDETERMINED
+from oomscope.verdict.oom.judgement import WANTS_A_NAME, Judgement, judge_events
 from oomscope.verdict.rules import RULES, Case
+from oomscope.verdict.rules.case import where_command
 
 __all__ = ["Question", "judge"]
+
+_WORTH_NAMING = 0.05  # of RAM: a culprit that belongs into the first paragraph
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked beside the answer: a grouping (attribution.groups.PROPERTIES), its order, and a lower bound."""
+    """What is asked beside the answer.
+
+    `by` is a grouping (attribution.groups.PROPERTIES), `sort` its order, `min_pages` a lower bound; `event` says which
+    OOM event of a log (from 1) is explained (None: the last one that tells something).
+    """
 
     by: str | None = None
     sort: str = "pages"
     min_pages: int = 0
+    event: int | None = None
 
 
 def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdict:
@@ -39,10 +51,17 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
 
     Raises NothingToExplain where the filters leave nothing over, BadQuestion for a grouping that does not exist.
     """
+    judgement = judge_events(evidence, question.event)
+    if judgement is not None and not judgement.is_default:
+        evidence = without_stacks(evidence, judgement.logged)  # they are of a later moment
     latest = evidence.latest
     counts = latest.counts
     held = holdings(counts)
-    if not held and (latest.reading.census is None or not selection.is_empty):
+    others = beside(evidence)
+    if judgement is not None:
+        judgement = judgement.with_stacks(*_vmalloc_pages(latest, held, others))
+    tells_without_stacks = latest.reading.census is not None or judgement is not None
+    if not held and not (tells_without_stacks and selection.is_empty):
         raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(evidence, selection))
     nameable = [h for h in held if may_be_named(h)]
     earlier = _comparable_earlier_moment(evidence)
@@ -62,18 +81,21 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         most_allocations=()
         if counts.pages is not None
         else tuple(h for h in nameable if _amount(h) >= question.min_pages),
-        balance=_balance(evidence, selection),
+        balance=_balance(evidence, selection, judgement, held, others),
+        event=None if judgement is None else judgement.case,
         witnesses=() if not selection.is_empty else witnesses.reports(latest),
         earlier=earlier,
     )
     absent = missing(case)
+    if judgement is not None:
+        absent = (*judgement.absent(), *absent)
     totals = latest.totals if selection.is_empty else None
     return Verdict(
-        partial=_is_partial(evidence, latest),
+        partial=_is_partial(evidence, latest, judgement),
         kernel=evidence.kernel,
-        at_ns=None if isinstance(latest.at_ns, Absent) else latest.at_ns,
+        at_ns=_at_ns(latest, judgement),
         source=latest.reading.format,
-        oom=Oom("undetermined", (), latest.reading.notes.panicked) if _saw_oom(latest) else None,
+        oom=_oom(case, judgement),
         greatest=greatest(consumers),
         greatest_kernel=greatest_kernel(consumers),
         consumers=consumers,
@@ -85,7 +107,10 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         ram_pages=None if isinstance(evidence.ram_pages, Absent) else evidence.ram_pages,
         balance=case.balance,
         witnesses=case.witnesses,
-        findings=tuple(finding for rule in RULES for finding in rule(case)),
+        findings=(
+            *(() if judgement is None else judgement.findings),
+            *(finding for rule in RULES for finding in rule(case)),
+        ),
         absent=absent,
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
@@ -95,7 +120,46 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         groups=()
         if question.by is None
         else tuple(group(counts, held, question.by, sort=question.sort, min_pages=question.min_pages)),
+        events=() if judgement is None else judgement.lines,
     )
+
+
+def _oom(case: Case, judgement: Judgement | None) -> Oom | None:
+    """The OOM event; without a report, that there was one is all that at-panic lines or a dump tell."""
+    latest = case.evidence.latest
+    if judgement is None:
+        return Oom(UNDETERMINED, (), latest.reading.notes.panicked) if _saw_oom(latest) else None
+    named = next((row for row in case.culprits if _names_hidden_memory(row, judgement)), None)
+    event_ns, stacks_ns = judgement.case.event.at_ns, latest.at_ns
+    apart_ns = None
+    if event_ns is not None and not isinstance(stacks_ns, Absent) and not latest.is_panic_report:
+        apart_ns = event_ns - stacks_ns
+    rows = [c for c in case.consumers if named is not None and c.holding.culprit == named.culprit]
+    where = where_command(rows[0].holding.stack.texts, rows[0].holding.culprit) if rows else None
+    return judgement.oom(named, apart_ns, where)
+
+
+def _names_hidden_memory(row: CulpritRow, judgement: Judgement) -> bool:
+    """Whether a culprit holds much of what the event's class leaves without a name."""
+    wanted = {cause.oom_class: SLAB if cause.oom_class == SLAB_CLASS else KERNEL for cause in judgement.causes}
+    kinds = {kind for oom_class, kind in wanted.items() if oom_class in WANTS_A_NAME}
+    return not kinds.isdisjoint(row.kinds) and (row.share_of_ram or 0) >= _WORTH_NAMING
+
+
+def _vmalloc_pages(latest: Moment, held: list[Holding], others: Beside) -> tuple[int, str]:
+    """What vmalloc holds, and who counts it: a census, allocation stacks, or /proc/vmallocinfo."""
+    if latest.reading.census is not None:
+        return latest.reading.census.pages["vmalloc"], "the census of page frames"
+    if held:
+        return through_vmalloc(held), "allocation stacks"
+    return others.vmalloc_pages, "/proc/vmallocinfo"
+
+
+def _at_ns(latest: Moment, judgement: Judgement | None) -> int | None:
+    """The moment explained: that of the event, where the log alone tells of it."""
+    if judgement is not None and not latest.counts.stacks:
+        return judgement.case.event.at_ns
+    return None if isinstance(latest.at_ns, Absent) else latest.at_ns
 
 
 def _saw_oom(moment: Moment) -> bool:
@@ -123,13 +187,19 @@ def _apart_ns(earlier: Moment, later: Moment) -> int | None:
     return later.at_ns - earlier.at_ns
 
 
-def _balance(evidence: Evidence, selection: Selection) -> Balance | None:
-    """The balance, where all of RAM was counted."""
+def _balance(
+    evidence: Evidence, selection: Selection, judgement: Judgement | None, held: list[Holding], others: Beside
+) -> Balance | None:
+    """The balance, where all of RAM was counted: page by page, else by the OOM report, else by the stacks."""
     latest = evidence.latest
     if isinstance(evidence.ram_pages, Absent):
         return None
     if latest.reading.census is not None:
         return census_balance(latest.reading.census, evidence.ram_pages)
+    if judgement is not None and selection.is_empty:
+        of_report = judgement.balance(held, others)
+        if of_report is not None:
+            return of_report
     if isinstance(evidence.free_pages, Absent):
         return None
     if latest.is_panic_report or latest.counts.pages is None or not selection.is_empty:
@@ -137,9 +207,11 @@ def _balance(evidence: Evidence, selection: Selection) -> Balance | None:
     return balance(holdings(latest.counts), ram_pages=evidence.ram_pages, free_pages=evidence.free_pages)
 
 
-def _is_partial(evidence: Evidence, latest: Moment) -> bool:
+def _is_partial(evidence: Evidence, latest: Moment, judgement: Judgement | None) -> bool:
     """Whether a part of this moment's evidence is missing or damaged."""
     notes = latest.reading.notes
+    if judgement is not None and (judgement.case.event.cut or judgement.case.event.distrusted):
+        return True
     return (
         latest.reading.defect is not None
         or notes.spoilt_records > 0
@@ -147,7 +219,7 @@ def _is_partial(evidence: Evidence, latest: Moment) -> bool:
         or notes.unread_share > 0
         or bool(notes.absent)
         or latest.is_panic_report
-        or latest.counts.pages is None
+        or (latest.counts.pages is None and bool(latest.counts.stacks))
         or any(reading.defect is not None for reading in evidence.readings)
     )
 

@@ -13,7 +13,8 @@ def missing(case: Case) -> tuple[Absent, ...]:
     notes = latest.reading.notes
     absent: list[Absent] = []
     if latest.is_panic_report:
-        absent.append(Absent("the class of the OOM", "the OOM report around the at-panic lines is not read yet"))
+        if case.event is None:
+            absent.append(Absent("the class of the OOM", "the OOM report around the at-panic lines is not in this log"))
         if latest.totals is None:
             absent.append(Absent("the totals of the at-panic report", "no line of it holds them in a known form"))
         else:
@@ -37,12 +38,15 @@ def missing(case: Case) -> tuple[Absent, ...]:
         absent.append(Absent(rows, f"they do not tell what {', '.join(case.selection.asks_of_records)} ask of"))
     if latest.counts.tasks.pruned or latest.counts.memcgs.pruned:
         absent.append(Absent("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
-    if latest.counts.pages is None:
+    if latest.counts.pages is None and latest.counts.stacks:
         absent.append(Absent("pages", "stack_count counts allocations, of whatever order"))
     if notes.ranked_only:
         absent.append(Absent("tasks, orders and times", "only the ranking was asked for"))
     elif notes.absent and not notes.records:
         pass  # who allocated is not known at all, which stands among what is absent
+    elif case.event is not None and not latest.counts.stacks:
+        reason = "an OOM report does not tell: page_owner, a core dump or `oomscope arm` do"
+        absent.append(Absent("who allocated the pages", reason))
     elif not latest.counts.requests.values:
         absent.append(Absent("orders, gfp, tasks, places and times", f"{latest.reading.format} does not tell them"))
     elif not latest.counts.tasks.values:
@@ -54,7 +58,7 @@ def missing(case: Case) -> tuple[Absent, ...]:
         for value in (
             evidence.ram_pages,
             evidence.kernel.release,
-            evidence.kernel.arch,
+            *(() if not latest.counts.stacks else (evidence.kernel.arch,)),
             evidence.kernel.page_size_bytes,
         )
         if isinstance(value, Absent)
@@ -73,6 +77,8 @@ def _why_no_balance(case: Case) -> str:
         return "filters leave a part out"
     if case.evidence.latest.is_panic_report:
         return "at panic only the greatest consumers are printed"
+    if case.event is not None:
+        return "the report's counters or its RAM lines are missing"
     if case.evidence.latest.counts.pages is None:
         return "pages are not counted"
     return "no input tells the free pages"

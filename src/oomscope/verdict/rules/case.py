@@ -11,13 +11,14 @@ from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.holding import Culprit, Holding
 from oomscope.model.stack import Stack
 from oomscope.model.verdict import Balance, Consumer, CulpritRow, WitnessReport
+from oomscope.verdict.oom.case import OomCase
 
 MOST = 0.9  # who holds this share of a cache's objects holds the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The evidence, and what has been ranked from it so far."""
+    """The evidence, and what has been ranked from it so far; `event` is the OOM event that is explained."""
 
     evidence: Evidence
     selection: Selection
@@ -28,6 +29,7 @@ class Case:
     balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
     earlier: Moment | None
+    event: OomCase | None = None
 
     def slab_truth(self, stacks: Iterable[Stack]) -> SlabTruth | None:
         """Who holds the objects in the slabs that these stacks grew, where the evidence tells."""

@@ -1,0 +1,112 @@
+"""An OOM event added up: the request, the zones held against it, and every page of RAM in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oomscope.model.oom_event import OomEvent, Zone
+from oomscope.model.verdict import BalanceRow
+
+# The balance's own names, in the order in which they are shown.
+FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (
+    "free",
+    "per-cpu free lists",
+    "anon",
+    "shmem",
+    "page cache",
+    "unevictable",
+    "isolated",
+)
+SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, MISC = "slab, reclaimable", "slab, unreclaimable", "kernel, reclaimable"
+PAGE_TABLES, SECOND_TABLES, KERNEL_STACKS = "page tables", "secondary page tables", "kernel stacks"
+BOUNCE, HUGETLB, ZSPAGES, GPU, WRITEBACK_TMP = "bounce buffers", "hugetlb", "zspages", "GPU", "writeback copies"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What a request may do. None where the log does not tell.
+
+    `highest_zone` is the last zone in the kernel's order (DMA, DMA32, Normal, HighMem, Movable) that may serve it.
+    `may_wait` tells whether it may reclaim memory itself; `why_not` says what forbids it. `by_order` is set for kernels
+    before 4.4, whose watermarks take smaller blocks off order by order.
+    """
+
+    order: int | None
+    pages: int | None
+    highest_zone: str | None
+    is_movable: bool
+    may_wait: bool | None
+    why_not: str
+    by_order: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneCheck:
+    """One zone held against the request (mm/page_alloc.c __zone_watermark_ok()), in pages.
+
+    `usable_pages` are free and may serve it (CMA and highatomic blocks left out); `needed_pages` is the watermark `min`
+    with what lowmem_reserve holds back. `passes` tells whether a single page could be had, `has_block` whether a block
+    of the request's order could; None where the lines that tell are missing.
+    """
+
+    zone: Zone
+    is_allowed: bool
+    free_pages: int | None
+    usable_pages: int | None
+    needed_pages: int | None
+    passes: bool | None
+    is_above_high: bool | None
+    has_block: bool | None
+    fitting_blocks: int | None
+    managed_pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Every page of managed RAM in a row, as the report tells it.
+
+    `ram_pages` is `pages RAM` minus `pages reserved`, else what `ram_from` says; None where nothing tells.
+    `unexplained_pages` is None without RAM, and where a row is missing whose counter this kernel prints.
+    `reclaimable_pages` could be given back without killing anybody: page cache that is not shmem, reclaimable slab, and
+    anonymous memory as far as swap has room. `bounds` are rows whose amount is a bound, with the reason; `problems`
+    contradictions.
+    """
+
+    rows: tuple[BalanceRow, ...]
+    ram_pages: int | None
+    reserved_pages: int | None
+    ram_from: str
+    unexplained_pages: int | None
+    reclaimable_pages: int
+    swap_free_pages: int | None
+    swap_total_pages: int | None
+    bounds: tuple[tuple[str, str], ...]
+    problems: tuple[str, ...]
+    hidden_zone_pages: int
+    hidden_free_pages: int
+
+    def pages(self, *kinds: str) -> int:
+        """The pages of some rows; a row that is missing has none."""
+        return sum(row.pages for row in self.rows if row.kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A zone or a node by itself: its managed pages, its rows, and what is neither free nor on its lists."""
+
+    title: str
+    managed_pages: int | None
+    rows: tuple[BalanceRow, ...]
+    rest_pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OomAnalysis:
+    """The event and all that was worked out from its numbers."""
+
+    event: OomEvent
+    request: RequestFacts
+    zones: tuple[ZoneCheck, ...]
+    accounting: Accounting
+    areas: tuple[Area, ...]
+    page_bytes: int | None

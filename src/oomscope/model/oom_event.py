@@ -1,0 +1,196 @@
+"""One OOM event as the kernel log tells it: the report's own numbers, each with the line it stands on.
+
+Counts named `_pages` are base pages, `_kib` KiB, as printed. What the report does not tell is None, an empty tuple or a
+missing key; what it tells in numbers that cannot be (beyond 63 bits) is left out and kept as text in `distrusted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# How the event ended, as far as the log shows it.
+KILL, PANIC, MEMCG_KILL, FAILURE, VMALLOC_FAILURE, SHOWN, FOREIGN = (
+    "OOM kill",
+    "OOM panic",
+    "memcg OOM",
+    "page allocation failure",
+    "vmalloc failure",
+    "show-mem",
+    "not the kernel's OOM killer",
+)
+FREE_TYPES_ANY_REQUEST = frozenset("UMER")  # mm/page_alloc.c show_migration_types(); C and H do not serve everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The request that could not be met. `order` is -1 for an OOM that an administrator asked for (SysRq-f)."""
+
+    comm: str | None = None
+    pid: int | None = None
+    order: int | None = None
+    gfp_mask: int | None = None
+    gfp_flags: tuple[str, ...] = ()
+    size_bytes: int | None = None  # of a vmalloc request
+    stack: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBlocks:
+    """`count` free blocks of `size_kib` each; `types` are the letters of their free lists, None where none are told."""
+
+    count: int
+    size_kib: int
+    types: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone's line: `kib` has its fields by their printed names (`free`, `min`, `managed`, ...).
+
+    `lowmem_reserve_pages[i]` is held back from requests that zone i could serve. `blocks` are its free lists, None
+    where their line is missing.
+    """
+
+    node: int | None
+    name: str
+    kib: Mapping[str, int]
+    line: int
+    lowmem_reserve_pages: tuple[int, ...] = ()
+    blocks: tuple[FreeBlocks, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The zone as the kernel names it: `Node 0 Normal`."""
+        return self.name if self.node is None else f"Node {self.node} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A NUMA node's line, in the fields' printed names."""
+
+    node: int
+    kib: Mapping[str, int]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class HugePages:
+    """The pool of one size on one node; surplus pages are among `total`."""
+
+    node: int | None
+    total: int
+    free: int
+    size_kib: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlabCache:
+    """A row of `Unreclaimable slab info:`."""
+
+    name: str
+    used_kib: int
+    total_kib: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """A row of `Memory allocations:`; slab pages count at alloc_slab_page, their objects at their callers too."""
+
+    size_bytes: int
+    calls: int
+    place: str
+    module: str | None
+    function: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A row of the task table: `values` by the table's own column names; in pages but for `pgtables_bytes`."""
+
+    pid: int
+    comm: str
+    values: Mapping[str, int]
+    line: int
+
+    def pages(self, column: str) -> int | None:
+        """A column in pages."""
+        return self.values.get(column)
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A process that was killed: `kib` has total-vm, anon-rss, file-rss, shmem-rss as far as they are told."""
+
+    pid: int
+    comm: str
+    kib: Mapping[str, int]
+    score: int | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memcg:
+    """The memory cgroup at its limit. `stat` is memory.stat in bytes."""
+
+    path: str | None
+    usage_kib: int | None
+    limit_kib: int | None
+    swap_usage_kib: int | None
+    swap_limit_kib: int | None
+    failcnt: int | None
+    stat: Mapping[str, int] = field(default_factory=dict)
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OomEvent:
+    """All that the log tells of one event.
+
+    `counters` are the global ones of Mem-Info, in pages, by their printed names; `totals` the lines of one number
+    (`pages RAM`, `pages reserved`, `swap free kib`, ...). `constraint` is the kernel's CONSTRAINT_ name. `lines` maps a
+    printed name to the line of the input it stands on, `texts` keeps those lines. `first_line` and `last_line` bound
+    the event; `unknown` are lines between them that are of no known form. `cut` says which parts begin and do not end.
+    """
+
+    kind: str
+    asked: Asked
+    at_ns: int | None
+    stamp: str | None
+    release: str | None
+    constraint: str | None
+    mems_allowed: str | None
+    panic_message: str | None
+    counters: Mapping[str, int]
+    nodes: tuple[Node, ...]
+    zones: tuple[Zone, ...]
+    huge_pages: tuple[HugePages, ...]
+    totals: Mapping[str, int]
+    page_kib: int | None
+    slab_caches: tuple[SlabCache, ...]
+    call_sites: tuple[CallSite, ...]
+    processes: tuple[Process, ...]
+    victims: tuple[Victim, ...]
+    memcg: Memcg | None
+    remarks: tuple[str, ...]
+    lines: Mapping[str, int]
+    texts: Mapping[int, str]
+    first_line: int
+    last_line: int
+    unknown: tuple[tuple[int, str], ...]
+    unknown_count: int
+    distrusted: tuple[str, ...]
+    cut: tuple[str, ...]
+
+    @property
+    def has_counters(self) -> bool:
+        """Whether Mem-Info's global counters are there: without them there is no balance."""
+        return "free" in self.counters
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the machine, not a memory cgroup, was out of memory."""
+        return self.kind != MEMCG_KILL

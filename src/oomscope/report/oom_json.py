@@ -1,0 +1,110 @@
+"""An OOM event as JSON: the `oom` object of schema oomscope/1, and a log's list of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oomscope.model.oom_analysis import Area, OomAnalysis, ZoneCheck
+from oomscope.model.oom_event import OomEvent
+from oomscope.model.verdict import EventLine, Oom
+
+
+def oom(event: Oom) -> dict[str, Any]:
+    """The class, what happened, and the report's own numbers; a report that is not there adds nothing."""
+    return {
+        "class": event.oom_class,
+        "also": list(event.also),
+        "panic": event.panic,
+        "trigger": None if event.analysis is None else _trigger(event.analysis.event),
+        "certainty": event.certainty,
+        "story": list(event.story),
+        "next": event.next,
+        "event": event.number,
+        "origin": event.origin,
+        **({} if event.analysis is None else _report(event.analysis)),
+    }
+
+
+def line(event: EventLine) -> dict[str, Any]:
+    """One event of several."""
+    return {
+        "event": event.number,
+        "origin": event.origin,
+        "line": event.line,
+        "at_ns": event.at_ns,
+        "stamp": event.stamp,
+        "class": event.oom_class,
+        "certainty": event.certainty,
+        "text": event.text,
+    }
+
+
+def _trigger(event: OomEvent) -> dict[str, Any]:
+    asked = event.asked
+    flags = f"({'|'.join(asked.gfp_flags)})" if asked.gfp_flags else ""
+    return {
+        "comm": asked.comm,
+        "pid": asked.pid,
+        "order": asked.order,
+        "gfp_mask": None if asked.gfp_mask is None else f"{asked.gfp_mask:#x}{flags}",
+        "size_bytes": asked.size_bytes,
+        "stack": list(asked.stack),
+    }
+
+
+def _report(analysis: OomAnalysis) -> dict[str, Any]:
+    event = analysis.event
+    return {
+        "kind": event.kind,
+        "lines": [event.first_line, event.last_line],
+        "constraint": event.constraint,
+        "panic_message": event.panic_message,
+        "victims": [
+            {"pid": v.pid, "comm": v.comm, "kib": dict(v.kib), "score": v.score, "line": v.line} for v in event.victims
+        ],
+        "memcg": None
+        if event.memcg is None
+        else {
+            "path": event.memcg.path,
+            "usage_kib": event.memcg.usage_kib,
+            "limit_kib": event.memcg.limit_kib,
+            "failcnt": event.memcg.failcnt,
+            "stat_bytes": dict(event.memcg.stat),
+        },
+        "zones": [_zone(check) for check in analysis.zones],
+        "areas": [_area(area) for area in analysis.areas],
+        "slab_caches": [
+            {"name": c.name, "used_kib": c.used_kib, "total_kib": c.total_kib, "line": c.line}
+            for c in event.slab_caches
+        ],
+        "call_sites": [
+            {"bytes": s.size_bytes, "calls": s.calls, "place": s.place, "module": s.module, "function": s.function}
+            for s in event.call_sites
+        ],
+        "processes": [{"pid": p.pid, "comm": p.comm, **p.values} for p in event.processes],
+        "unknown_lines": [{"line": number, "text": text} for number, text in event.unknown],
+        "distrusted": list(event.distrusted),
+    }
+
+
+def _zone(check: ZoneCheck) -> dict[str, Any]:
+    return {
+        "zone": check.zone.title,
+        "line": check.zone.line,
+        "allowed": check.is_allowed,
+        "free_pages": check.free_pages,
+        "usable_pages": check.usable_pages,
+        "needed_pages": check.needed_pages,
+        "managed_pages": check.managed_pages,
+        "above_watermark": check.passes,
+        "fitting_blocks": check.fitting_blocks,
+    }
+
+
+def _area(area: Area) -> dict[str, Any]:
+    return {
+        "area": area.title,
+        "managed_pages": area.managed_pages,
+        "rows": [{"kind": row.kind, "pages": row.pages} for row in area.rows],
+        "rest_pages": area.rest_pages,
+    }

@@ -1,0 +1,143 @@
+r"""A line of a kernel log, freed of what collectors, mails and terminals put before it.
+
+Every collector has its own prefix: printk's level and stamp, its caller (CONFIG_PRINTK_CALLER), dmesg -T and -x, syslog
+and journal with host and tag, /dev/kmsg and netconsole records, Android's logcat, journalctl -o json; mails add
+quoting. One message may be several lines (Mem-Info's counters are one printk): collectors repeat the prefix, leave it
+out, or write the line ends as `#012` or `\x0a`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+_ESCAPED_LINE_END = re.compile(rb"#012|\\x0a|\\n(?= )")
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+# Two messages on one line: a console that lost a line end, or a second CPU.
+_STAMP_WITHIN = re.compile(rb"(?<=\S)[ \t]*(?=\[ *\d{1,9}\.\d{6}\](?:\[ *[TC]\d+\])? )")
+_QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
+_PRINTK = rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})s?\]"
+_SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
+_ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_HOST_AND_TAG = rb"(?:\S+ )??(?:k?ern(?:el)?(?:\[\d*\])?: ?|kernel - - - )"
+_KMSG = rb"(?:\d+\.\d+\.\d+\S*,)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
+_PREFIXES: tuple[re.Pattern[bytes], ...] = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # journald and syslog: Nov 16 18:04:31 host kernel: ; 2024-05-30T21:05:00.1+00:00 host kernel:
+        _SYSLOG_PRIORITY + rb"(?P<stamp>[A-Z][a-z]{2} [ \d]\d(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) " + _HOST_AND_TAG,
+        _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG,
+        # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
+        rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?(?:\d+ +\d+ +[VDIWEF] +(?:\S+ *)?: )?",
+        rb"\[pid:\d+,cpu\d+,[^\]\n]{0,40}\] ?",
+        # /dev/kmsg and netconsole: level,sequence,microseconds,flags,caller=T1;
+        _KMSG + rb"(?:,ncfrag=[^;,]*)?(?:,caller=(?P<kmsg_caller>[TC]\d+))?;",
+        # dmesg -x
+        rb"(?:kern|user|mail|daemon|auth|syslog|lpr|news) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?",
+        rb"<\d{1,3}>",
+        _PRINTK + rb" ?",
+        rb"\[ *(?P<caller>[TC]\d{1,7})\] ?",
+        # dmesg -T, in any language
+        rb"\[(?P<told>[^\]\[\n]{0,30}\d\d:\d\d:\d\d[^\]\[\n]{0,20})\] ?",
+        rb"kernel: ?",
+    )
+)
+_MOST_PREFIXES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line: its number in the input (from 1), its text, and what its prefixes told.
+
+    `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
+    of the line before.
+    """
+
+    number: int
+    text: bytes
+    at_ns: int | None
+    stamp: str | None
+    caller: bytes | None
+    is_stamped: bool
+    is_quoted: bool
+
+
+def log_lines(raw: bytes, number: int) -> Iterator[LogLine]:
+    """The lines that a line of the input holds: more than one where line ends were escaped or lost."""
+    raw = raw.rstrip(b"\r\n")
+    if b"\xc2\xa0" in raw:
+        raw = raw.replace(b"\xc2\xa0", b" ")  # what some mailers make of two blanks
+    if b"\x1b" in raw:
+        raw = _COLOUR.sub(b"", raw)
+    if raw.startswith(b"{"):
+        yield from _of_json(raw, number)
+        return
+    if b"#012" not in raw and b"\\x0a" not in raw and b"\\n " not in raw:
+        yield from _messages(raw, number)
+        return
+    for part in _ESCAPED_LINE_END.split(raw):
+        if part.strip():
+            yield from _messages(part, number)
+
+
+def _messages(text: bytes, number: int) -> Iterator[LogLine]:
+    """The message behind a line's prefixes; and a second one where that has a stamp within."""
+    line = _without_prefixes(text, number)
+    if b"[" not in line.text[1:]:
+        yield line
+        return
+    first, *others = _STAMP_WITHIN.split(line.text)
+    yield line if not others else replace(line, text=first)
+    for other in others:
+        yield replace(_without_prefixes(other, number), is_quoted=line.is_quoted)
+
+
+def _without_prefixes(text: bytes, number: int) -> LogLine:
+    at_ns: int | None = None
+    stamp: str | None = None
+    caller: bytes | None = None
+    quote = _QUOTE.match(text)
+    if quote is not None:
+        text = text[quote.end() :]
+    indented = text.lstrip()
+    if indented is not text and any(pattern.match(indented) for pattern in _PREFIXES):
+        text = indented
+    stamped = False
+    for _ in range(_MOST_PREFIXES):
+        match = next((m for pattern in _PREFIXES if (m := pattern.match(text)) is not None and m.end()), None)
+        if match is None:
+            break
+        stamped = True
+        told = match.groupdict()
+        if told.get("seconds") is not None:
+            at_ns = int(told["seconds"]) * 10**9 + int(told["micros"]) * 1000
+        elif told.get("kmsg_micros") is not None:
+            at_ns = int(told["kmsg_micros"]) * 1000
+        caller = told.get("caller") or told.get("kmsg_caller") or caller
+        written = told.get("stamp") or told.get("told")
+        if written is not None:
+            stamp = written.decode("utf-8", "backslashreplace")
+        text = text[match.end() :]
+    if not stamped:
+        text = text.lstrip()
+    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None)
+
+
+def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
+    """A record of `journalctl -o json`: MESSAGE is a string, or the list of its bytes where it is not UTF-8."""
+    try:
+        record = json.loads(raw)
+        message = record["MESSAGE"]
+        text = bytes(message) if isinstance(message, list) else str(message).encode()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield _without_prefixes(raw, number)
+        return
+    micros = str(record.get("_SOURCE_MONOTONIC_TIMESTAMP") or "")
+    at_ns = int(micros) * 1000 if micros.isdecimal() and len(micros) < 16 else None
+    for line in text.split(b"\n"):
+        stripped = _without_prefixes(line, number)
+        yield LogLine(
+            number, stripped.text, stripped.at_ns if at_ns is None else at_ns, None, stripped.caller, True, False
+        )

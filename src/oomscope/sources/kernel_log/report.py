@@ -1,0 +1,723 @@
+"""The OOM report and its relatives, line by line (mm/oom_kill.c, mm/show_mem.c, mm/page_alloc.c, mm/memcontrol.c).
+
+One tolerant grammar for all kernels from 2.6.32 on: a line is known by its own form, fields by their printed names, the
+task table by its header. `docs/formats/oom_report.md` lists the forms by release. What is of no known form is kept and
+counted; what is missing stays missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from oomscope.model.oom_event import (
+    FAILURE,
+    FOREIGN,
+    KILL,
+    MEMCG_KILL,
+    PANIC,
+    SHOWN,
+    VMALLOC_FAILURE,
+    Asked,
+    CallSite,
+    FreeBlocks,
+    HugePages,
+    Memcg,
+    Node,
+    OomEvent,
+    Process,
+    SlabCache,
+    Victim,
+    Zone,
+)
+from oomscope.sources.base import printable
+from oomscope.sources.kernel_log.line import LogLine
+
+_LARGEST = 1 << 62  # beyond that a number is an underflow or a sentinel, not an amount
+_UNKNOWN_KEPT = 50
+_STACK_KEPT = 64
+_COMM_BYTES = 15  # TASK_COMM_LEN - 1
+# After that many lines of no known form an event that had its end, or any event, is over.
+_PATIENCE_AFTER_END = 40
+_PATIENCE = 600
+
+_MASK = rb"(?:(?:gfp_mask=|mode:)(?P<mask>0x[0-9a-f]{1,16})(?: ?\((?P<flags>[^)]*)\))?)"
+_INVOKED = re.compile(rb"(?P<comm>.{1,80}?) ?invoked oom-killer: ?" + _MASK + rb",? *(?P<rest>.*)")
+_INVOKED_EDITED = re.compile(rb"(?P<comm>\S.{0,40}?) invoked oom-killer\s*$")
+_FAILED = re.compile(rb"(?P<comm>.{1,80}?): page allocation failure[:.] ?order:(?P<order>\d{1,3}),? *" + _MASK + rb"?")
+_VMALLOC = re.compile(rb"(?P<comm>.{1,80}?): vmalloc error: size (?P<size>\d+)(?P<why>[^:]*?)(?:, " + _MASK + rb"|$)")
+_VMALLOC_OLD = re.compile(rb"(?:(?P<comm>.{1,80}?): )?vmalloc: allocation failure[:,]? (?:allocated )?(?P<size>\d+)")
+_VMAP = re.compile(rb"vmap allocation for size (?P<size>\d+) failed")
+_VMEMMAP = re.compile(rb"(?P<comm>.{1,80}?): vmemmap alloc failure: order:(?P<order>\d{1,3}),? *" + _MASK)
+_ORDER = re.compile(rb"order=(?P<order>-?\d{1,3})")
+_VMALLOC_ORDER = re.compile(rb"page order (?P<order>\d{1,3})")
+_ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]+)")
+_CPU_LINE = re.compile(
+    rb"(?:CPU: \d+ (?:UID: \d+ )?)?P[Ii][Dd]: (?P<pid>\d{1,9})(?: TGID: \d+)?,? [Cc]omm: (?P<comm>.{1,40}?) "
+    rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_]*?) *(?P<release>\d\S{2,80})"
+)
+_CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]+)")
+_MEM_INFO = re.compile(rb"Mem-Info:")
+_SYSRQ = re.compile(rb"[Ss]ys[Rr]q ?: ?(?:HELP|Show Memory|Manual OOM execution)")
+_COUNTERS = re.compile(
+    rb"\s*(?:active_anon|active_file|unevictable|slab_reclaimable|mapped|sec_pagetables|bounce|kernel_misc_reclaimable|free"
+    rb"|free_pcp|inactive_anon|inactive_file|isolated_anon|isolated_file|dirty|writeback|slab_unreclaimable|shmem"
+    rb"|pagetables|free_cma|unstable):\d+(?:\s|$)"
+)
+_COUNTER = re.compile(rb"(?P<name>[a-z_]+):(?P<value>\d{1,25})(?!\S)")
+_NODE = re.compile(rb"Node (?P<node>\d{1,4}) active_anon: *\d")
+_ZONE = re.compile(rb"(?:Node (?P<node>\d{1,4}) )?(?P<name>[A-Z][A-Za-z0-9]{1,15}) free: *\d")
+_FIELD = re.compile(rb"(?P<name>[A-Za-z_]+(?:\([a-z]+\))?): *(?P<value>\d{1,25}(?: \d{1,25})?) ?[kK] ?B")
+_RESERVE = re.compile(rb"lowmem_reserve\[\]:(?P<pages>[ \d]+)")
+_FREE_LISTS = re.compile(rb"(?:Node (?P<node>\d{1,4}) )?(?P<name>[A-Z][A-Za-z0-9]{1,15}): *(?=\d{1,12}\*\d)")
+_BLOCKS = re.compile(rb"(?P<count>\d{1,12})\*(?P<size>\d{1,9}(?: \d{1,4})?) ?kB(?: \((?P<types>[A-Z]{1,8})\))?")
+_LISTED = re.compile(rb"= (?P<total>\d{1,15})kB")
+_HUGE = re.compile(
+    rb"(?:Node (?P<node>\d{1,4}) )?hugepages_total=(?P<total>\d{1,15}) hugepages_free=(?P<free>\d{1,15}) "
+    rb"hugepages_surp=(?P<surplus>\d{1,15}) hugepages_size=(?P<size>\d{1,12})kB"
+)
+_TOTALS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("pagecache pages", rb"(?P<value>\d{1,18}) total pagecache pages"),
+        ("swap cache pages", rb"(?P<value>\d{1,18}) pages in swap cache"),
+        ("free swap kib", rb"Free swap *= *(?P<value>\d{1,18}) ?kB"),
+        ("total swap kib", rb"Total swap *= *(?P<value>\d{1,18}) ?kB"),
+        ("pages RAM", rb"(?P<value>\d{1,18}) pages (?:of )?RAM"),
+        ("pages HighMem/MovableOnly", rb"(?P<value>\d{1,18}) pages (?:of )?(?:HighMem/MovableOnly|HIGHMEM|HighMem)"),
+        ("pages reserved", rb"(?P<value>\d{1,18}) (?:pages reserved|reserved pages)"),
+        ("pages cma reserved", rb"(?P<value>\d{1,18}) pages cma reserved"),
+        ("pages hwpoisoned", rb"(?P<value>\d{1,18}) pages hwpoisoned"),
+        ("pages shared", rb"(?P<value>\d{1,18}) pages shared"),
+        ("pages non-shared", rb"(?P<value>\d{1,18}) pages non-shared"),
+    )
+)
+_KNOWN_AND_PASSED = re.compile(
+    rb"\s*$|\s*</?[A-Z]{3,9}>|Call [Tt]race:|Stack ?:|Hardware name:|Workqueue:|Modules linked in:|Code:|\s*[CS]ode: "
+    rb"|(?:Node \d+ )?[A-Z]\w{1,15} per-cpu:|CPU +\d+: hi:|Swap cache stats:|COMPACTION is disabled"
+    rb"|\s+[0-9a-f]{8,16}(?: [0-9a-f]{8,16})*\s*$|warn_alloc\w*: \d+ callbacks|SLUB: Unable to allocate"
+    rb"|\s+cache: .*object size|\s+node \d+: slabs:|[ER][A-Z0-9]{2,3}: ?[0-9a-f]|RIP: |RSP: |CR2: |[DCF]S: |PKRU"
+    rb"|ORIG_RAX|EIP: |Kernel Offset|---\[ end|SMP: stopping|Rebooting in|\[ dump_slubinfo|pstate:|[pl][cr] : |x\d+ ?:"
+    rb"|oom_reaper: |Backtrace:|Exception |\s+\.\.\."
+)
+_FRAME = re.compile(
+    rb"\s*(?:\[?<?[0-9a-fx]{8,18}>?\]? ?){0,2}(?P<guess>\? )?(?:\[<\w+>\] )?"
+    rb"(?P<frame>[\w.$]{1,120}(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[[\w ]+\])?)(?: from \S+)?(?: \(unreliable\))?\s*$"
+)
+_SLAB_TITLE = re.compile(rb"Unreclaimable slab info:")
+_SLAB_HEAD = re.compile(rb"Name +Used +Total")
+_SLAB_ROW = re.compile(rb"(?P<name>\S.{0,60}?) +(?P<used>\d{1,15})KB +(?P<total>\d{1,15})KB\s*$")
+_SITES_TITLE = re.compile(rb"Memory allocations(?: \(profiling is currently turned (?P<state>on|off)\))?:")
+_SITE = re.compile(
+    rb"\s*(?P<size>\d{1,19}(?:\.\d{1,3})?) ?(?P<unit>[KMGTPE]?i?B)? +(?P<calls>\d{1,15}) (?P<place>\S{1,200}:\d{1,7}) "
+    rb"(?:\[(?P<module>[^\]]{1,64})\] )?func:(?P<function>\S{1,200})"
+)
+_UNITS = {None: 1, b"B": 1, b"KiB": 1 << 10, b"MiB": 1 << 20, b"GiB": 1 << 30, b"TiB": 1 << 40}
+_UNITS |= {b"kB": 10**3, b"MB": 10**6, b"GB": 10**9}
+_TASKS_TITLE = re.compile(rb"Tasks state \(memory values in pages\):")
+_TASKS_HEAD = re.compile(rb"\[ *pid *\] +(?P<columns>uid +tgid +total_vm.*name)\s*$")
+_TASK = re.compile(rb"\[ *(?P<pid>\d{1,9})\] +(?P<rest>\d.*)$")
+_SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
+_OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*(?:,(?!task_memcg=)[^,]*)*)")
+_KILL_LINE = re.compile(
+    rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: Kill(?:ed)? process (?P<pid>\d{1,9})"
+    rb"(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)"
+)
+_KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)")
+_SCORE = re.compile(rb"score (?P<score>\d{1,6})")
+_RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>\d{1,20}) ?kB")
+_MEMCG_TASK = re.compile(rb"Task in (?P<task>\S+) killed as a result of limit of (?P<path>\S+)")
+_MEMCG_GROUP = re.compile(rb"Tasks in (?P<path>\S+) are going to be killed due to memory\.oom\.group set")
+_MEMCG_USAGE = re.compile(
+    rb"(?P<what>memory(?:\+swap)?|swap|kmem): usage (?P<usage>\d{1,20})kB, limit (?P<limit>\d{1,20})kB,? "
+    rb"failcnt (?P<failcnt>\d{1,20})"
+)
+_MEMCG_STATS = re.compile(rb"Memory cgroup stats(?: for (?P<path>\S+?))?:(?P<rest>.*)$")
+_MEMCG_STAT = re.compile(rb"\s*(?P<name>[a-z][a-z0-9_]{1,40})(?P<unit>:| )(?P<value>\d{1,20})(?:KB)?\s*$")
+_MEMCG_STAT_KB = re.compile(rb"(?P<name>[a-z_]{2,40}): ?(?P<value>\d{1,20})KB")
+_NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
+_PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
+_PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
+_ANDROID = re.compile(rb"lowmemorykiller: Killing '(?P<comm>[^']{1,40})' \((?P<pid>\d+)\)")
+_STALL = re.compile(rb"(?P<comm>.{1,80}?): page allocation stalls for (?P<ms>\d+)ms, order:(?P<order>\d+),? *" + _MASK)
+# Remarks of other parts of the kernel that decide a class or a next step.
+_REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("pagefault", re.compile(rb"pagefault_out_of_memory|VM_FAULT_OOM leaked")),
+    ("exceeds", re.compile(rb"exceeds total pages")),
+    (
+        "vm_struct",
+        re.compile(rb"vm_struct allocation failed|vmalloc_node_range for size \d+ failed|vmap allocation for"),
+    ),
+    ("vmalloc pages", re.compile(rb"failed to (?:map|allocate) pages|allocated \d+ of \d+ bytes")),
+    ("emergency", re.compile(rb"Unable to allocate memory on node")),
+)
+_HEADERS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    (KILL, _INVOKED),
+    (FAILURE, _FAILED),
+    (VMALLOC_FAILURE, _VMALLOC),
+    (VMALLOC_FAILURE, _VMALLOC_OLD),
+    (FAILURE, _VMEMMAP),
+    (FAILURE, _STALL),
+    (VMALLOC_FAILURE, _VMAP),
+)
+_PAGE_KIB = (4, 8, 16, 32, 64, 256)
+
+
+def opens(line: LogLine) -> str | None:
+    """The kind of event that a line opens, whatever stands before it; None for any other line."""
+    text = line.text
+    for kind, pattern in _HEADERS:
+        if pattern.match(text) is not None:
+            return kind
+    if line.is_stamped and _INVOKED_EDITED.match(text) is not None:
+        return KILL
+    return None
+
+
+def begins_alone(line: LogLine) -> str | None:
+    """The kind of event that a line may begin where no event is open: its header was lost, or was never printed."""
+    text = line.text
+    if _MEM_INFO.match(text) is not None or (_COUNTERS.match(text) is not None and b"active_anon:" in text):
+        return SHOWN
+    if _SUMMARY.match(text) is not None or _KILL_LINE.match(text) is not None or _NO_VICTIM.match(text) is not None:
+        return KILL
+    if (match := _PANIC.search(text)) is not None and _PANIC_OF_OOM.search(match["message"]) is not None:
+        return PANIC
+    if _MEMCG_TASK.match(text) is not None or _MEMCG_GROUP.match(text) is not None:
+        return MEMCG_KILL
+    if _MEMCG_USAGE.match(text) is not None:
+        return MEMCG_KILL
+    if _TASKS_HEAD.match(text) is not None:
+        return KILL
+    if _ANDROID.search(text) is not None:
+        return FOREIGN
+    return None
+
+
+class EventReader:
+    """Takes the lines of one event, then gives it. `is_over` tells that it waits for no more."""
+
+    def __init__(self, kind: str, first: LogLine) -> None:
+        self.caller = first.caller
+        self.at_ns = first.at_ns
+        self._kind = kind
+        self._first = first
+        self._last_line = first.number
+        self._asked: dict[str, object] = {}
+        self._stack: list[str] = []
+        self._release: str | None = None
+        self._constraint: str | None = None
+        self._allowed: str | None = None
+        self._panic: str | None = None
+        self._counters: dict[str, int] = {}
+        self._nodes: list[Node] = []
+        self._zones: list[Zone] = []
+        self._huge: list[HugePages] = []
+        self._totals: dict[str, int] = {}
+        self._slabs: list[SlabCache] = []
+        self._sites: list[CallSite] = []
+        self._columns: list[str] = []
+        self._processes: list[Process] = []
+        self._victims: list[Victim] = []
+        self._memcg: dict[str, int | str | None] = {}
+        self._memcg_stat: dict[str, int] = {}
+        self._remarks: dict[str, None] = {}
+        self._lines: dict[str, int] = {}
+        self._texts: dict[int, str] = {}
+        self._unknown: list[tuple[int, str]] = []
+        self._unknown_count = 0
+        self._pending_unknown: list[tuple[int, str]] = []
+        self._distrusted: list[str] = []
+        self._section = ""
+        self._idle = 0
+        self._header_given = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what follows is no part of this event any more."""
+        ended = self._panic is not None or bool(self._victims)
+        return self._idle > (_PATIENCE_AFTER_END if ended else _PATIENCE)
+
+    def has_room_for(self, kind: str, line: LogLine) -> bool:
+        """Whether a line that opens an event may be a part of this one: Mem-Info behind its header, a second header."""
+        if kind in (KILL, MEMCG_KILL, PANIC) and opens(line) is None:
+            # Kill lines and panics end the event that is open; after its end they begin another.
+            return not self._ended_before(line)
+        if kind == SHOWN:
+            return not self._counters
+        return kind == VMALLOC_FAILURE and self._kind == VMALLOC_FAILURE and not self._counters
+
+    def _ended_before(self, line: LogLine) -> bool:
+        if self._panic is not None:
+            return True
+        if _PANIC.search(line.text) is not None or _NO_VICTIM.match(line.text) is not None:
+            return False
+        return bool(self._victims) and _KILLED.match(line.text) is None
+
+    def take(self, line: LogLine) -> bool:
+        """Take a line of the log; whether it was of a known form."""
+        text = line.text
+        if not text.strip():
+            return True
+        for take in self._takers:
+            if take(self, text, line.number):
+                self._idle = 0
+                self._keep(line)
+                return True
+        self._idle += 1
+        if len(self._pending_unknown) < _UNKNOWN_KEPT:
+            self._pending_unknown.append((line.number, printable(text[:300])))
+        self._unknown_count += 1
+        return False
+
+    def _keep(self, line: LogLine) -> None:
+        self._last_line = max(self._last_line, line.number)
+        room = _UNKNOWN_KEPT - len(self._unknown)
+        self._unknown += self._pending_unknown[:room]
+        self._pending_unknown = []
+
+    # --- the grammar: each taker knows one form
+
+    def _take_header(self, text: bytes, number: int) -> bool:
+        if self._header_given and self._kind != VMALLOC_FAILURE:
+            return False
+        for _, pattern in _HEADERS:
+            match = pattern.match(text)
+            if match is None:
+                continue
+            told = match.groupdict()
+            asked = self._asked
+            if told.get("comm"):
+                asked["comm"] = printable(told["comm"].strip())
+            behind = _ORDER.search(told.get("rest") or b"") or _VMALLOC_ORDER.search(told.get("why") or b"")
+            if told.get("order") is not None:
+                asked["order"] = int(told["order"])
+            elif behind is not None:
+                asked["order"] = int(behind["order"])
+            if told.get("mask") is not None:
+                asked["gfp_mask"] = int(told["mask"], 16)
+                flags = (told.get("flags") or b"").replace(b" ", b"")
+                asked["gfp_flags"] = tuple(printable(flag) for flag in flags.split(b"|") if flag)
+            if told.get("size") is not None:
+                asked["size_bytes"] = self._number(told["size"], text)
+            if (allowed := _ALLOWED.search(text)) is not None:
+                self._allowed = printable(allowed["allowed"])
+            self._remember(text)
+            self._at("header", number, text)
+            self._header_given = True
+            return True
+        if _INVOKED_EDITED.match(text) is not None:
+            self._asked["comm"] = printable(text.partition(b" invoked")[0])
+            self._at("header", number, text)
+            self._header_given = True
+            return True
+        return False
+
+    def _take_context(self, text: bytes, number: int) -> bool:
+        match = _CPU_LINE.match(text)
+        if match is not None:
+            self._asked.setdefault("pid", int(match["pid"]))
+            self._asked.setdefault("comm", printable(match["comm"]))
+            self._release = self._release or printable(match["release"].rstrip(b","))
+            self._section = "stack"
+            return True
+        match = _CPUSET_LINE.match(text)
+        if match is not None and not text.startswith(b"oom-kill:"):
+            self._allowed = printable(match["allowed"])
+            self._at("mems_allowed", number, text)
+            return True
+        return False
+
+    def _take_counters(self, text: bytes, number: int) -> bool:
+        if _MEM_INFO.match(text) is not None:
+            self._section = "mem-info"
+            self._at("Mem-Info", number, text)
+            return True
+        if _SYSRQ.match(text) is not None:
+            self._remarks["sysrq"] = None
+            return True
+        if _COUNTERS.match(text) is None:
+            return False
+        for match in _COUNTER.finditer(text):
+            value = self._number(match["value"], text)
+            name = match["name"].decode()
+            if value is not None and name not in self._counters:
+                self._counters[name] = value
+                self._at(name, number, text)
+        return True
+
+    def _take_node(self, text: bytes, number: int) -> bool:
+        match = _NODE.match(text)
+        if match is None:
+            return False
+        if not any(node.node == int(match["node"]) for node in self._nodes):
+            self._nodes.append(Node(int(match["node"]), self._fields(text), number))
+            self._at(f"Node {int(match['node'])}", number, text)
+        return True
+
+    def _take_zone(self, text: bytes, number: int) -> bool:
+        match = _ZONE.match(text)
+        if match is not None:
+            node = None if match["node"] is None else int(match["node"])
+            zone = Zone(node, match["name"].decode(), self._fields(text), number)
+            if all(each.title != zone.title for each in self._zones):
+                self._zones.append(zone)
+                self._at(zone.title, number, text)
+            self._section = "mem-info"
+            return True
+        match = _RESERVE.match(text)
+        if match is not None:
+            pages = tuple(self._number(word, text) or 0 for word in match["pages"].split())
+            if self._zones and not self._zones[-1].lowmem_reserve_pages:
+                self._zones[-1] = _with(self._zones[-1], lowmem_reserve_pages=pages)
+            return True
+        match = _FREE_LISTS.match(text)
+        if match is None:
+            return False
+        node = None if match["node"] is None else int(match["node"])
+        name = match["name"].decode()
+        blocks = tuple(
+            FreeBlocks(
+                int(block["count"]),
+                int(block["size"].replace(b" ", b"")),
+                None if block["types"] is None else block["types"].decode(),
+            )
+            for block in _BLOCKS.finditer(text, match.end())
+        )
+        total = _LISTED.search(text)
+        listed = {} if total is None else {"on free lists": int(total["total"])}
+        for index, zone in enumerate(self._zones):
+            if zone.name == name and zone.node == node and zone.blocks is None:
+                self._zones[index] = _with(zone, blocks=blocks)
+                break
+        else:
+            if all(zone.name != name or zone.node != node for zone in self._zones):
+                self._zones.append(Zone(node, name, listed, number, blocks=blocks))
+        self._at(f"free lists of {name if node is None else f'Node {node} {name}'}", number, text)
+        return True
+
+    def _take_totals(self, text: bytes, number: int) -> bool:
+        match = _HUGE.match(text)
+        if match is not None:
+            node = None if match["node"] is None else int(match["node"])
+            pool = HugePages(node, int(match["total"]), int(match["free"]), int(match["size"]), number)
+            if all((each.node, each.size_kib) != (pool.node, pool.size_kib) for each in self._huge):
+                self._huge.append(pool)
+                self._at(f"hugepages of {pool.size_kib}kB", number, text)
+            return True
+        for name, pattern in _TOTALS:
+            match = pattern.match(text)
+            if match is not None:
+                value = self._number(match["value"], text)
+                if value is not None and name not in self._totals:
+                    self._totals[name] = value
+                    self._at(name, number, text)
+                return True
+        return False
+
+    def _take_slab(self, text: bytes, number: int) -> bool:
+        if _SLAB_TITLE.match(text) is not None:
+            self._section = "slab"
+            self._at("Unreclaimable slab info", number, text)
+            return True
+        if self._section != "slab":
+            return False
+        if _SLAB_HEAD.match(text) is not None:
+            return True
+        match = _SLAB_ROW.match(text)
+        if match is None:
+            return False
+        used, total = self._number(match["used"], text), self._number(match["total"], text)
+        if used is not None and total is not None:
+            self._slabs.append(SlabCache(printable(match["name"]), used, total, number))
+        return True
+
+    def _take_site(self, text: bytes, number: int) -> bool:
+        title = _SITES_TITLE.match(text)
+        if title is not None:
+            self._section = "sites"
+            if title["state"] == b"off":
+                self._remarks["profiling off"] = None
+            self._at("Memory allocations", number, text)
+            return True
+        match = _SITE.match(text) if self._section == "sites" else None
+        if match is None:
+            return False
+        size_bytes = round(float(match["size"]) * _UNITS.get(match["unit"], 1))
+        module = None if match["module"] is None else printable(match["module"])
+        self._sites.append(
+            CallSite(
+                size_bytes, int(match["calls"]), printable(match["place"]), module, printable(match["function"]), number
+            )
+        )
+        return True
+
+    def _take_task(self, text: bytes, number: int) -> bool:
+        if _TASKS_TITLE.match(text) is not None:
+            return True
+        head = _TASKS_HEAD.match(text)
+        if head is not None:
+            self._columns = head["columns"].decode(errors="replace").split()
+            self._section = "tasks"
+            self._at("task table", number, text)
+            return True
+        match = _TASK.match(text) if self._columns else None
+        if match is None:
+            return False
+        words = match["rest"].split(None, len(self._columns) - 1)
+        if len(words) == len(self._columns):
+            values = {}
+            for name, word in zip(self._columns[:-1], words, strict=False):
+                value = self._number(word, text) if word.lstrip(b"-").isdigit() else None
+                if value is not None:
+                    values[name] = value
+            comm = words[-1].strip()
+            comm = comm if len(comm) <= _COMM_BYTES else comm.split()[0][:_COMM_BYTES]
+            if "rss" in values:
+                self._processes.append(Process(int(match["pid"]), printable(comm), values, number))
+        return True
+
+    def _take_memcg(self, text: bytes, number: int) -> bool:
+        match = _MEMCG_TASK.match(text) or _MEMCG_GROUP.match(text)
+        if match is not None:
+            self._is_memcg(printable(match["path"]), number, text)
+            return True
+        match = _MEMCG_USAGE.match(text)
+        if match is not None:
+            usage, limit = self._number(match["usage"], text), self._number(match["limit"], text)
+            if match["what"] == b"memory":
+                self._memcg.setdefault("usage", usage)
+                self._memcg.setdefault("limit", limit)
+                self._memcg.setdefault("failcnt", self._number(match["failcnt"], text))
+                self._is_memcg(None, number, text)
+            elif match["what"] == b"swap":
+                self._memcg.setdefault("swap usage", usage)
+                self._memcg.setdefault("swap limit", limit)
+            return True
+        match = _MEMCG_STATS.match(text)
+        if match is not None:
+            self._section = "memcg stat"
+            self._is_memcg(None if match["path"] is None else printable(match["path"]), number, text)
+            for stat in _MEMCG_STAT_KB.finditer(match["rest"]):
+                value = self._number(stat["value"], text)
+                if value is not None:
+                    self._memcg_stat.setdefault(stat["name"].decode(), value * 1024)
+            for stat in re.finditer(rb"(?<= )([a-z_]{2,40}) (\d{1,20})(?= |$)", match["rest"]):
+                value = self._number(stat[2], text)
+                if value is not None:
+                    self._memcg_stat.setdefault(stat[1].decode(), value)
+            return True
+        match = _MEMCG_STAT.match(text) if self._section == "memcg stat" else None
+        if match is None:
+            return False
+        value = self._number(match["value"], text)
+        if value is not None and match["unit"] == b" ":
+            self._memcg_stat.setdefault(match["name"].decode(), value)
+        return True
+
+    def _take_end(self, text: bytes, number: int) -> bool:
+        match = _SUMMARY.match(text)
+        if match is not None:
+            self._constraint = match["constraint"].decode()
+            self._section = ""
+            if (allowed := _ALLOWED.search(match["rest"])) is not None:
+                self._allowed = printable(allowed["allowed"])
+            self._at("oom-kill", number, text)
+            if self._constraint == "CONSTRAINT_MEMCG":
+                path = _OOM_MEMCG.search(match["rest"])
+                self._is_memcg(None if path is None else printable(path["path"]), number, text)
+            return True
+        match = _KILL_LINE.match(text)
+        if match is not None and match["memcg"] != b"O":
+            self._is_memcg(None, number, text)
+        match = match or _KILLED.match(text)
+        if match is not None:
+            self._take_victim(match, text, number)
+            return True
+        if _NO_VICTIM.match(text) is not None:
+            self._at("no killable processes", number, text)
+            self._section = ""
+            return True
+        match = _PANIC.search(text)
+        if match is not None:
+            self._panic = self._panic or printable(match["message"].strip())
+            self._at("panic", number, text)
+            return True
+        match = _ANDROID.search(text)
+        if match is not None:
+            self._victims.append(Victim(int(match["pid"]), printable(match["comm"]), {}, None, number))
+            self._at("lowmemorykiller", number, text)
+            return True
+        return False
+
+    def _take_victim(self, match: re.Match[bytes], text: bytes, number: int) -> None:
+        self._section = ""
+        pid, comm = int(match["pid"]), printable(match["comm"])
+        rest = match["rest"] or b""
+        kib = {}
+        for rss in _RSS.finditer(rest):
+            value = self._number(rss["value"], text)
+            if value is not None:
+                kib[rss["name"].decode()] = value
+        score = _SCORE.search(rest)
+        # "Kill process N" announces, "Killed process N" tells what it held.
+        for index, victim in enumerate(self._victims):
+            if victim.pid == pid:
+                merged = {**victim.kib, **kib}
+                self._victims[index] = Victim(pid, victim.comm, merged, victim.score, victim.line)
+                break
+        else:
+            self._victims.append(Victim(pid, comm, kib, None if score is None else int(score["score"]), number))
+        self._at(f"victim {pid}", number, text)
+
+    def _take_stack(self, text: bytes, number: int) -> bool:  # noqa: ARG002 - one signature for all
+        self._remember(text)
+        if _KNOWN_AND_PASSED.match(text) is not None:
+            return True
+        match = _FRAME.match(text)
+        if match is None or (b"+0x" not in text and b" from " not in text):
+            return False
+        frame = match["frame"]
+        if match["guess"] is None and not self._counters and len(self._stack) < _STACK_KEPT and b"+0x" in frame:
+            self._stack.append(printable(frame))
+        return True
+
+    def _is_memcg(self, path: str | None, number: int, text: bytes) -> None:
+        if self._kind in (KILL, SHOWN):
+            self._kind = MEMCG_KILL
+        if path is not None:
+            self._memcg.setdefault("path", path)
+        self._memcg.setdefault("line", number)
+        self._at("memory cgroup", number, text)
+
+    def _remember(self, text: bytes) -> None:
+        for name, pattern in _REMARKS:
+            if pattern.search(text) is not None:
+                self._remarks[name] = None
+
+    def _at(self, name: str, number: int, text: bytes) -> None:
+        if name not in self._lines:
+            self._lines[name] = number
+            self._texts.setdefault(number, printable(text[:1000].strip()))
+
+    def _number(self, digits: bytes, text: bytes) -> int | None:
+        value = int(digits.replace(b" ", b""))
+        if -_LARGEST < value < _LARGEST:
+            return value
+        self._distrusted.append(printable(text[:200].strip()))
+        return None
+
+    def _fields(self, text: bytes) -> dict[str, int]:
+        fields: dict[str, int] = {}
+        for match in _FIELD.finditer(text):
+            value = self._number(match["value"], text)
+            if value is not None:
+                fields.setdefault(match["name"].decode(), value)
+        return fields
+
+    _takers: tuple[Callable[[EventReader, bytes, int], bool], ...] = (
+        _take_counters,
+        _take_zone,
+        _take_node,
+        _take_totals,
+        _take_task,
+        _take_slab,
+        _take_site,
+        _take_memcg,
+        _take_end,
+        _take_header,
+        _take_context,
+        _take_stack,
+    )
+
+    def event(self) -> OomEvent:
+        """All that was taken."""
+        kind = PANIC if self._panic is not None and self._is_panic_of_oom() else self._kind
+        memcg = None
+        if self._kind == MEMCG_KILL:
+            number = {name: value for name, value in self._memcg.items() if isinstance(value, int)}
+            path = self._memcg.get("path")
+            memcg = Memcg(
+                path if isinstance(path, str) else None,
+                number.get("usage"),
+                number.get("limit"),
+                number.get("swap usage"),
+                number.get("swap limit"),
+                number.get("failcnt"),
+                self._memcg_stat,
+                number.get("line"),
+            )
+        return OomEvent(
+            kind=kind,
+            asked=Asked(stack=tuple(self._stack), **self._asked),  # type: ignore[arg-type]
+            at_ns=self.at_ns,
+            stamp=self._first.stamp,
+            release=self._release,
+            constraint=self._constraint,
+            mems_allowed=self._allowed,
+            panic_message=self._panic,
+            counters=self._counters,
+            nodes=tuple(self._nodes),
+            zones=tuple(self._zones),
+            huge_pages=tuple(self._huge),
+            totals=self._totals,
+            page_kib=self._page_kib(),
+            slab_caches=tuple(self._slabs),
+            call_sites=tuple(self._sites),
+            processes=tuple(self._processes),
+            victims=tuple(self._victims),
+            memcg=memcg,
+            remarks=tuple(self._remarks),
+            lines=self._lines,
+            texts=self._texts,
+            first_line=self._first.number,
+            last_line=self._last_line,
+            unknown=tuple(self._unknown),
+            unknown_count=len(self._unknown),
+            distrusted=tuple(self._distrusted),
+            cut=self._cut(),
+        )
+
+    def _is_panic_of_oom(self) -> bool:
+        return _PANIC_OF_OOM.search((self._panic or "").encode()) is not None
+
+    def _page_kib(self) -> int | None:
+        """The page size by the report's own numbers: the smallest block of the free lists, else kB against pages."""
+        smallest = {min(b.size_kib for b in zone.blocks) for zone in self._zones if zone.blocks}
+        if len(smallest) == 1 and (size := smallest.pop()) in _PAGE_KIB:
+            return size
+        sizes: list[int] = []
+        for name in ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable"):
+            pages = self._counters.get(name, 0)
+            of_nodes = sum(node.kib.get(name, 0) for node in self._nodes)
+            of_zones = sum(zone.kib.get(name, 0) for zone in self._zones)
+            sizes += [kib // pages for kib in (of_nodes, of_zones) if pages and kib and kib % pages == 0]
+        for victim in self._victims:
+            rows = [process.values.get("rss_anon", 0) for process in self._processes if process.pid == victim.pid]
+            sizes += [victim.kib.get("anon-rss", 0) // pages for pages in rows if pages]
+        sizes = [size for size in sizes if size in _PAGE_KIB]
+        best = max(set(sizes), key=sizes.count, default=None)
+        return best if best is not None and sizes.count(best) * 2 > len(sizes) else None
+
+    def _cut(self) -> tuple[str, ...]:
+        """Parts that begin and do not end."""
+        missing = []
+        if "Mem-Info" in self._lines or self._counters:
+            if "free" not in self._counters:
+                missing.append("the counters of Mem-Info")
+            if "pages RAM" not in self._totals:
+                missing.append("the lines from `pages RAM` on")
+            if not any(zone.kib for zone in self._zones):
+                missing.append("the zones")
+            elif not any(zone.blocks for zone in self._zones):
+                missing.append("the free lists per order")
+        elif self._kind in (KILL, FAILURE, VMALLOC_FAILURE) and self._header_given:
+            missing.append("Mem-Info")
+        if self._kind in (KILL, MEMCG_KILL) and self._header_given and not self._victims and self._panic is None:
+            missing.append("who was killed")
+        return tuple(missing)
+
+
+def _with(zone: Zone, **changes: object) -> Zone:
+    fields = {name: getattr(zone, name) for name in Zone.__slots__}
+    return Zone(**{**fields, **changes})

@@ -1,0 +1,57 @@
+"""/proc/vmallocinfo (mm/vmalloc.c vmalloc_info_show()): who mapped pages into the vmalloc area."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from oomscope.model.batch import Batch
+from oomscope.model.beside import VmallocCaller
+from oomscope.model.reading import Notes
+from oomscope.sources.base import lines, printable
+
+_AREA = re.compile(rb"0x[0-9a-f(ptrval)]{8,18}-0x[0-9a-f(ptrval)]{8,18} +\d{1,18}(?P<rest>.*)")
+_CALLER = re.compile(
+    rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
+)
+_PAGES = re.compile(rb" pages=(?P<pages>\d{1,15})(?= |$)")
+
+
+class VmallocinfoText:
+    """The format: lines of an address range and a size."""
+
+    format = "vmallocinfo"
+    separator: bytes | None = None
+
+    def recognises(self, head: bytes) -> bool:
+        """A range of addresses at the very beginning."""
+        return _AREA.match(head) is not None
+
+    def parser(self, *, ranking_only: bool) -> VmallocinfoParser:  # noqa: ARG002 - it has nothing to leave out
+        """A parser for one file."""
+        return VmallocinfoParser()
+
+
+class VmallocinfoParser:
+    """Yields no rows; `notes.vmalloc_callers` has the callers, the largest first; see Parser."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """No rows."""
+        pages: dict[tuple[str, str | None], list[int]] = {}
+        for line in lines(chunks):
+            area = _AREA.match(line or b"")
+            if area is None:
+                self.notes.unknown_lines += bool(line)
+                continue
+            mapped = _PAGES.search(area["rest"])
+            caller = _CALLER.match(area["rest"])
+            if mapped is None or caller is None:
+                continue  # ioremap and the like hold addresses, no pages
+            module = None if caller["module"] is None else printable(caller["module"])
+            pages.setdefault((printable(caller["caller"]), module), []).append(int(mapped["pages"]))
+        found = [VmallocCaller(name, module, sum(areas), len(areas)) for (name, module), areas in pages.items()]
+        self.notes.vmalloc_callers = tuple(sorted(found, key=lambda caller: -caller.pages))
+        yield from ()

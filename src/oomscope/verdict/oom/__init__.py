@@ -1,0 +1,73 @@
+"""Which class an OOM is of, and why: one rule a file, in the order in which they decide.
+
+First what needs no holder: a group's limit, kernel addresses, memory that was there. Then what made this request fail:
+a zone, a block, no time to wait. Then who holds most. The greatest holder always stands beside the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oomscope.model.oom_event import FOREIGN
+from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
+from oomscope.verdict.oom import (
+    atomic_reserve,
+    fragmentation,
+    lowmem_zone,
+    memcg_limit,
+    no_shortage,
+    vmalloc_space,
+)
+from oomscope.verdict.oom.case import UNDETERMINED, Cause, OomCase
+from oomscope.verdict.oom.holders import holders
+
+REASONS: tuple[Callable[[OomCase], Cause | None], ...] = (
+    memcg_limit.rule,
+    vmalloc_space.rule,
+    no_shortage.rule,
+    lowmem_zone.rule,
+    fragmentation.rule,
+    atomic_reserve.rule,
+)
+_BESIDE = 0.2  # of RAM: what else is worth naming with the class
+
+__all__ = ["REASONS", "Cause", "OomCase", "causes"]
+
+
+def causes(case: OomCase) -> list[Cause]:
+    """The primary cause first, then what stands beside it."""
+    first = next((cause for rule in REASONS if (cause := rule(case)) is not None), None)
+    held = holders(case)
+    if first is None and held and _is_about_memory(case):
+        first, *held = held
+    beside = [cause for index, cause in enumerate(held) if index == 0 or _is_large(case, cause)]
+    return [_undetermined(case) if first is None else first, *beside]
+
+
+def _is_about_memory(case: OomCase) -> bool:
+    """Whether the event is one of the kernel's OOM killer or allocator at all."""
+    return case.event.kind != FOREIGN
+
+
+def _is_large(case: OomCase, cause: Cause) -> bool:
+    return cause.finding.pages is not None and case.share(cause.finding.pages) >= _BESIDE
+
+
+def _undetermined(case: OomCase) -> Cause:
+    event = case.event
+    if event.kind == FOREIGN:
+        claim = "Android's low memory killer ended processes, not the kernel's OOM killer"
+    else:
+        claim = f"this log cannot tell: {', '.join(event.cut) or 'the counters of Mem-Info'} missing"
+    return Cause(
+        UNDETERMINED,
+        Finding(
+            claim=claim,
+            pages=None,
+            certainty=CERTAIN if event.kind == FOREIGN else POSSIBLE,
+            because=case.evidence("header", "panic", "no killable processes", "lowmemorykiller"),
+            refuted_by="the lines that are missing here",
+            next="find the whole log: serial console, pstore, journalctl -k -b -1 (the kernel prints Mem-Info for one "
+            "failure in 10 s)",
+        ),
+    )

@@ -1,0 +1,131 @@
+"""What the rules of an OOM class share: the event added up, and how to say a number with its unit and its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from oomscope.model.oom_analysis import Accounting, OomAnalysis, RequestFacts, ZoneCheck
+from oomscope.model.oom_event import KILL, PANIC, OomEvent
+from oomscope.model.verdict import Finding
+from oomscope.units import bytes_text, pages_text, share_text
+
+MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE = "memcg-limit", "vmalloc-space", "no-shortage"
+LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE = "lowmem-zone", "fragmentation", "atomic-reserve"
+USER_ANON, SHMEM, PAGE_CACHE, SLAB, HUGETLB = "user-anon", "shmem", "page-cache", "slab", "hugetlb"
+STACKS_TABLES, HIDDEN_KERNEL, VMALLOC = "kernel-stacks-pagetables", "hidden-kernel", "vmalloc"
+UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A class that an event is of, and the finding that says so."""
+
+    oom_class: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class OomCase:
+    """One event with all that was worked out of it; `earlier` are the events before it in the log."""
+
+    analysis: OomAnalysis
+    earlier: tuple[OomEvent, ...] = ()
+
+    @property
+    def event(self) -> OomEvent:
+        """What the log tells."""
+        return self.analysis.event
+
+    @property
+    def request(self) -> RequestFacts:
+        """What was asked for."""
+        return self.analysis.request
+
+    @property
+    def accounting(self) -> Accounting:
+        """The balance."""
+        return self.analysis.accounting
+
+    @cached_property
+    def allowed(self) -> tuple[ZoneCheck, ...]:
+        """The zones that the request could have been served from."""
+        return tuple(check for check in self.analysis.zones if check.is_allowed)
+
+    @cached_property
+    def above(self) -> tuple[ZoneCheck, ...]:
+        """The zones that it could not."""
+        return tuple(check for check in self.analysis.zones if not check.is_allowed)
+
+    @cached_property
+    def base_pages(self) -> int:
+        """RAM, or as much of it as the report counts."""
+        told = sum(row.pages for row in self.accounting.rows)
+        return self.accounting.ram_pages or max(told, self.event.totals.get("pages RAM", 0), 1)
+
+    @property
+    def is_larger_than_ram(self) -> bool:
+        """Whether the request could not have been met by this machine at all."""
+        ram, pages, page_bytes = self.accounting.ram_pages, self.request.pages, self.analysis.page_bytes
+        if "exceeds" in self.event.remarks:
+            return True
+        if ram is None:
+            return False
+        size_bytes = self.event.asked.size_bytes or 0
+        return (pages or 0) > ram or (page_bytes is not None and size_bytes > ram * page_bytes)
+
+    @property
+    def is_page_fault(self) -> bool:
+        """Whether a page fault called the OOM killer (pagefault_out_of_memory() asks with no flags at all)."""
+        asked = self.event.asked
+        return asked.gfp_mask == 0 and not asked.gfp_flags and self.event.kind in (KILL, PANIC)
+
+    @property
+    def knows_ram(self) -> bool:
+        """Whether shares are of RAM."""
+        return self.accounting.ram_pages is not None
+
+    def share(self, pages: int) -> float:
+        """Of RAM, or of what is counted."""
+        return pages / self.base_pages
+
+    def share_words(self, pages: int) -> str:
+        """`93.1 % of RAM`."""
+        of = "of RAM" if self.knows_ram else "of what the report counts"
+        return f"{share_text(self.share(pages))} {of}"
+
+    def size(self, pages: int) -> str:
+        """`4.6 GiB`, or pages where the page size is not known."""
+        page_bytes = self.analysis.page_bytes
+        return pages_text(pages) if page_bytes is None else bytes_text(pages * page_bytes)
+
+    def line(self, name: str) -> str | None:
+        """`line 57: active_anon:...`: the evidence itself."""
+        number = self.event.lines.get(name)
+        return None if number is None else f"line {number}: {self.event.texts.get(number, '')}"
+
+    def evidence(self, *names: str) -> tuple[str, ...]:
+        """The lines of these names that are there, each once."""
+        return tuple(dict.fromkeys(line for name in names if (line := self.line(name)) is not None))
+
+    @property
+    def needs(self) -> str:
+        """`1 page`, `8 pages in one block (order 3)`."""
+        order, pages = self.request.order, self.request.pages
+        if order is None or pages is None:
+            return "memory"
+        return "1 page" if order == 0 else f"{pages_text(pages)} in one block (order {order})"
+
+    @property
+    def gfp(self) -> str:
+        """The request's flags as printed."""
+        asked = self.event.asked
+        if asked.gfp_flags:
+            return "|".join(asked.gfp_flags)
+        return "" if asked.gfp_mask is None else f"{asked.gfp_mask:#x}"
+
+
+PAGE_OWNER_NEXT = (
+    "so that it has a name next time: boot with page_owner=on and run `oomscope arm`; "
+    "on 6.10 and later also sysctl.vm.mem_profiling=1; or keep a core dump and run `oomscope explain vmcore`"
+)

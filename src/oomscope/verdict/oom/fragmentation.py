@@ -1,0 +1,88 @@
+"""fragmentation: memory is free above the watermark, and no block of it is large enough."""
+
+from __future__ import annotations
+
+from oomscope.attribution.oom_zones import free_in
+from oomscope.model.oom_analysis import ZoneCheck
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
+from oomscope.units import bytes_text
+from oomscope.verdict.oom.case import FRAGMENTATION, Cause, OomCase
+
+_COSTLY_ORDER = 3  # include/linux/mmzone.h PAGE_ALLOC_COSTLY_ORDER: beyond it the allocator gives up soon
+_MUCH_TO_RECLAIM = 0.05
+
+
+def rule(case: OomCase) -> Cause | None:
+    """Claims it for a request of several pages that no allowed zone has a block for."""
+    order = case.request.order
+    if order is None or order < 1:
+        return None
+    passing = [check for check in case.allowed if check.passes]
+    if any(check.has_block for check in passing):
+        return None
+    known = [check for check in passing if check.has_block is False]
+    if known:
+        return _cause(case, known, CERTAIN if _is_told(known) else LIKELY)
+    blockless = [check for check in case.allowed if check.fitting_blocks == 0 and check.free_pages]
+    costly = order > _COSTLY_ORDER
+    much = case.share(case.accounting.reclaimable_pages) >= _MUCH_TO_RECLAIM
+    if (
+        blockless
+        and costly
+        and much
+        and all(check.fitting_blocks in (0, None) for check in case.allowed if check.free_pages)
+    ):
+        return _cause(case, blockless, LIKELY)
+    if not case.allowed and costly and much:
+        return _cause(case, [], POSSIBLE if order < 5 else LIKELY)
+    return None
+
+
+def _cause(case: OomCase, zones: list[ZoneCheck], certainty: str) -> Cause:
+    free = free_in(zones)
+    size = _size(case)
+    if zones:
+        names = ", ".join(check.zone.title for check in zones)
+        claim = f"{case.size(free)} is free in {names}, but not one block of {size} that may serve the request"
+    else:
+        reclaimable = case.size(case.accounting.reclaimable_pages)
+        claim = f"a block of {size} was asked for while {reclaimable} could be reclaimed"
+    marked = _marked(case, zones)
+    names_of = [name for check in zones for name in (check.zone.title, f"free lists of {check.zone.title}")]
+    return Cause(
+        FRAGMENTATION,
+        Finding(
+            claim=claim + (f"; {marked}" if marked else ""),
+            pages=free or None,
+            certainty=certainty,
+            because=case.evidence("header", *names_of) or case.evidence("header"),
+            refuted_by=f"a free block of {size} or more on a list marked U, M or E in an allowed zone",
+            next="let the caller take single pages (kvmalloc, scatter-gather) or take its block early; "
+            "vm.compaction_proactiveness, and echo 1 > /proc/sys/vm/compact_memory for now",
+        ),
+    )
+
+
+def _marked(case: OomCase, zones: list[ZoneCheck]) -> str:
+    """Blocks that are large enough and reserved for others."""
+    if case.request.pages is None:
+        return ""
+    least_kib = case.request.pages * (case.event.page_kib or 4)
+    count = sum(
+        block.count
+        for check in zones
+        for block in check.zone.blocks or ()
+        if block.size_kib >= least_kib and block.types and not set(block.types) & set("UMER")
+    )
+    return f"{count:,} that are large enough are marked C or H (for movable or atomic requests alone)" if count else ""
+
+
+def _is_told(zones: list[ZoneCheck]) -> bool:
+    """Whether the free lists are whole: their sum is the zone's free memory, as far as two readings agree."""
+    return all(check.zone.blocks is not None and len(check.zone.blocks) >= 8 for check in zones)
+
+
+def _size(case: OomCase) -> str:
+    page_bytes = case.analysis.page_bytes
+    pages = case.request.pages or 1
+    return f"{pages:,} pages" if page_bytes is None else bytes_text(pages * page_bytes)

@@ -1,0 +1,51 @@
+"""hidden-kernel: the memory is in no counter of the report (the case (c) of the 2020 patch)."""
+
+from __future__ import annotations
+
+from oomscope.model.verdict import Finding
+from oomscope.units import bytes_text
+from oomscope.verdict.oom.case import HIDDEN_KERNEL, PAGE_OWNER_NEXT, OomCase
+
+OOM_CLASS = HIDDEN_KERNEL
+_PART_OF_IT = 0.02  # of RAM: a call site worth naming beside the remainder
+# Call sites that stand for pages which a counter of the report has already.
+_COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
+
+
+def pages(case: OomCase) -> int:
+    """The remainder; none where the balance does not close or cannot be drawn."""
+    return max(case.accounting.unexplained_pages or 0, 0)
+
+
+def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
+    """How much, what the report can say of who it may be, and what gives it a name next time."""
+    hints = _hints(case)
+    return Finding(
+        claim=f"{case.size(held_pages)}, {case.share_words(held_pages)}, is in no counter of the report: the kernel "
+        "or a driver took it from the page allocator" + (f"; {'; '.join(hints)}" if hints else ""),
+        pages=held_pages,
+        certainty=certainty,
+        because=case.evidence("free", "active_anon", "slab_reclaimable", "pages RAM", "pages reserved"),
+        refuted_by="a keeper that the report does not count: zram, a balloon, per-cpu memory, GPU and dma-buf pools",
+        next=PAGE_OWNER_NEXT,
+    )
+
+
+def _hints(case: OomCase) -> list[str]:
+    event = case.event
+    page_bytes = case.analysis.page_bytes or 4096
+    hints = []
+    least_bytes = _PART_OF_IT * case.base_pages * page_bytes
+    large = [site for site in event.call_sites if site.size_bytes > least_bytes]
+    sites = [site for site in large if not any(word in site.function for word in _COUNTED)]
+    if sites:
+        named = ", ".join(f"{s.function} ({s.module or s.place}) {bytes_text(s.size_bytes)}" for s in sites[:3])
+        hints.append(f"allocation profiling names {named}")
+    balloon = sum(node.kib.get("Balloon", 0) for node in event.nodes)
+    if balloon:
+        hints.append(f"a balloon holds {bytes_text(balloon * 1024)}")
+    if case.accounting.pages("zspages"):
+        hints.append(f"zram or zswap hold {case.size(case.accounting.pages('zspages'))} that is counted")
+    if any("asan" in frame or "kcov" in frame for frame in event.asked.stack):
+        hints.append("a debugging kernel (KASAN, kcov) keeps shadow memory")
+    return hints

@@ -1,0 +1,40 @@
+"""Who holds most of RAM: the classes that are left when nothing else says why the request failed.
+
+Each holder is claimed by itself (one file each); the greatest gives the class, the others stand beside it.
+"""
+
+from __future__ import annotations
+
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
+from oomscope.verdict.oom import hidden_kernel, hugetlb, kernel_stacks, page_cache, shmem, slab, user_anon
+from oomscope.verdict.oom.case import Cause, OomCase
+
+HOLDERS = (user_anon, shmem, page_cache, slab, hugetlb, kernel_stacks, hidden_kernel)
+_WORTH_NAMING = 0.1
+_MOST = 0.5
+_MUCH = 0.35
+
+
+def holders(case: OomCase) -> list[Cause]:
+    """The holders worth naming, the greatest first; where nothing is counted, whom the kernel killed."""
+    if not case.accounting.rows:
+        by_kill = user_anon.by_kill(case)
+        return [] if by_kill is None else [by_kill]
+    ranked = sorted(((holder.pages(case), holder) for holder in HOLDERS), key=lambda pair: -pair[0])
+    causes = []
+    for index, (pages, holder) in enumerate(ranked):
+        if pages <= 0 or (index and case.share(pages) < _WORTH_NAMING):
+            continue
+        next_pages = ranked[index + 1][0] if index + 1 < len(ranked) else 0
+        causes.append(Cause(holder.OOM_CLASS, holder.finding(case, pages, _certainty(case, pages, next_pages))))
+    return causes
+
+
+def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
+    """Certain where RAM is known and closes, and this is half of it, or twice what the next one holds."""
+    accounting = case.accounting
+    share = case.share(pages)
+    closes = accounting.unexplained_pages is not None and accounting.unexplained_pages >= 0 and not accounting.problems
+    if closes and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages)):
+        return CERTAIN
+    return LIKELY if share >= _MOST or pages >= 1.5 * next_pages else POSSIBLE

@@ -1,0 +1,60 @@
+"""lowmem-zone: the zones that may serve the request are empty while others are not."""
+
+from __future__ import annotations
+
+from oomscope.attribution.oom_zones import free_in
+from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.verdict.oom.case import LOWMEM_ZONE, Cause, OomCase
+
+_WORTH_NAMING = 0.05  # of RAM, free in zones that the request may not use
+_LARGE_PART = 0.2  # of RAM, in zones that the request may not use
+_ROOM_IN_SWAP = 0.05
+
+
+def rule(case: OomCase) -> Cause | None:
+    """Claims it where every allowed zone is below its watermark, and zones beyond have memory, free or to be had."""
+    highest = case.request.highest_zone
+    if highest is None or not case.allowed or any(check.passes is not False for check in case.allowed):
+        return None
+    accounting = case.accounting
+    beyond = sum(check.managed_pages or 0 for check in case.above) + accounting.hidden_zone_pages
+    free_beyond = free_in(case.above) + accounting.hidden_free_pages
+    seen_free = any(check.is_above_high for check in case.above)
+    if free_beyond >= _WORTH_NAMING * case.base_pages and (seen_free or accounting.hidden_free_pages):
+        certainty, there = CERTAIN if seen_free else LIKELY, f"{case.size(free_beyond)} is free there"
+    elif beyond >= _LARGE_PART * case.base_pages and _could_be_freed(case):
+        certainty, there = LIKELY, "what is there could be swapped out or dropped"
+    else:
+        return None
+    names = " and ".join(dict.fromkeys(check.zone.name for check in case.allowed))
+    free = free_in(case.allowed)
+    least = [check.zone.title for check in case.allowed]
+    return Cause(
+        LOWMEM_ZONE,
+        Finding(
+            claim=f"zone {names} is used up ({case.size(free)} free, below the watermark); {case.gfp or 'the request'} "
+            f"may not use the zones beyond, {case.size(beyond)}: {there}",
+            pages=free,
+            certainty=certainty,
+            because=case.evidence("header", *least, *(check.zone.title for check in case.above)),
+            refuted_by="a zone among the allowed ones above its watermark",
+            next=_next(case),
+        ),
+    )
+
+
+def _could_be_freed(case: OomCase) -> bool:
+    accounting = case.accounting
+    swap = accounting.swap_free_pages or 0
+    total = accounting.swap_total_pages or 0
+    file = accounting.pages("page cache")
+    return (total > 0 and swap > _ROOM_IN_SWAP * total) or file >= _LARGE_PART * case.base_pages
+
+
+def _next(case: OomCase) -> str:
+    highest = case.request.highest_zone
+    if highest in ("DMA", "DMA32"):
+        return f"ask whether the driver needs {highest} at all (its DMA mask), or give it a pool of its own early (CMA)"
+    if any(check.zone.name == "Movable" for check in case.above):
+        return "give kernel memory more room: a larger kernelcore=, less memory online_movable"
+    return "32-bit: a 64-bit kernel, or a larger lowmem split; find what grew in lowmem: slab and page tables below"

@@ -1,0 +1,196 @@
+"""no-shortage: memory was there.
+
+The OOM was asked for by hand, the request forbidden by policy, larger than RAM, too early in boot, or a page fault's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oomscope.attribution.oom_zones import free_in
+from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN
+from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.units import bytes_text, share_text
+from oomscope.verdict.oom.case import NO_SHORTAGE, Cause, OomCase
+
+_NEARLY_ALL_FREE = 0.9
+_PLENTY_FREE = 0.1
+
+
+def rule(case: OomCase) -> Cause | None:
+    """Claims it on the first number that proves it."""
+    for reason in _REASONS:
+        finding = reason(case)
+        if finding is not None:
+            return Cause(NO_SHORTAGE, finding)
+    return None
+
+
+def _by_hand(case: OomCase) -> Finding | None:
+    if case.request.order != -1:
+        return None
+    return Finding(
+        claim="an administrator called the OOM killer (SysRq-f); nothing had failed",
+        pages=None,
+        certainty=CERTAIN,
+        because=case.evidence("header", "free"),
+        refuted_by="nothing: order=-1 is what the kernel writes for this",
+        next="ask who wrote f to /proc/sysrq-trigger or pressed the key",
+    )
+
+
+def _larger_than_ram(case: OomCase) -> Finding | None:
+    size_bytes = case.event.asked.size_bytes
+    if not case.is_larger_than_ram:
+        return None
+    asked = f"{bytes_text(size_bytes)} of vmalloc" if size_bytes else case.needs
+    return Finding(
+        claim=f"the request was for {asked}, more than the machine has",
+        pages=None,
+        certainty=CERTAIN,
+        because=case.evidence("header", "pages RAM"),
+        refuted_by="a machine with more memory than this report tells of",
+        next="find where the size comes from in the caller: a wrong or hostile length is likely",
+    )
+
+
+def _forbidden(case: OomCase) -> Finding | None:
+    constraint = case.event.constraint
+    if constraint not in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY") or not case.analysis.zones:
+        return None
+    free = case.event.counters.get("free", 0)
+    shown = free_in(case.allowed)
+    elsewhere = free - shown
+    if elsewhere < _PLENTY_FREE * case.base_pages or elsewhere < 10 * shown:
+        return None
+    what = "its cpuset" if constraint == "CONSTRAINT_CPUSET" else "its memory policy"
+    nodes = "" if case.event.mems_allowed is None else f" (nodes {case.event.mems_allowed})"
+    return Finding(
+        claim=f"{what}{nodes} forbids where memory is free: {case.size(elsewhere)} elsewhere",
+        pages=elsewhere,
+        certainty=CERTAIN if not case.allowed or all(check.passes is False for check in case.allowed) else LIKELY,
+        because=case.evidence("oom-kill", "free", *(check.zone.title for check in case.analysis.zones[:2])),
+        refuted_by="free memory in a zone that the request may use, on an allowed node",
+        next="allow it a node with a zone that serves this request (cpuset.mems), or move the work",
+    )
+
+
+def _of_bpf(case: OomCase) -> Finding | None:
+    constraint = case.event.constraint or ""
+    relaxed = [check for check in case.analysis.zones if check.is_above_high]
+    if not constraint.startswith("CONSTRAINT_BPF") or not relaxed:
+        return None
+    return Finding(
+        claim=f"a BPF policy called the OOM killer with {case.share_words(case.accounting.pages('free'))} free",
+        pages=None,
+        certainty=CERTAIN,
+        because=case.evidence("oom-kill", "free", relaxed[0].zone.title),
+        refuted_by="nothing: the constraint names the policy",
+        next="see which BPF program is attached (bpftool struct_ops list) and at what pressure it kills",
+    )
+
+
+def _shown_on_request(case: OomCase) -> Finding | None:
+    if case.event.kind != SHOWN:
+        return None
+    asked_for = "sysrq" in case.event.remarks
+    relaxed = [check for check in case.analysis.zones if check.is_above_high]
+    free = case.accounting.pages("free")
+    if not asked_for and not (relaxed and case.share(free) >= _PLENTY_FREE):
+        return None
+    return Finding(
+        claim=f"nothing failed: the memory state was printed with {case.share_words(free)} free",
+        pages=free,
+        certainty=CERTAIN if asked_for or case.share(free) >= 0.5 else LIKELY,
+        because=case.evidence("Mem-Info", "free", "pages RAM"),
+        refuted_by="an OOM or allocation failure header above these lines, lost from this log",
+        next="look at what asked for the listing: SysRq-m, a hung-task or stall report",
+    )
+
+
+def _of_page_fault(case: OomCase) -> Finding | None:
+    if not case.is_page_fault:
+        return None
+    relaxed = [check for check in case.analysis.zones if check.is_above_high]
+    free = case.accounting.pages("free") or _free_on_lists(case)
+    if not relaxed and case.share(free) < _PLENTY_FREE:
+        return None
+    return Finding(
+        claim=f"a page fault returned VM_FAULT_OOM although {case.share_words(free)} was free",
+        pages=free,
+        certainty=CERTAIN if relaxed else LIKELY,
+        because=case.evidence("header", "free", *(check.zone.title for check in relaxed[:1])),
+        refuted_by="a memory cgroup OOM of the same task just before: then its limit is the reason",
+        next="look above for what failed in the fault: a bad swap entry, an I/O error, a memory cgroup at its limit",
+    )
+
+
+def _nearly_all_free(case: OomCase) -> Finding | None:
+    free = case.accounting.pages("free")
+    if not case.knows_ram or case.share(free) < _NEARLY_ALL_FREE:
+        return None
+    if any(check.passes is False and check.managed_pages == 0 for check in case.allowed):
+        return None
+    if case.allowed and all(check.passes is False for check in case.allowed):
+        return None
+    return Finding(
+        claim=f"{share_text(case.share(free))} of RAM was free: the allocator was not ready, or was not asked rightly",
+        pages=free,
+        certainty=CERTAIN,
+        because=case.evidence("header", "free", "pages RAM"),
+        refuted_by="a request that only a small zone can serve",
+        next="early in boot: look for the initialisation that runs before the allocator's",
+    )
+
+
+def _watermark_too_high(case: OomCase) -> Finding | None:
+    marks = [check for check in case.allowed if check.needed_pages is not None and check.managed_pages]
+    held = [check for check in marks if check.needed_pages and check.needed_pages > 0.5 * (check.managed_pages or 1)]
+    free = free_in(case.allowed)
+    if not marks or len(held) < len(marks) or case.share(free) < 0.25:
+        return None
+    return Finding(
+        claim=f"the watermarks keep {case.share_words(free)} from being used",
+        pages=free,
+        certainty=CERTAIN,
+        because=case.evidence(*(check.zone.title for check in held[:2])),
+        refuted_by="a vm.min_free_kbytes that is not that large",
+        next="set vm.min_free_kbytes (and watermark_boost_factor) back to what the kernel chose",
+    )
+
+
+def _above_high(case: OomCase) -> Finding | None:
+    if case.event.kind not in (KILL, PANIC, FAILURE) or case.request.may_wait is not True:
+        return None
+    relaxed = [check for check in case.allowed if check.is_above_high and check.has_block]
+    # A report is printed after the failure, when a task that exits may have given back some of its memory.
+    if case.share(free_in(relaxed)) < _PLENTY_FREE:
+        return None
+    zone = max(relaxed, key=lambda check: check.free_pages or 0)
+    return Finding(
+        claim=f"{zone.zone.title} had {case.size(zone.free_pages or 0)} free, above its high watermark, in blocks "
+        "large enough",
+        pages=zone.free_pages,
+        certainty=LIKELY,
+        because=case.evidence("header", zone.zone.title, f"free lists of {zone.zone.title}"),
+        refuted_by="memory given back between the failure and the report",
+        next="look for a limit beside free memory: a memory cgroup, a cpuset, a nodemask, an order of its own",
+    )
+
+
+def _free_on_lists(case: OomCase) -> int:
+    page_kib = case.event.page_kib or 4
+    return sum(zone.kib.get("on free lists", 0) for zone in case.event.zones) // page_kib
+
+
+_REASONS: tuple[Callable[[OomCase], Finding | None], ...] = (
+    _by_hand,
+    _larger_than_ram,
+    _forbidden,
+    _of_bpf,
+    _shown_on_request,
+    _of_page_fault,
+    _nearly_all_free,
+    _watermark_too_high,
+    _above_high,
+)

@@ -1,0 +1,145 @@
+"""The first paragraph: what happened, who held how much, why it could not be freed, how sure that is."""
+
+from __future__ import annotations
+
+from oomscope.model import oom_analysis as rows
+from oomscope.model.oom_event import FAILURE, FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, VMALLOC_FAILURE
+from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow
+from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
+from oomscope.verdict.oom.case import MEMCG_LIMIT, NO_SHORTAGE, UNDETERMINED, VMALLOC_SPACE, Cause, OomCase
+
+_LITTLE = 0.02
+# Classes that do not turn on what could have been reclaimed.
+_NOT_ABOUT_RECLAIM = (MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE, UNDETERMINED)
+
+
+def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns: int | None) -> tuple[str, ...]:
+    """Sentences, in this order. `named` is the greatest culprit that other evidence names, `apart_ns` its age."""
+    first, *beside = causes
+    sentences = [what_happened(case), _sentence(first.finding.claim)]
+    if beside and beside[0].oom_class != first.oom_class:
+        sentences.append("The most of RAM: " + beside[0].finding.claim + ".")
+    if named is not None:
+        sentences.append(_named(case, named, apart_ns))
+    if first.oom_class not in _NOT_ABOUT_RECLAIM and (why := _why_not_freed(case)):
+        sentences.append(why)
+    sentences.append(_how_sure(case, first))
+    return tuple(sentences)
+
+
+def what_happened(case: OomCase) -> str:
+    """Who asked for what, when, and how it ended."""
+    event = case.event
+    asked = event.asked
+    when = _when(case)
+    who = asked.comm or "a task whose line is lost"
+    if asked.pid is not None:
+        who += f" (pid {asked.pid})"
+    if event.kind == SHOWN:
+        return f"{when}the kernel printed its memory state; no failed request is in this log."
+    if event.kind == FOREIGN:
+        names = ", ".join(victim.comm for victim in event.victims[:3])
+        return f"{when}Android's low memory killer ended {names}."
+    if event.asked.order == -1:
+        return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."
+    if event.kind == VMALLOC_FAILURE:
+        size = "" if asked.size_bytes is None else f" {bytes_text(asked.size_bytes)}"
+        return f"{when}{who} asked vmalloc for{size} and did not get it."
+    if asked.comm is None and asked.order is None:
+        return f"{when}the kernel ran out of memory{_ended(case)}."
+    gfp = f" ({case.gfp})" if case.gfp and case.gfp != "0x0" else ""
+    request = "had a page fault that found no memory" if case.is_page_fault else f"asked for {case.needs}{gfp}"
+    if event.kind == FAILURE:
+        return f"{when}{who} {request} and did not get it; a warning was printed, nobody was killed."
+    where = ""
+    if event.kind == MEMCG_KILL:
+        path = "" if event.memcg is None or event.memcg.path is None else f" {event.memcg.path}"
+        where = f" in the memory cgroup{path}"
+    return f"{when}{who} {request}{where}{_ended(case)}."
+
+
+def _when(case: OomCase) -> str:
+    event = case.event
+    if event.stamp is not None:
+        return f"At {event.stamp} "
+    return "" if event.at_ns is None else f"At {uptime_text(event.at_ns)} "
+
+
+def _ended(case: OomCase) -> str:
+    event = case.event
+    if event.panic_message is not None and event.kind == PANIC:
+        return f", and the kernel panicked: {event.panic_message}"
+    victims = event.victims
+    if not victims:
+        return "; who was killed is not in this log" if event.kind in (KILL, MEMCG_KILL) else ""
+    victim = victims[0]
+    kib = victim.kib.get("anon-rss", 0) + victim.kib.get("shmem-rss", 0)
+    held = f", which held {bytes_text(kib * 1024)}" if kib else ""
+    more = f", and {len(victims) - 1:,} more" if len(victims) > 1 else ""
+    return f", and the kernel killed {victim.comm} (pid {victim.pid}){held}{more}"
+
+
+def _named(case: OomCase, row: CulpritRow, apart_ns: int | None) -> str:
+    over = "" if row.stacks == 1 else f" over {row.stacks:,} stacks"
+    when = ""
+    if apart_ns is not None and abs(apart_ns) >= 10**9:
+        when = f", {duration_text(abs(apart_ns))} {'before' if apart_ns > 0 else 'after'} this"
+    verb = "grew slab caches to hold" if row.kinds == ("slab",) else "holds"
+    return f"By allocation stacks, {row.culprit} {verb} {pages_text(row.pages)} ({case.size(row.pages)}){over}{when}."
+
+
+def _why_not_freed(case: OomCase) -> str:
+    accounting = case.accounting
+    if not accounting.rows:
+        return ""
+    file = accounting.pages(rows.FILE)
+    slab = accounting.pages(rows.SLAB_RECLAIMABLE)
+    swap = accounting.swap_free_pages
+    words = [f"{case.size(file)} of page cache" if file else "no page cache"]
+    if slab:
+        words.append(f"{case.size(slab)} of reclaimable slab")
+    if accounting.swap_total_pages is None:
+        swap_words = "whether there was swap is not told"
+    elif accounting.swap_total_pages == 0:
+        swap_words = "there is no swap"
+    elif swap is not None and swap * 20 < accounting.swap_total_pages:
+        swap_words = f"swap was full ({case.size(accounting.swap_total_pages)})"
+    else:
+        swap_words = f"{case.size(swap or 0)} of swap was free"
+    little = case.share(accounting.reclaimable_pages) < _LITTLE
+    begin = "There was next to nothing to reclaim" if little else "What could have been reclaimed"
+    return f"{begin}: {' and '.join(words)}; {swap_words}."
+
+
+def _how_sure(case: OomCase, first: Cause) -> str:
+    accounting = case.accounting
+    certainty = first.finding.certainty
+    sure = {CERTAIN: "This is certain", LIKELY: "This is likely"}.get(certainty, "This is possible")
+    if accounting.problems:
+        return f"{sure}; the report contradicts itself: {accounting.problems[0]}."
+    if case.event.cut:
+        return f"{sure}; the log lacks {', '.join(case.event.cut)}."
+    if accounting.unexplained_pages is not None and accounting.ram_pages:
+        share = accounting.unexplained_pages / accounting.ram_pages
+        if share < 0:
+            return f"{sure}; the counters add up to more than RAM: they were not read at one moment."
+        return f"{sure}; {share_text(share)} of RAM is in no counter."
+    return f"{sure}."
+
+
+def _sentence(claim: str) -> str:
+    return claim[:1].upper() + claim[1:] + "."
+
+
+def one_line(case: OomCase) -> str:
+    """The event in a line, for a list of many."""
+    event = case.event
+    if event.panic_message is not None and event.kind == PANIC:
+        ended = f"panic: {event.panic_message}"
+    elif event.victims:
+        ended = f"killed {event.victims[0].comm} ({event.victims[0].pid})"
+    else:
+        ended = event.kind
+    order = "" if event.asked.order is None else f" order {event.asked.order}"
+    who = event.asked.comm or "?"
+    return f"{who}{order}: {ended}"

@@ -1,0 +1,99 @@
+"""user-anon: processes hold most of RAM in memory of their own."""
+
+from __future__ import annotations
+
+from oomscope.model import oom_analysis as rows
+from oomscope.model.oom_event import Process
+from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
+from oomscope.units import bytes_text
+from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
+
+OOM_CLASS = USER_ANON
+_WORTH_KILLING = 0.05
+_LARGE_VICTIM_KIB = 64 << 10
+
+
+def pages(case: OomCase) -> int:
+    """Anonymous memory, on the lists or locked."""
+    return case.accounting.pages(rows.ANON, rows.ISOLATED) + locked_pages(case)
+
+
+def locked_pages(case: OomCase) -> int:
+    """As much of the unevictable pages as must be process memory that is locked (mlock).
+
+    Locked pages are anonymous or of mapped files, and `mapped` counts the latter, locked or not: what is locked beyond
+    it is anonymous.
+    """
+    unevictable = case.accounting.pages(rows.UNEVICTABLE)
+    mlocked = sum(zone.kib.get("mlocked", 0) for zone in case.event.zones) // (case.event.page_kib or 4)
+    mapped = case.event.counters.get("mapped")
+    return 0 if mapped is None else max(min(unevictable, mlocked) - mapped, 0)
+
+
+def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
+    """Which processes, whether swap could have helped, and whether a kill could."""
+    accounting = case.accounting
+    most = top_processes(case)[:3]
+    who = ", ".join(f"{p.comm} ({p.pid}) {case.size(size)}" for p, size in most)
+    return Finding(
+        claim=f"processes hold {case.size(held_pages)} of memory of their own, {case.share_words(held_pages)}"
+        + (f"; the largest: {who}" if who else ""),
+        pages=held_pages,
+        certainty=certainty,
+        because=case.evidence("active_anon", "pages RAM", "free swap kib", "task table"),
+        refuted_by="a /proc/meminfo of that moment with a small AnonPages",
+        next=_next(case, accounting.swap_total_pages),
+    )
+
+
+def by_kill(case: OomCase) -> Cause | None:
+    """Without counters: the processes and victims alone tell that there was much user memory, not that it was most."""
+    victims = [v for v in case.event.victims if v.kib.get("anon-rss", 0) + v.kib.get("shmem-rss", 0)]
+    victim = max(victims, key=lambda v: v.kib.get("anon-rss", 0), default=None)
+    processes = top_processes(case)
+    page_kib = case.event.page_kib or 4
+    process_kib = processes[0][1] * page_kib if processes else 0
+    victim_kib = 0 if victim is None else victim.kib.get("anon-rss", 0)
+    if max(process_kib, victim_kib) < _LARGE_VICTIM_KIB:
+        return None
+    if victim_kib >= process_kib and victim is not None:
+        who = f"{victim.comm} (pid {victim.pid}), which was killed, held {bytes_text(victim_kib * 1024)}"
+    else:
+        process = processes[0][0]
+        who = f"{process.comm} (pid {process.pid}) held {bytes_text(process_kib * 1024)}"
+    return Cause(
+        USER_ANON,
+        Finding(
+            claim=f"{who}; what else held RAM is not in this log",
+            pages=None,
+            certainty=LIKELY if processes else POSSIBLE,
+            because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims[:1]), "task table"),
+            refuted_by="the Mem-Info of this event, which is not in this log",
+            next="find the whole report: journalctl -k -b -1, or the serial console",
+        ),
+    )
+
+
+def top_processes(case: OomCase) -> list[tuple[Process, int]]:
+    """Processes by the memory of their own (rss_anon and swap where told, else rss), the most first."""
+    return sorted(((p, own_pages(p)) for p in case.event.processes), key=lambda pair: -pair[1])
+
+
+def own_pages(process: Process) -> int:
+    """rss_anon where the table tells it (6.8 and later), else rss, which counts shared pages too."""
+    value = process.values.get("rss_anon")
+    return process.values.get("rss", 0) if value is None else value
+
+
+def _next(case: OomCase, swap_total_pages: int | None) -> str:
+    most = top_processes(case)
+    if most and case.share(most[0][1]) < _WORTH_KILLING:
+        helped = "no single process holds a twentieth of RAM, so that a kill gives little back: limit their number"
+    elif case.event.victims:
+        victim = case.event.victims[0]
+        kib = victim.kib.get("anon-rss", 0)
+        helped = f"the kill of {victim.comm} gave back {bytes_text(kib * 1024)}" if kib else f"{victim.comm} was killed"
+        helped += "; if it comes back, bound it with a memory cgroup (MemoryMax=) or find its leak"
+    else:
+        helped = "bound the largest with a memory cgroup (MemoryMax=), or find its leak"
+    return helped + ("; swap or zram would have given time" if swap_total_pages == 0 else "")
