@@ -55,6 +55,7 @@ $(BPF)/panic_report.%.o: $(BPF)/panic_report.bpf.c $(BPF)/panic_report.h $(BPF)/
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.scan
 
 $(BIN)/python:
 	python3 -m venv $(VENV)

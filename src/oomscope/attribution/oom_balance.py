@@ -87,6 +87,7 @@ def account(event: OomEvent) -> Accounting:
         swap_total_pages=None if swap_total is None else swap_total // page_kib,
         bounds=tuple(bounds),
         problems=tuple(problems),
+        is_whole=event.counters.keys() >= _EVERY_LINE,
         hidden_zone_pages=hidden_pages,
         hidden_free_pages=max(get("free", 0) - shown_free, 0) if event.zones and "free" in counters else 0,
     )
@@ -133,6 +134,8 @@ def _anon(counters: Mapping[str, int]) -> int:
     return counters.get("active_anon", 0) + counters.get("inactive_anon", 0)
 
 
+# A counter of each line of Mem-Info.
+_EVERY_LINE = {"active_anon", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "shmem", "free"}
 _OF_NODES = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable", "shmem", "pagetables")
 
 

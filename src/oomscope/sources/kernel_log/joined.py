@@ -24,6 +24,14 @@ _MIDDLE = re.compile(
     rb"|oom-killer: gfp_mask|mode:0x|oom_score_adj=|hugepages_(?:free|surp|size)=|anon-rss:|file-rss:|shmem-rss:"
     rb"|total-vm:|\(\S+\) total-vm:|order=-?\d|gfp_mask=0x|nodemask=)"
 )
+# What every such line of a report does begin with: never the rest of another.
+_BEGINS = re.compile(
+    rb".{1,80}: (?:page allocation failure|vmalloc error|vmemmap alloc failure)|.{1,80} invoked oom-killer:"
+    rb"|vmap allocation|Mem-Info:|Node \d+ |active_anon:\d+ inactive_anon|[A-Z]\w{1,15} free:\d"
+    rb"|[A-Z]\w{1,15}: \d+\*\d+kB|lowmem_reserve\[|\d+ (?:total pagecache )?pages|Free swap|Total swap|CPU: \d"
+    rb"|Call [Tt]race|Hardware name|\[ *\d+\] +\d|\[ *pid|Tasks state|oom-kill:|Out of memory|Memory cgroup"
+    rb"|memory: usage|swap: usage|Kernel panic"
+)
 _TASK_ROW = re.compile(rb"\[ *\d+\](?: +\S+)* *$")
 _TASK_COLUMNS_LEAST = 9  # the table's narrowest form has that many words behind the pid
 _COMPLETE = re.compile(rb"pages (?:RAM|reserved|HighMem|hwpoisoned|cma reserved)|\w+ swap +=|Mem-Info:|cache stats")
@@ -53,7 +61,7 @@ def _continues(held: LogLine, line: LogLine) -> bool:
         return False
     if _MIDDLE.match(text) is not None:
         return True
-    if not held.is_stamped:
+    if not held.is_stamped or _BEGINS.match(text) is not None:
         return False
     if _TASK_ROW.match(held.text) is not None:
         return len(held.text.replace(b"]", b" ").split()) < _TASK_COLUMNS_LEAST + 2 and not text.startswith(b"[")

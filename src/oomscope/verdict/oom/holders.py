@@ -34,7 +34,12 @@ def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
     """Certain where RAM is known and closes, and this is half of it, or twice what the next one holds."""
     accounting = case.accounting
     share = case.share(pages)
-    closes = accounting.unexplained_pages is not None and accounting.unexplained_pages >= 0 and not accounting.problems
-    if closes and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages)):
+    closes = accounting.unexplained_pages is not None and accounting.unexplained_pages >= 0
+    if (
+        closes
+        and accounting.is_whole
+        and not accounting.problems
+        and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages))
+    ):
         return CERTAIN
     return LIKELY if share >= _MOST or pages >= 1.5 * next_pages else POSSIBLE
