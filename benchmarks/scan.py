@@ -1,7 +1,7 @@
 """The third part of `make bench`: a log without any OOM, beside `LC_ALL=C grep -c -F` with the same words.
 
-The log is grown from the lines of a complete log of the corpus that hold no such word, drawn by chance (seed 2020). Both
-commands read the same file in turn, from the page cache.
+The log is grown from the lines of a complete log of the corpus that hold no such word, drawn by chance (seed 2020).
+Both commands read the same file in turn, from the page cache.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 from oomscope.attribution.frame_table import frame_rows
 from oomscope.cli.explain import explain
 from oomscope.sources import SOURCES
+from tests.corpus import DISPUTED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,6 +83,22 @@ def test_every_rule_is_described() -> None:
     text = (ROOT / "docs" / "findings.md").read_text()
     rules = {path.stem for path in (ROOT / "src/oomscope/verdict/rules").glob("*.py")} - {"__init__", "case"}
     assert {rule for rule in rules if f"| {rule} |" not in text} == set()
+
+
+def test_every_oom_class_has_its_page() -> None:
+    """docs/rules has a page for each file of verdict/oom that judges, and the list names every page."""
+    judging = {path.stem for path in (ROOT / "src/oomscope/verdict/oom").glob("*.py")}
+    judging -= {"__init__", "case", "holders", "judgement", "story"}
+    pages = {path.stem for path in (ROOT / "docs" / "rules").glob("*.md")} - {"README"}
+    assert pages == judging
+    contents = (ROOT / "docs" / "rules" / "README.md").read_text()
+    assert {page for page in pages if f"]({page}.md)" not in contents} == set()
+
+
+def test_every_disputed_label_is_argued() -> None:
+    """docs/corpus.md argues each label that we hold wrong, and no other."""
+    text = (ROOT / "docs" / "corpus.md").read_text()
+    assert set(re.findall(r"^\*\*(\S+)\*\*: labelled", text, re.MULTILINE)) == set(DISPUTED)
 
 
 def test_figures_of_the_judged_stacks() -> None:
