@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oomscope.attribution.groups import OF_RECORDS
@@ -26,7 +26,7 @@ from oomscope.model.counts import Counts
 from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Notes, Reading
 from oomscope.model.verdict import Verdict
-from oomscope.sources import Source, recognise
+from oomscope.sources import Source, archive, recognise
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
@@ -76,7 +76,7 @@ def read(
             unused.append(_Unused(LIVE, error))
     for each in found:
         try:
-            readings += _read_one(each, options)
+            readings += _read_one(each, options, unused)
         except OomscopeError as error:
             unused.append(_Unused(each.origin, error))
     if not any(_tells_something(r) for r in readings):
@@ -166,37 +166,74 @@ def _images(found: Iterable[Input]) -> tuple[Path, ...]:
     return tuple(images)
 
 
-def _read_one(each: Input, options: _Options) -> list[Reading]:
-    selection, ranking_only, progress = options.selection, options.ranking_only, options.progress
+def _read_one(each: Input, options: _Options, unused: list[_Unused]) -> list[Reading]:
     if each.path in options.images:
         raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
     stream = each.open()
     try:
+        kind = archive.kind_of(stream.head)
+        if kind is not None:
+            return _read_archive(stream, kind, options, unused, archive.Budget())
         source = recognise(stream.head) or _text_of_any_kind(stream)
-        if source is None:
-            raise _unrecognised(each.origin, stream)
-        if isinstance(source, KernelMemory):
-            return read_dump(
-                each,
-                stream,
-                selection,
-                vmlinux=options.vmlinux,
-                images=options.images,
-                ranking_only=ranking_only,
-                progress=options.pages_of(each.origin),
-            )
-        is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
-        if source.separator is None or is_small or worker_count() == 1:
-            counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
-        else:
-            parts = _parts(each, stream, source.separator)
-            watch = _Watch(stream, progress)
-            counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
-        if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
-            raise _unrecognised(each.origin, stream)
-        return [Reading(each.origin, source.format, notes, counts, stream.defect)]
+        return _read_stream(each, stream, source, options)
     finally:
         stream.close()
+
+
+def _read_archive(
+    stream: Stream, kind: str, options: _Options, unused: list[_Unused], budget: archive.Budget
+) -> list[Reading]:
+    """What an archive holds of known content; what it holds of other content is counted, what breaks in it is told."""
+    readings: list[Reading] = []
+    unknown = 0
+    options = replace(options, ranking_only=False)  # several moments need their times
+    try:
+        for member in archive.members(stream, kind, budget):
+            try:
+                inner = archive.kind_of(member.head)
+                if inner is not None:
+                    budget.deeper()
+                    readings += _read_archive(member, inner, options, unused, budget)
+                    budget.depth_left += 1
+                elif (source := recognise(member.head)) is None:
+                    unknown += 1
+                else:
+                    readings += _read_stream(Input(member.origin, None), member, source, options)
+            except archive.BeyondBounds:
+                raise
+            except OomscopeError as error:
+                unused.append(_Unused(member.origin, error))
+    except (archive.BeyondBounds, CorruptInput) as error:
+        unused.append(_Unused(stream.origin, error))
+    if unknown:
+        unused.append(_Unused(f"{unknown:,} files in {stream.origin}", UnknownContent("they are of no known kind")))
+    return readings
+
+
+def _read_stream(each: Input, stream: Stream, source: Source | None, options: _Options) -> list[Reading]:
+    selection, ranking_only, progress = options.selection, options.ranking_only, options.progress
+    if source is None:
+        raise _unrecognised(each.origin, stream)
+    if isinstance(source, KernelMemory):
+        return read_dump(
+            each,
+            stream,
+            selection,
+            vmlinux=options.vmlinux,
+            images=options.images,
+            ranking_only=ranking_only,
+            progress=options.pages_of(each.origin),
+        )
+    is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
+    if source.separator is None or is_small or worker_count() == 1:
+        counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
+    else:
+        parts = _parts(each, stream, source.separator)
+        watch = _Watch(stream, progress)
+        counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
+    if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
+        raise _unrecognised(each.origin, stream)
+    return [Reading(each.origin, source.format, notes, counts, stream.defect)]
 
 
 def _text_of_any_kind(stream: Stream) -> Source | None:

@@ -93,7 +93,8 @@ _TOTALS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
     )
 )
 _KNOWN_AND_PASSED = re.compile(
-    rb"\s*$|\s*</?[A-Z]{3,9}>|Call [Tt]race:|Stack ?:|Hardware name:|Workqueue:|Modules linked in:|Code:|\s*[CS]ode: "
+    rb"\s*$|Tainted: \[|\s*</?[A-Z]{3,9}>|Call [Tt]race:|Stack ?:|Hardware name:|Workqueue:"
+    rb"|Modules linked in:|Code:|\s*[CS]ode: "
     rb"|(?:Node \d+ )?[A-Z]\w{1,15} per-cpu:|CPU +\d+: hi:|Swap cache stats:|COMPACTION is disabled"
     rb"|\s+[0-9a-f]{8,16}(?: [0-9a-f]{8,16})*\s*$|warn_alloc\w*: \d+ callbacks|SLUB: Unable to allocate"
     rb"|\s+cache: .*object size|\s+node \d+: slabs:|[ER][A-Z0-9]{2,3}: ?[0-9a-f]|RIP: |RSP: |CR2: |[DCF]S: |PKRU"
