@@ -23,6 +23,7 @@ from oomscope.errors import (
 )
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
+from oomscope.model.difference import Difference
 from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Notes, Reading
 from oomscope.model.verdict import Verdict
@@ -32,6 +33,7 @@ from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
 from oomscope.sources.live import LIVE, PAGE_OWNER, live_files
 from oomscope.verdict import Question, judge
+from oomscope.verdict.difference import difference, moments_apart
 from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
 
 Paths = str | os.PathLike[str]
@@ -48,6 +50,7 @@ def read(
     records_only: bool = False,
     vmlinux: Paths | None = None,
     live: bool = False,
+    small_files: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
     """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
@@ -56,8 +59,9 @@ def read(
     (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
     `records_only`, what tells no records (at-panic lines, page_owner_stacks) takes no part where a page_owner dump
     does. `vmlinux` is debug info for a core dump (else one with its build-id is looked for); with `live`, this machine
-    is read too: its memory where that is allowed, its text files where not. Raises NothingToExplain, Unreadable,
-    NoAccess or BadQuestion (oomscope.errors) where there is nothing to return.
+    is read too: its memory where that is allowed, its text files where not; with `small_files`, slabinfo, vmallocinfo
+    and allocinfo are enough. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion (oomscope.errors) where there
+    is nothing to return.
     """
     selection = selection or Selection()
     readings: list[Reading] = []
@@ -79,15 +83,36 @@ def read(
             readings += _read_one(each, options, unused)
         except OomscopeError as error:
             unused.append(_Unused(each.origin, error))
-    if not any(_tells_something(r) for r in readings):
+    if not any(_tells_something(r, small_files=small_files) for r in readings):
         raise _why_nothing(readings, unused)
     skipped = tuple(Absent(u.origin, str(u.error).removeprefix(f"{u.origin}: ")) for u in unused)
     records_only = records_only or bool(selection.asks_of_records)
     return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
 
 
-def _tells_something(reading: Reading) -> bool:
-    """Whether there is anything to explain: counts, a census, or an OOM event."""
+def compare(
+    before: Paths,
+    after: Paths | None = None,
+    *,
+    page_size_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Difference:
+    """What changed between two readings of a machine, or between the earliest and the latest moment of one.
+
+    Errors are those of `read`, and NothingToExplain where the two have nothing in common.
+    """
+    one = read(before, page_size_bytes=page_size_bytes, small_files=True, progress=progress)
+    if after is None:
+        return difference(*moments_apart(one))
+    other = read(after, page_size_bytes=page_size_bytes, small_files=True, progress=progress)
+    return difference(one, other)
+
+
+def _tells_something(reading: Reading, *, small_files: bool) -> bool:
+    """Whether there is anything to explain: counts, a census, an OOM event; to compare, rows of a small file too."""
+    notes = reading.notes
+    if small_files and (notes.slab_totals or notes.vmalloc_callers or notes.alloc_sites):
+        return True
     has_counts = reading.counts is not None and bool(reading.notes.records or reading.census is not None)
     return has_counts or bool(reading.notes.events)
 

@@ -128,10 +128,10 @@ def without_stacks(evidence: Evidence, logged: LoggedEvent) -> Evidence:
 
 
 def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
-    """A log that tells of OOM events and of no stacks."""
-    reading = next(r for r in readings if r.notes.events)
-    at_ns = reading.notes.events[-1].at_ns
-    unknown = Absent("when it happened", "the log carries no time since boot")
+    """A log that tells of OOM events and of no stacks; else whatever is there."""
+    reading = next((r for r in readings if r.notes.events), readings[0])
+    at_ns = reading.notes.events[-1].at_ns if reading.notes.events else None
+    unknown = Absent("when it happened", f"{reading.origin} carries no time since boot")
     return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
 
 

@@ -1,0 +1,110 @@
+"""Two readings of one machine subtracted: by stack, culprit, slab cache, call site and balance row."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from oomscope.attribution.beside import beside
+from oomscope.attribution.change import pages_by_culprit, pages_by_stack
+from oomscope.attribution.culprit import attribute
+from oomscope.model.difference import BALANCE, CALL_SITE, CULPRIT, SLAB_CACHE, STACK, Change
+from oomscope.model.evidence import Evidence
+from oomscope.model.stack import Stack
+from oomscope.model.verdict import Balance
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What turns a change in pages into bytes and into a rate; None where it is not known."""
+
+    page_bytes: int | None
+    apart_ns: int | None
+
+
+def changes(
+    before: Evidence, after: Evidence, balances: tuple[Balance | None, Balance | None], scale: Scale
+) -> tuple[Change, ...]:
+    """Everything that is not the same in both, the largest change of each kind first."""
+    one, other = before.latest.counts, after.latest.counts
+    found: list[Change] = []
+    if one.stacks and other.stacks and one.pages is not None and other.pages is not None:
+        for stack, pages in _pairs(pages_by_stack(one), pages_by_stack(other)).items():
+            found.append(_in_pages(STACK, _name_of(stack), pages, scale, stack))
+        for culprit, pages in _pairs(pages_by_culprit(one), pages_by_culprit(other)).items():
+            found.append(_in_pages(CULPRIT, str(culprit), pages, scale))
+    ours, theirs = beside(before), beside(after)
+    if ours.slab_caches and theirs.slab_caches:
+        caches = _pairs({c.name: c.pages for c in ours.slab_caches}, {c.name: c.pages for c in theirs.slab_caches})
+        found += [_in_pages(SLAB_CACHE, name, pages, scale) for name, pages in caches.items()]
+    if ours.vmalloc_callers and theirs.vmalloc_callers:
+        callers = _pairs(
+            {(c.caller, c.module): c.pages for c in ours.vmalloc_callers},
+            {(c.caller, c.module): c.pages for c in theirs.vmalloc_callers},
+        )
+        found += [_in_pages(CALL_SITE, _site(*key, "vmalloc"), pages, scale) for key, pages in callers.items()]
+    if ours.alloc_sites and theirs.alloc_sites:
+        sites = _pairs(
+            {(s.function, s.module, s.place): s.size_bytes for s in ours.alloc_sites},
+            {(s.function, s.module, s.place): s.size_bytes for s in theirs.alloc_sites},
+        )
+        found += [_in_bytes(CALL_SITE, _site(*key), sizes, scale) for key, sizes in sites.items()]
+    if balances[0] is not None and balances[1] is not None:
+        for kind, pages in _pairs(_rows(balances[0]), _rows(balances[1])).items():
+            found.append(_in_pages(BALANCE, kind, pages, scale))
+    changed = [change for change in found if change.change_bytes or change.change_pages]
+    return tuple(sorted(changed, key=lambda change: -abs(change.change_pages or change.change_bytes or 0)))
+
+
+def _pairs(before: Mapping[Key, int], after: Mapping[Key, int]) -> dict[Key, tuple[int, int]]:
+    return {key: (before.get(key, 0), after.get(key, 0)) for key in {**before, **after}}
+
+
+def _rows(balance: Balance) -> dict[str, int]:
+    return {**{row.kind: row.pages for row in balance.rows}, "unexplained": balance.unexplained_pages}
+
+
+def _in_pages(kind: str, name: str, pages: tuple[int, int], scale: Scale, stack: Stack | None = None) -> Change:
+    page_bytes = scale.page_bytes
+    sizes = None if page_bytes is None else (pages[0] * page_bytes, pages[1] * page_bytes)
+    return _change(kind, name, pages, sizes, scale, stack)
+
+
+def _in_bytes(kind: str, name: str, sizes: tuple[int, int], scale: Scale) -> Change:
+    return _change(kind, name, None, sizes, scale, None)
+
+
+def _change(
+    kind: str,
+    name: str,
+    pages: tuple[int, int] | None,
+    sizes: tuple[int, int] | None,
+    scale: Scale,
+    stack: Stack | None,
+) -> Change:
+    grown_bytes = None if sizes is None else sizes[1] - sizes[0]
+    rate = None if grown_bytes is None or not scale.apart_ns else grown_bytes * 1e9 / scale.apart_ns
+    return Change(
+        kind=kind,
+        name=name,
+        before_pages=None if pages is None else pages[0],
+        after_pages=None if pages is None else pages[1],
+        before_bytes=None if sizes is None else sizes[0],
+        after_bytes=None if sizes is None else sizes[1],
+        change_pages=None if pages is None else pages[1] - pages[0],
+        change_bytes=grown_bytes,
+        bytes_per_s=rate,
+        stack=stack,
+    )
+
+
+def _name_of(stack: Stack) -> str:
+    culprit = attribute(stack).culprit
+    return str(culprit) if culprit is not None else stack.texts[0] if stack.texts else f"handle {stack.handle}"
+
+
+def _site(function: str, module: str | None, place: str) -> str:
+    return f"{function} {place}" if module is None else f"{function} [{module}] {place}"

@@ -1,0 +1,59 @@
+"""`oomscope diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from oomscope.errors import BadQuestion
+
+FORMATS = ("text", "kernel", "json")
+
+
+@click.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="[AFTER]", required=False)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+@click.option("--top", type=click.IntRange(1), help="How many rows of each kind.  [text 10, kernel 3, json all]")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
+def diff(
+    before: str,
+    after: str | None,
+    form: str,
+    output: str | None,
+    top: int | None,
+    page_size: str | None,
+    no_color: bool,
+) -> None:
+    """Say what grew between two readings of a machine: files, folders or archives of any kind that explain reads; with
+    one alone, between its earliest and its latest moment.
+
+    \b
+    oomscope diff page_owner.before page_owner.after
+    oomscope diff slabinfo.monday slabinfo.friday
+    oomscope diff case/ --format json
+    """  # noqa: D205, D301 - a help text; click knows the backspace
+    from oomscope.cli.progress import progress_bar
+    from oomscope.cli.terminal import columns, to_terminal, wants_colour
+    from oomscope.pipeline import compare
+    from oomscope.report import difference as report
+
+    with progress_bar() as progress:
+        found = compare(before, after, page_size_bytes=None if page_size is None else int(page_size), progress=progress)
+    if form == "json":
+        text = report.as_json(found, top=top)
+    elif form == "kernel":
+        text = report.kernel(found, top=top or 3)
+    else:
+        colour = output in (None, "-") and wants_colour(no_color=no_color)
+        text = report.text(found, top=top or 10, colour=colour, width=columns())
+    if output in (None, "-"):
+        to_terminal(text)
+        return
+    try:
+        Path(output or "").write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
