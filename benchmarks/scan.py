@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import zstandard
@@ -52,7 +53,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    log, words = OUT / "quiet.log", OUT / "triggers"
+    words = OUT / "triggers"
+    log = OUT / f"quiet-{zlib.crc32(b'/'.join(TRIGGERS)):08x}.log"
     if not log.exists() or log.stat().st_size < arguments.mib << 20:
         quiet_log(log, arguments.mib << 20)
     words.write_bytes(b"".join(word + b"\n" for word in TRIGGERS))

@@ -89,7 +89,8 @@ def account(event: OomEvent) -> Accounting:
         problems=tuple(problems),
         is_whole=event.counters.keys() >= _EVERY_LINE,
         hidden_zone_pages=hidden_pages,
-        hidden_free_pages=max(get("free", 0) - shown_free, 0) if event.zones and "free" in counters else 0,
+        hidden_free_pages=max(get("free", 0) - shown_free, 0) if hidden_pages and "free" in counters else 0,
+        other_node_pages=_other_nodes(event, page_kib, ram_pages),
     )
 
 
@@ -136,6 +137,7 @@ def _anon(counters: Mapping[str, int]) -> int:
 
 # A counter of each line of Mem-Info.
 _EVERY_LINE = {"active_anon", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "shmem", "free"}
+_OF_ZONES = ("slab_reclaimable", "slab_unreclaimable")  # with the zones up to 4.9
 _OF_NODES = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable", "shmem", "pagetables")
 
 
@@ -144,7 +146,7 @@ def _counters(event: OomEvent, page_kib: int) -> Mapping[str, int]:
     counters = dict(event.counters)
     if not event.nodes and not event.zones:
         return counters
-    for name in _OF_NODES:
+    for name in (*_OF_NODES, *_OF_ZONES):
         if name not in counters:
             areas_kib = [node.kib[name] for node in event.nodes if name in node.kib]
             areas_kib = areas_kib or [zone.kib[name] for zone in event.zones if name in zone.kib]
@@ -172,7 +174,9 @@ def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[
     sizes = [zone.kib.get("managed") for zone in event.zones]
     managed = sum(s for s in sizes if s is not None) // page_kib if sizes and None not in sizes else None
     problems: list[str] = []
-    nodes_shown = event.mems_allowed is None or event.constraint != "CONSTRAINT_CPUSET"
+    nodes_shown = not event.is_confined
+    if not managed:
+        managed = None
     if present is not None and reserved is not None and present > reserved:
         ram = present - reserved
         # Without zones that are not shown, the two say the same, or one of them is not of this report.
@@ -207,8 +211,16 @@ def _hidden_zone_pages(event: OomEvent, page_kib: int) -> int:
     held_back = any(pages for pages in last.lowmem_reserve_pages)
     names = {zone.name for zone in event.zones}
     high = event.totals.get("pages HighMem/MovableOnly", 0)
-    leaves_out = held_back or (high > 0 and not names & {"HighMem", "Movable"})
+    leaves_out = not event.is_confined and (held_back or (high > 0 and not names & {"HighMem", "Movable"}))
     return beyond if leaves_out and beyond > _INCONSISTENT * (present - reserved) else 0
+
+
+def _other_nodes(event: OomEvent, page_kib: int, ram_pages: int | None) -> int:
+    """RAM on nodes that are not shown, because the request was kept from them."""
+    sizes = [zone.kib.get("managed", 0) for zone in event.zones]
+    if not event.is_confined or ram_pages is None or not sizes:
+        return 0
+    return max(ram_pages - sum(sizes) // page_kib, 0)
 
 
 def _where(event: OomEvent, name: str) -> str:

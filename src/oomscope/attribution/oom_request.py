@@ -10,6 +10,9 @@ ZONE_ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
 # Kernels before 4.6 print no names. These bits kept their places from 2.6.24 on; the others did not.
 _DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x01, 0x02, 0x04, 0x08
 _WAIT, _DIRECT_RECLAIM = 0x10, 0x400000  # __GFP_WAIT up to 4.3, __GFP_DIRECT_RECLAIM in 4.4 and 4.5
+_HIGH = 0x20  # __GFP_HIGH, in all of them
+# __zone_watermark_ok(): half of min for __GFP_HIGH, a quarter of that less for what may not wait.
+_EIGHTHS_OF_ATOMIC = 3
 _NO_DIRECT = frozenset({"GFP_ATOMIC", "GFP_NOWAIT"})
 
 
@@ -21,7 +24,7 @@ def zone_rank(name: str) -> int:
 def request_facts(event: OomEvent) -> RequestFacts:
     """What the event's request was and what it may do."""
     asked = event.asked
-    order = asked.order
+    order = -1 if "sysrq-f" in event.remarks else asked.order
     names = frozenset(asked.gfp_flags)
     flags = flags_in("|".join(asked.gfp_flags)) if names else frozenset()
     mask = asked.gfp_mask
@@ -48,7 +51,13 @@ def request_facts(event: OomEvent) -> RequestFacts:
         may_wait=may_wait,
         why_not=why_not,
         by_order=by_order,
+        min_eighths=_EIGHTHS_OF_ATOMIC if may_wait is False and _is_high(names, mask) else 8,
     )
+
+
+def _is_high(names: frozenset[str], mask: int | None) -> bool:
+    """Whether the request may go below `min`: __GFP_HIGH, which GFP_ATOMIC has."""
+    return bool(names & {"GFP_ATOMIC", "__GFP_HIGH"}) if names else bool((mask or 0) & _HIGH)
 
 
 def _highest_by_names(flags: frozenset[str]) -> str:

@@ -41,7 +41,7 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
     unusable += pages("free_highatomic") or _highatomic(zone, page_kib) or 0
     usable = None if free is None else max(free - unusable, 0)
     reserve = _held_back(zone, highest, names)
-    needed = None if minimum is None else minimum + reserve
+    needed = None if minimum is None else minimum * request.min_eighths // 8 + reserve
     passes = None if usable is None or needed is None else usable > needed and managed != 0
     above_high = None if usable is None or high is None else usable > high + reserve and managed != 0
     fitting, has_block = _block(zone, request, page_kib, usable, needed)

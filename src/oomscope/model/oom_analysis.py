@@ -28,7 +28,8 @@ class RequestFacts:
 
     `highest_zone` is the last zone in the kernel's order (DMA, DMA32, Normal, HighMem, Movable) that may serve it.
     `may_wait` tells whether it may reclaim memory itself; `why_not` says what forbids it. `by_order` is set for kernels
-    before 4.4, whose watermarks take smaller blocks off order by order.
+    before 4.4, whose watermarks take smaller blocks off order by order. `min_eighths` of 8 is the part of `min` that
+    binds it.
     """
 
     order: int | None
@@ -38,6 +39,7 @@ class RequestFacts:
     may_wait: bool | None
     why_not: str
     by_order: bool
+    min_eighths: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Accounting:
     `unexplained_pages` is None without RAM, and where a row is missing whose counter this kernel prints.
     `reclaimable_pages` could be given back without killing anybody: page cache that is not shmem, reclaimable slab, and
     anonymous memory as far as swap has room. `bounds` are rows whose amount is a bound, with the reason; `problems`
-    contradictions. `is_whole` tells that every line of the global counters was there.
+    contradictions. `is_whole` tells that every line of the global counters was there;
+    `other_node_pages` are on nodes that the request was kept from.
     """
 
     rows: tuple[BalanceRow, ...]
@@ -85,6 +88,7 @@ class Accounting:
     hidden_zone_pages: int
     hidden_free_pages: int
     is_whole: bool
+    other_node_pages: int
 
     def pages(self, *kinds: str) -> int:
         """The pages of some rows; a row that is missing has none."""

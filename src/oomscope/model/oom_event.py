@@ -134,13 +134,16 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class Memcg:
-    """The memory cgroup at its limit. `stat` is memory.stat in bytes."""
+    """The memory cgroup at its limit.
+
+    `reached` says which of its limits (`memory`, `memory+swap`, `kmem`), the numbers are of that one. `stat` is
+    memory.stat in bytes, of all groups below it together.
+    """
 
     path: str | None
+    reached: str
     usage_kib: int | None
     limit_kib: int | None
-    swap_usage_kib: int | None
-    swap_limit_kib: int | None
     failcnt: int | None
     stat: Mapping[str, int] = field(default_factory=dict)
     line: int | None = None
@@ -191,6 +194,6 @@ class OomEvent:
         return "free" in self.counters
 
     @property
-    def is_global(self) -> bool:
-        """Whether the machine, not a memory cgroup, was out of memory."""
-        return self.kind != MEMCG_KILL
+    def is_confined(self) -> bool:
+        """Whether a cpuset, a memory policy or a nodemask kept the request to some nodes: only these are shown then."""
+        return "confined" in self.remarks or self.constraint in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY")

@@ -16,6 +16,7 @@ from oomscope.sources.base import printable
 from oomscope.sources.kernel_log.at_panic import GREATEST, AtPanicReader
 from oomscope.sources.kernel_log.events import EventsReader
 from oomscope.sources.kernel_log.line import LogLine, log_lines
+from oomscope.sources.kernel_log.mended import in_order, mended_lines
 from oomscope.sources.kernel_log.triggers import is_worth_reading, stretches
 from oomscope.sources.version import RELEASE
 
@@ -57,7 +58,7 @@ class ConsoleLogParser:
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """The holdings of the last report, once the log has been read to its end."""
-        self._events.take(self._lines_worth_reading(chunks))
+        self._events.take(self._lines_worth_reading(in_order(chunks)))
         self._events.finish()
         self.notes.events = tuple(self._events.events)
         self.notes.events_left_out = self._events.left_out
@@ -76,7 +77,7 @@ class ConsoleLogParser:
                 yield from self._lines(stretch, lines_before)
 
     def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
-        for number, raw in enumerate(stretch.split(b"\n"), lines_before + 1):
+        for number, raw in mended_lines(stretch, lines_before + 1):
             if len(raw) > _LONGEST_LOG_LINE_BYTES:
                 self.notes.unknown_lines += 1
                 continue

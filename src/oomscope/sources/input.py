@@ -6,6 +6,7 @@ A stream that breaks (cut short, corrupt) ends where it breaks and says why in `
 from __future__ import annotations
 
 import bz2
+import codecs
 import errno
 import io
 import lzma
@@ -29,6 +30,7 @@ HEAD_BYTES = 1 << 20
 STDIN = "-"
 # Few compressed bytes may hold much: feeding this many at a time bounds what comes out at once.
 _FEED_BYTES = 1 << 10
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _FILES_IN_DIRECTORY = 10_000
 
 
@@ -75,7 +77,9 @@ class Stream:
         self.compression = _compression(magic)
         self.is_plain_file = size_bytes is not None and self.compression is None
         chained = _Chained(magic, self._counted)
-        self._reader = chained if self.compression is None else _Decompressed(self.compression, chained)
+        self._reader: _Reader = chained if self.compression is None else _Decompressed(self.compression, chained)
+        if magic.startswith(_UTF_16_MARKS):
+            self._reader, self.is_plain_file = _FromUtf16(chained), False
         self.head = self._read(self._reader, HEAD_BYTES)
 
     @property
@@ -191,6 +195,24 @@ class _Chained:
             self._before = self._before[len(taken) :]
             return taken
         return self._rest.read(size)
+
+
+class _FromUtf16:
+    """Text that a Windows terminal has written, as the UTF-8 it was."""
+
+    def __init__(self, raw: _Reader) -> None:
+        self._raw = raw
+        self._decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+        self._ready = b""
+
+    def read(self, size: int, /) -> bytes:
+        while not self._ready:
+            data = self._raw.read(CHUNK_BYTES)
+            self._ready = self._decoder.decode(data, final=not data).encode()
+            if not data:
+                break
+        taken, self._ready = self._ready[:size], self._ready[size:]
+        return taken
 
 
 class _Frame(Protocol):

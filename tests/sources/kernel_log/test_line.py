@@ -76,9 +76,22 @@ def _mail(lines: Lines, width: int) -> str:
     return "".join(f"> {line}\n" for line in out)
 
 
+def _quoted_printable(text: str) -> list[str]:
+    """As some mailers send it: `=` written out, lines broken softly at 76."""
+    lines = []
+    for line in text.replace("=", "=3D").splitlines():
+        rest = line
+        while len(rest) > 76:
+            cut = 72 - (rest[71] == "=") * 1 - (rest[70] == "=") * 2
+            lines.append(rest[:cut] + "=")
+            rest = rest[cut:]
+        lines.append(rest)
+    return lines
+
+
 def _maybe_bytes(text: str) -> str | list[int]:
     """The journal writes a message as its bytes where these are no text; here all but the telling ones are."""
-    return text if "emory" in text or "Mem-Info" in text else list(text.encode())
+    return text if "emory" in text or "lowmem" in text else list(text.encode())
 
 
 COLLECTORS: dict[str, Callable[[Lines], str]] = {
@@ -111,7 +124,21 @@ COLLECTORS: dict[str, Callable[[Lines], str]] = {
     "colour": _each(lambda us, text: f"\x1b[32m{_stamp(us)} \x1b[0m\x1b[33m{text}\x1b[0m"),
     "no-break blanks": lambda lines: dmesg(lines).replace("]  ", "]\u00a0 "),
 }
+COLLECTORS |= {
+    "journal, short-monotonic": _each(lambda us, text: f"{_stamp(us)} web01 kernel: {text}"),
+    "dmesg, with deltas": _each(lambda us, text: f"[{us // 10**6:5}.{us % 10**6:06} <    0.000007>] {text}"),
+    "MediaTek": _each(lambda us, text: f"<3>{_stamp(us)}  (1)[1234:java]{text}"),
+    "Qualcomm": _each(lambda us, text: f"{_stamp(us)} I[3:           java: 1234] {text}"),
+    "Samsung": _each(lambda us, text: f"{_stamp(us)} c3   1234 {text}"),
+    "two blanks": _each(lambda us, text: f"{_stamp(us)}  {text}"),
+    "quoted-printable": lambda lines: "".join(f"{line}\n" for line in _quoted_printable(dmesg(lines))),
+}
 UNTIMED: dict[str, Callable[[Lines], str]] = {
+    "CR alone": lambda lines: "".join(f"{text}\r" for _, text in lines),
+    "dmesg, ISO": _each(lambda _us, text: f"2026-11-19T21:02:11,123456+01:00 {text}"),
+    "dmesg -H": lambda lines: "[Nov19 21:02] first\n" + _each(lambda _us, text: f"[  +0.000012] {text}")(lines),
+    "syslog, day not padded": _each(lambda _us, text: f"Mar 3 04:05:06 web01 kernel: {text}"),
+    "busybox": _each(lambda _us, text: f"Jan  1 00:05:06 (none) user.warn kernel: {text}"),
     "no stamps": _each(lambda _us, text: text),
     "dmesg -T": _each(lambda _us, text: f"[Thu Nov 19 21:02:11 2026] {text}"),
     "dmesg -T, German": _each(lambda _us, text: f"[Do Nov 19 21:02:11 2026] {text}"),

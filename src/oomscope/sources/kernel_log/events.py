@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from oomscope.model.oom_event import OomEvent
+from oomscope.model.oom_event import SHOWN, OomEvent
 from oomscope.sources.kernel_log.joined import joined
 from oomscope.sources.kernel_log.line import LogLine
-from oomscope.sources.kernel_log.report import EventReader, begins_alone, opens
+from oomscope.sources.kernel_log.report import (
+    EventReader,
+    begins_alone,
+    is_of_a_report,
+    is_sysrq_kill,
+    opens,
+)
 
-_EVENTS_KEPT = 10_000
+_EVENTS_KEPT = 2_000
+_SYSRQ_LINES = 20
 
 
 class EventsReader:
@@ -22,6 +29,7 @@ class EventsReader:
     def __init__(self) -> None:
         self.events: list[OomEvent] = []
         self.left_out = 0
+        self._sysrq_line: int | None = None
         self._open: dict[bytes | None, EventReader] = {}
 
     @property
@@ -38,7 +46,13 @@ class EventsReader:
         """End what is still open."""
         for caller in list(self._open):
             self._close(caller)
+        self._forget()
         self.events.sort(key=lambda event: event.first_line)
+
+    def _forget(self) -> None:
+        """The last events are explained: of too many, the first ones go."""
+        self.left_out += max(len(self.events) - _EVENTS_KEPT, 0)
+        del self.events[:-_EVENTS_KEPT]
 
     def _take(self, line: LogLine) -> None:
         if len(line.text) > 1 << 14:
@@ -48,9 +62,13 @@ class EventsReader:
         kind = opens(line)
         if kind is not None and not (reader is not None and reader.has_room_for(kind, line)):
             self._close(key)
-            reader = self._open[key] = EventReader(kind, line)
+            reader = self._open[key] = EventReader(kind, line, after_sysrq=self._was_sysrq(line))
         else:
+            if is_sysrq_kill(line):
+                self._sysrq_line = line.number
             alone = begins_alone(line)
+            if alone is None and reader is None and is_of_a_report(line):
+                alone = SHOWN
             if alone is not None and (reader is None or not reader.has_room_for(alone, line)):
                 if reader is None and line.caller is not None and (other := self._of_panic(line, alone)) is not None:
                     reader = other
@@ -63,6 +81,10 @@ class EventsReader:
         if reader.is_over:
             self._close(key)
 
+    def _was_sysrq(self, line: LogLine) -> bool:
+        """Whether SysRq-f stands shortly above: it calls the OOM killer, which then prints its header."""
+        return self._sysrq_line is not None and line.number - self._sysrq_line <= _SYSRQ_LINES
+
     def _of_panic(self, line: LogLine, kind: str) -> EventReader | None:
         """A panic that another context announces ends the event that is open."""
         readers = [reader for reader in self._open.values() if reader.has_room_for(kind, line)]
@@ -72,16 +94,6 @@ class EventsReader:
         reader = self._open.pop(caller, None)
         if reader is None:
             return
-        if len(self.events) < _EVENTS_KEPT:
-            self.events.append(reader.event())
-        else:
-            self.left_out += 1
-
-
-def events_in_order(events: Iterable[OomEvent]) -> Iterator[OomEvent]:
-    """Events in the order of their time stamps where all of them have one, else in that of the log."""
-    listed = list(events)
-    stamps = [event.at_ns for event in listed]
-    if any(stamp is None for stamp in stamps):
-        return iter(listed)
-    return iter(sorted(listed, key=lambda event: event.at_ns or 0))
+        self.events.append(reader.event())
+        if len(self.events) > 2 * _EVENTS_KEPT:
+            self._forget()

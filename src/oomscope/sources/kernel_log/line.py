@@ -21,17 +21,27 @@ _QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
 _PRINTK = rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})s?\]"
 _SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
 _ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
-_HOST_AND_TAG = rb"(?:\S+ )??(?:k?ern(?:el)?(?:\[\d*\])?: ?|kernel - - - )"
+_HOST_AND_TAG = rb"(?:\S+ ){0,2}?(?:k?ern(?:el)?(?:\[\d*\])?: ?|kernel - - - )"
 _KMSG = rb"(?:\d+\.\d+\.\d+\S*,)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
 _PREFIXES: tuple[re.Pattern[bytes], ...] = tuple(
     re.compile(pattern)
     for pattern in (
         # journald and syslog: Nov 16 18:04:31 host kernel: ; 2024-05-30T21:05:00.1+00:00 host kernel:
-        _SYSLOG_PRIORITY + rb"(?P<stamp>[A-Z][a-z]{2} [ \d]\d(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) " + _HOST_AND_TAG,
+        _SYSLOG_PRIORITY
+        + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) "
+        + _HOST_AND_TAG,
         _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG,
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
         rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?(?:\d+ +\d+ +[VDIWEF] +(?:\S+ *)?: )?",
         rb"\[pid:\d+,cpu\d+,[^\]\n]{0,40}\] ?",
+        rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d+:[^\]\n]{1,40}\] ?",
+        rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d+\] ?",
+        rb"c\d{1,3} +\d{1,7} +(?=\S)",
+        # dmesg --time-format=iso, reltime and delta
+        rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) ",
+        rb"\[ *\+\d+\.\d{6}\] ?",
+        rb"\[(?P<told>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d)\] ?",
+        rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*\d+\.\d{6}>\] ?",
         # /dev/kmsg and netconsole: level,sequence,microseconds,flags,caller=T1;
         _KMSG + rb"(?:,ncfrag=[^;,]*)?(?:,caller=(?P<kmsg_caller>[TC]\d+))?;",
         # dmesg -x
@@ -41,7 +51,7 @@ _PREFIXES: tuple[re.Pattern[bytes], ...] = tuple(
         rb"\[ *(?P<caller>[TC]\d{1,7})\] ?",
         # dmesg -T, in any language
         rb"\[(?P<told>[^\]\[\n]{0,30}\d\d:\d\d:\d\d[^\]\[\n]{0,20})\] ?",
-        rb"kernel: ?",
+        rb"(?:[\w.-]{1,80} )?kernel: ?",
     )
 )
 _MOST_PREFIXES = 8
@@ -52,7 +62,7 @@ class LogLine:
     """One line: its number in the input (from 1), its text, and what its prefixes told.
 
     `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
-    of the line before.
+    of the line before. `length` is that of the whole line in the input.
     """
 
     number: int
@@ -62,6 +72,7 @@ class LogLine:
     caller: bytes | None
     is_stamped: bool
     is_quoted: bool
+    length: int
 
 
 def log_lines(raw: bytes, number: int) -> Iterator[LogLine]:
@@ -95,6 +106,7 @@ def _messages(text: bytes, number: int) -> Iterator[LogLine]:
 
 
 def _without_prefixes(text: bytes, number: int) -> LogLine:
+    length = len(text)
     at_ns: int | None = None
     stamp: str | None = None
     caller: bytes | None = None
@@ -119,10 +131,9 @@ def _without_prefixes(text: bytes, number: int) -> LogLine:
         written = told.get("stamp") or told.get("told")
         if written is not None:
             stamp = written.decode("utf-8", "backslashreplace")
-        text = text[match.end() :]
-    if not stamped:
-        text = text.lstrip()
-    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None)
+        text = text[match.end() :].lstrip()
+    text = text.lstrip()
+    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length)
 
 
 def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
@@ -139,5 +150,12 @@ def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
     for line in text.split(b"\n"):
         stripped = _without_prefixes(line, number)
         yield LogLine(
-            number, stripped.text, stripped.at_ns if at_ns is None else at_ns, None, stripped.caller, True, False
+            number,
+            stripped.text,
+            stripped.at_ns if at_ns is None else at_ns,
+            None,
+            stripped.caller,
+            is_stamped=True,
+            is_quoted=False,
+            length=0,
         )

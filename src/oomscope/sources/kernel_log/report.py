@@ -8,7 +8,7 @@ counted; what is missing stays missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from oomscope.model.oom_event import (
     FAILURE,
@@ -36,6 +36,7 @@ from oomscope.sources.kernel_log.line import LogLine
 _LARGEST = 1 << 62  # beyond that a number is an underflow or a sentinel, not an amount
 _UNKNOWN_KEPT = 50
 _STACK_KEPT = 64
+_CLIPPED_LINES = 4
 _COMM_BYTES = 15  # TASK_COMM_LEN - 1
 # After that many lines of no known form an event that had its end, or any event, is over.
 _PATIENCE_AFTER_END = 40
@@ -51,14 +52,17 @@ _VMAP = re.compile(rb"vmap allocation for size (?P<size>\d+) failed")
 _VMEMMAP = re.compile(rb"(?P<comm>.{1,80}?): vmemmap alloc failure: order:(?P<order>\d{1,3}),? *" + _MASK)
 _ORDER = re.compile(rb"order=(?P<order>-?\d{1,3})")
 _VMALLOC_ORDER = re.compile(rb"page order (?P<order>\d{1,3})")
-_ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]+)")
+_ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]*\d)")
+_CPUSET = re.compile(rb"cpuset=(?P<cpuset>[^\s,]{1,200})")
+_NODEMASK = re.compile(rb"nodemask=(?P<nodemask>[\d,-]*\d)")
 _CPU_LINE = re.compile(
     rb"(?:CPU: \d+ (?:UID: \d+ )?)?P[Ii][Dd]: (?P<pid>\d{1,9})(?: TGID: \d+)?,? [Cc]omm: (?P<comm>.{1,40}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_]*?) *(?P<release>\d\S{2,80})"
 )
-_CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]+)")
+_CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]*\d)")
 _MEM_INFO = re.compile(rb"Mem-Info:")
-_SYSRQ = re.compile(rb"[Ss]ys[Rr]q ?: ?(?:HELP|Show Memory|Manual OOM execution)")
+_SYSRQ_SHOW = re.compile(rb"[Ss]ys[Rr]q ?: ?Show Memory")
+_SYSRQ_KILL = re.compile(rb"[Ss]ys[Rr]q ?: ?Manual OOM execution")
 _COUNTERS = re.compile(
     rb"\s*(?:active_anon|active_file|unevictable|slab_reclaimable|mapped|sec_pagetables|bounce|kernel_misc_reclaimable|free"
     rb"|free_pcp|inactive_anon|inactive_file|isolated_anon|isolated_file|dirty|writeback|slab_unreclaimable|shmem"
@@ -96,14 +100,15 @@ _KNOWN_AND_PASSED = re.compile(
     rb"\s*$|Tainted: \[|\s*</?[A-Z]{3,9}>|Call [Tt]race:|Stack ?:|Hardware name:|Workqueue:"
     rb"|Modules linked in:|Code:|\s*[CS]ode: "
     rb"|(?:Node \d+ )?[A-Z]\w{1,15} per-cpu:|CPU +\d+: hi:|Swap cache stats:|COMPACTION is disabled"
-    rb"|\s+[0-9a-f]{8,16}(?: [0-9a-f]{8,16})*\s*$|warn_alloc\w*: \d+ callbacks|SLUB: Unable to allocate"
-    rb"|\s+cache: .*object size|\s+node \d+: slabs:|[ER][A-Z0-9]{2,3}: ?[0-9a-f]|RIP: |RSP: |CR2: |[DCF]S: |PKRU"
+    rb"|\s*[0-9a-f]{8,16}(?: [0-9a-f]{8,16})*\s*$|warn_alloc\w*: \d+ callbacks|SLUB: Unable to allocate"
+    rb"|\s*cache: .*object size|\s*node \d+: slabs:|[ER][A-Z0-9]{2,3}: ?[0-9a-f]|RIP: |RSP: |CR2: |[DCF]S: |PKRU"
     rb"|ORIG_RAX|EIP: |Kernel Offset|---\[ end|SMP: stopping|Rebooting in|\[ dump_slubinfo|pstate:|[pl][cr] : |x\d+ ?:"
-    rb"|oom_reaper: |Backtrace:|Exception |\s+\.\.\."
+    rb"|oom_reaper: |Backtrace:|Exception |\s*\.\.\."
 )
 _FRAME = re.compile(
     rb"\s*(?:\[?<?[0-9a-fx]{8,18}>?\]? ?){0,2}(?P<guess>\? )?(?:\[<\w+>\] )?"
-    rb"(?P<frame>[\w.$]{1,120}(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[[\w ]+\])?)(?: from \S+)?(?: \(unreliable\))?\s*$"
+    rb"\(?(?P<frame>[\w.$]{1,120}(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[[\w ]+\])?)\)?"
+    rb"(?: from \S+(?: \([^)]*\))?)?(?: \(unreliable\))?\s*$"
 )
 _SLAB_TITLE = re.compile(rb"Unreclaimable slab info:")
 _SLAB_HEAD = re.compile(rb"Name +Used +Total")
@@ -121,7 +126,7 @@ _TASK = re.compile(rb"\[ *(?P<pid>\d{1,9})\] +(?P<rest>\d.*)$")
 _SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
 _OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*(?:,(?!task_memcg=)[^,]*)*)")
 _KILL_LINE = re.compile(
-    rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: Kill(?:ed)? process (?P<pid>\d{1,9})"
+    rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: [Kk]ill(?:ed)? process (?P<pid>\d{1,9})"
     rb"(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)"
 )
 _KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)")
@@ -134,7 +139,8 @@ _MEMCG_USAGE = re.compile(
     rb"failcnt (?P<failcnt>\d{1,20})"
 )
 _MEMCG_STATS = re.compile(rb"Memory cgroup stats(?: for (?P<path>\S+?))?:(?P<rest>.*)$")
-_MEMCG_STAT = re.compile(rb"\s*(?P<name>[a-z][a-z0-9_]{1,40})(?P<unit>:| )(?P<value>\d{1,20})(?:KB)?\s*$")
+_MEMCG_PAIR = re.compile(rb"(?P<name>[a-z][a-z0-9_]{1,40}) (?P<value>\d{1,20})(?=\s|$)")
+_MEMCG_PAIRS = re.compile(rb"\s*(?:[a-z][a-z0-9_]{1,40} \d{1,20}(?:\s+|$))+$")
 _MEMCG_STAT_KB = re.compile(rb"(?P<name>[a-z_]{2,40}): ?(?P<value>\d{1,20})KB")
 _NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
 _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
@@ -143,6 +149,7 @@ _ANDROID = re.compile(rb"lowmemorykiller: Killing '(?P<comm>[^']{1,40})' \((?P<p
 _STALL = re.compile(rb"(?P<comm>.{1,80}?): page allocation stalls for (?P<ms>\d+)ms, order:(?P<order>\d+),? *" + _MASK)
 # Remarks of other parts of the kernel that decide a class or a next step.
 _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("stall", re.compile(rb": page allocation stalls for ")),
     ("pagefault", re.compile(rb"pagefault_out_of_memory|VM_FAULT_OOM leaked")),
     ("exceeds", re.compile(rb"exceeds total pages")),
     (
@@ -175,10 +182,23 @@ def opens(line: LogLine) -> str | None:
     return None
 
 
+def is_of_a_report(line: LogLine) -> bool:
+    """Whether a line is one that stands in a report only: where none is open, the beginning of this one is lost."""
+    forms = (_COUNTERS, _NODE, _ZONE, _RESERVE, _FREE_LISTS, _HUGE)
+    return any(pattern.match(line.text) is not None for pattern in forms)
+
+
+def is_sysrq_kill(line: LogLine) -> bool:
+    """Whether an administrator has just called the OOM killer (drivers/tty/sysrq.c)."""
+    return _SYSRQ_KILL.match(line.text) is not None
+
+
 def begins_alone(line: LogLine) -> str | None:
     """The kind of event that a line may begin where no event is open: its header was lost, or was never printed."""
     text = line.text
     if _MEM_INFO.match(text) is not None or (_COUNTERS.match(text) is not None and b"active_anon:" in text):
+        return SHOWN
+    if _SYSRQ_SHOW.match(text) is not None:
         return SHOWN
     if _SUMMARY.match(text) is not None or _KILL_LINE.match(text) is not None or _NO_VICTIM.match(text) is not None:
         return KILL
@@ -188,7 +208,9 @@ def begins_alone(line: LogLine) -> str | None:
         return MEMCG_KILL
     if _MEMCG_USAGE.match(text) is not None:
         return MEMCG_KILL
-    if _TASKS_HEAD.match(text) is not None:
+    if _TASKS_HEAD.match(text) is not None or (
+        (match := _KILLED.match(text)) is not None and b"total-vm" in match["rest"]
+    ):
         return KILL
     if _ANDROID.search(text) is not None:
         return FOREIGN
@@ -198,7 +220,7 @@ def begins_alone(line: LogLine) -> str | None:
 class EventReader:
     """Takes the lines of one event, then gives it. `is_over` tells that it waits for no more."""
 
-    def __init__(self, kind: str, first: LogLine) -> None:
+    def __init__(self, kind: str, first: LogLine, *, after_sysrq: bool = False) -> None:
         self.caller = first.caller
         self.at_ns = first.at_ns
         self._kind = kind
@@ -222,13 +244,16 @@ class EventReader:
         self._victims: list[Victim] = []
         self._memcg: dict[str, int | str | None] = {}
         self._memcg_stat: dict[str, int] = {}
-        self._remarks: dict[str, None] = {}
+        self._remarks: dict[str, None] = {"sysrq-f": None} if after_sysrq else {}
+        self._ends: list[tuple[int, str]] = []  # lines that end in a counter: their length, and its name
         self._lines: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self._unknown: list[tuple[int, str]] = []
         self._unknown_count = 0
         self._pending_unknown: list[tuple[int, str]] = []
         self._distrusted: list[str] = []
+        self._lengths: dict[int, int] = {}
+        self._length = 0
         self._section = ""
         self._idle = 0
         self._header_given = False
@@ -246,7 +271,10 @@ class EventReader:
             return not self._ended_before(line)
         if kind == SHOWN:
             return not self._counters
-        return kind == VMALLOC_FAILURE and self._kind == VMALLOC_FAILURE and not self._counters
+        if self._kind != VMALLOC_FAILURE or self._counters:
+            return False
+        # Up to 4.x vmalloc warns twice: of its own size, and as a page allocation that failed.
+        return kind == VMALLOC_FAILURE or (kind == FAILURE and not self._stack)
 
     def _ended_before(self, line: LogLine) -> bool:
         if self._panic is not None:
@@ -260,6 +288,9 @@ class EventReader:
         text = line.text
         if not text.strip():
             return True
+        self._length = line.length
+        if self._counters or "Mem-Info" in self._lines:
+            self._lengths[line.length] = self._lengths.get(line.length, 0) + 1
         for take in self._takers:
             if take(self, text, line.number):
                 self._idle = 0
@@ -287,7 +318,7 @@ class EventReader:
             if match is None:
                 continue
             told = match.groupdict()
-            asked = self._asked
+            asked: dict[str, object] = {}
             if told.get("comm"):
                 asked["comm"] = printable(told["comm"].strip())
             behind = _ORDER.search(told.get("rest") or b"") or _VMALLOC_ORDER.search(told.get("why") or b"")
@@ -301,8 +332,9 @@ class EventReader:
                 asked["gfp_flags"] = tuple(printable(flag) for flag in flags.split(b"|") if flag)
             if told.get("size") is not None:
                 asked["size_bytes"] = self._number(told["size"], text)
-            if (allowed := _ALLOWED.search(text)) is not None:
-                self._allowed = printable(allowed["allowed"])
+            for name, value in asked.items():
+                self._asked.setdefault(name, value)
+            self._take_nodes(text)
             self._remember(text)
             self._at("header", number, text)
             self._header_given = True
@@ -324,27 +356,38 @@ class EventReader:
             return True
         match = _CPUSET_LINE.match(text)
         if match is not None and not text.startswith(b"oom-kill:"):
-            self._allowed = printable(match["allowed"])
+            self._take_nodes(text)
             self._at("mems_allowed", number, text)
             return True
         return False
+
+    def _take_nodes(self, text: bytes) -> None:
+        """Which nodes the request may use; a cpuset other than the root, or a nodemask, confines it."""
+        if (allowed := _ALLOWED.search(text)) is not None:
+            self._allowed = printable(allowed["allowed"])
+        cpuset, nodemask = _CPUSET.search(text), _NODEMASK.search(text)
+        if nodemask is not None or (cpuset is not None and cpuset["cpuset"] != b"/"):
+            self._remarks["confined"] = None
 
     def _take_counters(self, text: bytes, number: int) -> bool:
         if _MEM_INFO.match(text) is not None:
             self._section = "mem-info"
             self._at("Mem-Info", number, text)
             return True
-        if _SYSRQ.match(text) is not None:
+        if _SYSRQ_SHOW.match(text) is not None:
             self._remarks["sysrq"] = None
             return True
         if _COUNTERS.match(text) is None:
             return False
+        name = ""
         for match in _COUNTER.finditer(text):
             value = self._number(match["value"], text)
             name = match["name"].decode()
             if value is not None and name not in self._counters:
                 self._counters[name] = value
                 self._at(name, number, text)
+        if name:
+            self._ends.append((self._length, name))
         return True
 
     def _take_node(self, text: bytes, number: int) -> bool:
@@ -486,14 +529,11 @@ class EventReader:
         match = _MEMCG_USAGE.match(text)
         if match is not None:
             usage, limit = self._number(match["usage"], text), self._number(match["limit"], text)
-            if match["what"] == b"memory":
-                self._memcg.setdefault("usage", usage)
-                self._memcg.setdefault("limit", limit)
-                self._memcg.setdefault("failcnt", self._number(match["failcnt"], text))
+            what = match["what"].decode()
+            for name, value in (("usage", usage), ("limit", limit), ("failcnt", self._number(match["failcnt"], text))):
+                self._memcg.setdefault(f"{what} {name}", value)
+            if what == "memory":
                 self._is_memcg(None, number, text)
-            elif match["what"] == b"swap":
-                self._memcg.setdefault("swap usage", usage)
-                self._memcg.setdefault("swap limit", limit)
             return True
         match = _MEMCG_STATS.match(text)
         if match is not None:
@@ -501,19 +541,20 @@ class EventReader:
             self._is_memcg(None if match["path"] is None else printable(match["path"]), number, text)
             for stat in _MEMCG_STAT_KB.finditer(match["rest"]):
                 value = self._number(stat["value"], text)
-                if value is not None:
-                    self._memcg_stat.setdefault(stat["name"].decode(), value * 1024)
+                if value is not None:  # one line per group of the hierarchy, each with what is its own
+                    name = stat["name"].decode()
+                    self._memcg_stat[name] = self._memcg_stat.get(name, 0) + value * 1024
             for stat in re.finditer(rb"(?<= )([a-z_]{2,40}) (\d{1,20})(?= |$)", match["rest"]):
                 value = self._number(stat[2], text)
                 if value is not None:
                     self._memcg_stat.setdefault(stat[1].decode(), value)
             return True
-        match = _MEMCG_STAT.match(text) if self._section == "memcg stat" else None
-        if match is None:
+        if self._section != "memcg stat" or _MEMCG_PAIRS.match(text) is None:
             return False
-        value = self._number(match["value"], text)
-        if value is not None and match["unit"] == b" ":
-            self._memcg_stat.setdefault(match["name"].decode(), value)
+        for pair in _MEMCG_PAIR.finditer(text):
+            value = self._number(pair["value"], text)
+            if value is not None:
+                self._memcg_stat.setdefault(pair["name"].decode(), value)
         return True
 
     def _take_end(self, text: bytes, number: int) -> bool:
@@ -521,8 +562,9 @@ class EventReader:
         if match is not None:
             self._constraint = match["constraint"].decode()
             self._section = ""
-            if (allowed := _ALLOWED.search(match["rest"])) is not None:
-                self._allowed = printable(allowed["allowed"])
+            self._take_nodes(text)
+            if self._kind == SHOWN:
+                self._kind = KILL
             self._at("oom-kill", number, text)
             if self._constraint == "CONSTRAINT_MEMCG":
                 path = _OOM_MEMCG.search(match["rest"])
@@ -553,6 +595,8 @@ class EventReader:
 
     def _take_victim(self, match: re.Match[bytes], text: bytes, number: int) -> None:
         self._section = ""
+        if self._kind == SHOWN:
+            self._kind = KILL  # its header is lost
         pid, comm = int(match["pid"]), printable(match["comm"])
         rest = match["rest"] or b""
         kib = {}
@@ -561,8 +605,11 @@ class EventReader:
             if value is not None:
                 kib[rss["name"].decode()] = value
         score = _SCORE.search(rest)
-        # "Kill process N" announces, "Killed process N" tells what it held.
+        # "Kill process N or sacrifice child" announces, "Killed process M" tells who it was and what it held.
         for index, victim in enumerate(self._victims):
+            if victim.pid != pid and kib and not victim.kib and index == len(self._victims) - 1:
+                self._victims[index] = Victim(pid, comm, kib, victim.score, number)
+                break
             if victim.pid == pid:
                 merged = {**victim.kib, **kib}
                 self._victims[index] = Victim(pid, victim.comm, merged, victim.score, victim.line)
@@ -631,22 +678,31 @@ class EventReader:
         _take_stack,
     )
 
+    def _clipped_at(self) -> int | None:
+        """The width at which a terminal has cut the lines: several of just that length, and none that is longer."""
+        longest = max(self._lengths, default=0)
+        return longest if longest >= 40 and self._lengths[longest] >= _CLIPPED_LINES else None
+
     def event(self) -> OomEvent:
         """All that was taken."""
+        clipped_at = self._clipped_at()
+        for length, name in self._ends:
+            if length == clipped_at:
+                self._counters.pop(name, None)  # the cut may stand in the number
         kind = PANIC if self._panic is not None and self._is_panic_of_oom() else self._kind
         memcg = None
         if self._kind == MEMCG_KILL:
             number = {name: value for name, value in self._memcg.items() if isinstance(value, int)}
             path = self._memcg.get("path")
+            reached = next((what for what in ("memory", "memory+swap", "kmem") if _is_reached(number, what)), "memory")
             memcg = Memcg(
-                path if isinstance(path, str) else None,
-                number.get("usage"),
-                number.get("limit"),
-                number.get("swap usage"),
-                number.get("swap limit"),
-                number.get("failcnt"),
-                self._memcg_stat,
-                number.get("line"),
+                path=path if isinstance(path, str) else None,
+                reached=reached,
+                usage_kib=number.get(f"{reached} usage"),
+                limit_kib=number.get(f"{reached} limit"),
+                failcnt=number.get(f"{reached} failcnt"),
+                stat=self._memcg_stat,
+                line=number.get("line"),
             )
         return OomEvent(
             kind=kind,
@@ -703,6 +759,8 @@ class EventReader:
     def _cut(self) -> tuple[str, ...]:
         """Parts that begin and do not end."""
         missing = []
+        if (clipped_at := self._clipped_at()) is not None:
+            missing.append(f"the ends of its lines, cut at {clipped_at} columns")
         if "Mem-Info" in self._lines or self._counters:
             if "free" not in self._counters:
                 missing.append("the counters of Mem-Info")
@@ -717,6 +775,12 @@ class EventReader:
         if self._kind in (KILL, MEMCG_KILL) and self._header_given and not self._victims and self._panic is None:
             missing.append("who was killed")
         return tuple(missing)
+
+
+def _is_reached(numbers: Mapping[str, int], what: str) -> bool:
+    """Whether one of a group's limits is what it ran into."""
+    usage, limit = numbers.get(f"{what} usage"), numbers.get(f"{what} limit")
+    return usage is not None and limit is not None and usage >= 0.98 * limit
 
 
 def _with(zone: Zone, **changes: object) -> Zone:

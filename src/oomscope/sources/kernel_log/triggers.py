@@ -12,7 +12,7 @@ from oomscope.sources.base import LONGEST_LINE_BYTES
 
 TRIGGERS: tuple[bytes, ...] = (
     b"oom-kill",  # mm/oom_kill.c dump_header() "invoked oom-killer:", dump_oom_summary() "oom-kill:constraint="
-    b"Mem-Info:",  # mm/show_mem.c __show_free_areas() and its forerunners
+    b"lowmem_reserve",  # mm/show_mem.c show_free_areas(): in every zone of Mem-Info, its header lost or not
     b" of memory",  # mm/oom_kill.c "Out of memory", "Memory cgroup out of memory"
     b"page allocation failure",  # mm/page_alloc.c warn_alloc()
     b"vmalloc error",  # mm/vmalloc.c __vmalloc_node_range(), __vmalloc_area_node()

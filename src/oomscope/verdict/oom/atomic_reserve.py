@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.oom_zones import free_in
 from oomscope.model.oom_event import FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.verdict.oom.case import ATOMIC_RESERVE, Cause, OomCase
@@ -18,12 +17,12 @@ def rule(case: OomCase) -> Cause | None:
     if case.share(reclaimable) < _MUCH_TO_RECLAIM:
         return None
     below = [check for check in case.allowed if check.passes is False]
-    certain = bool(below) and len(below) == len(case.allowed)
-    free = free_in(case.allowed)
+    certain = bool(below) and len(below) == len(case.allowed) and case.request.order == 0
+    usable = sum(check.usable_pages or 0 for check in case.allowed)
     return Cause(
         ATOMIC_RESERVE,
         Finding(
-            claim=f"{case.request.why_not}, and {case.size(free)} free was the reserve; "
+            claim=f"{case.request.why_not}, and {case.size(usable)} free was the reserve; "
             f"{case.size(reclaimable)} ({case.share_words(reclaimable)}) could have been reclaimed",
             pages=reclaimable,
             certainty=CERTAIN if certain else LIKELY,

@@ -17,6 +17,10 @@ STACKS_TABLES, HIDDEN_KERNEL, VMALLOC = "kernel-stacks-pagetables", "hidden-kern
 UNDETERMINED = "undetermined"
 
 
+_TINY = 0.01
+_SOME_PAGES = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """A class that an event is of, and the finding that says so."""
@@ -51,6 +55,23 @@ class OomCase:
     def allowed(self) -> tuple[ZoneCheck, ...]:
         """The zones that the request could have been served from."""
         return tuple(check for check in self.analysis.zones if check.is_allowed)
+
+    def is_tiny(self, check: ZoneCheck) -> bool:
+        """A zone that is a hundredth of RAM at most, as DMA is, and passes by some pages: it serves nobody for long."""
+        if check.usable_pages is None or check.needed_pages is None:
+            return False
+        is_small = (check.managed_pages or 0) <= _TINY * self.base_pages
+        return is_small and check.usable_pages <= check.needed_pages + _SOME_PAGES
+
+    def is_used_up(self, check: ZoneCheck) -> bool:
+        """Whether a zone cannot have served the request.
+
+        Before the OOM killer is called the kernel tries once more with `high` (__alloc_pages_may_oom()): a zone between
+        `min` and `high` got its pages back after that.
+        """
+        if check.passes is False or self.is_tiny(check):
+            return True
+        return self.event.kind in (KILL, PANIC) and check.is_above_high is False
 
     @cached_property
     def above(self) -> tuple[ZoneCheck, ...]:

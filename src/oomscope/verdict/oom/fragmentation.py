@@ -17,21 +17,17 @@ def rule(case: OomCase) -> Cause | None:
     order = case.request.order
     if order is None or order < 1:
         return None
-    passing = [check for check in case.allowed if check.passes]
+    passing = [check for check in case.allowed if check.passes and not case.is_tiny(check)]
     if any(check.has_block for check in passing):
         return None
     known = [check for check in passing if check.has_block is False]
     if known:
         return _cause(case, known, CERTAIN if _is_told(known) else LIKELY)
-    blockless = [check for check in case.allowed if check.fitting_blocks == 0 and check.free_pages]
+    large = [check for check in case.allowed if check.passes or (check.managed_pages or 0) > 0.01 * case.base_pages]
+    blockless = [check for check in large if check.fitting_blocks == 0 and check.free_pages]
     costly = order > _COSTLY_ORDER
     much = case.share(case.accounting.reclaimable_pages) >= _MUCH_TO_RECLAIM
-    if (
-        blockless
-        and costly
-        and much
-        and all(check.fitting_blocks in (0, None) for check in case.allowed if check.free_pages)
-    ):
+    if blockless and costly and much and all(check.fitting_blocks in (0, None) for check in large if check.free_pages):
         return _cause(case, blockless, LIKELY)
     if not case.allowed and costly and much:
         return _cause(case, [], POSSIBLE if order < 5 else LIKELY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oomscope.model import oom_analysis as rows
 from oomscope.model.verdict import Finding
 from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import HIDDEN_KERNEL, PAGE_OWNER_NEXT, OomCase
@@ -13,8 +14,8 @@ _COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "
 
 
 def pages(case: OomCase) -> int:
-    """The remainder; none where the balance does not close or cannot be drawn."""
-    return max(case.accounting.unexplained_pages or 0, 0)
+    """The remainder, where a balance can be drawn, and what a driver could give back (kernel_misc_reclaimable)."""
+    return max(case.accounting.unexplained_pages or 0, 0) + case.accounting.pages(rows.MISC)
 
 
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
@@ -34,7 +35,8 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
 def _hints(case: OomCase) -> list[str]:
     event = case.event
     page_bytes = case.analysis.page_bytes or 4096
-    hints = []
+    misc = case.accounting.pages(rows.MISC)
+    hints = [f"{case.size(misc)} of it is kernel_misc_reclaimable, as ION and dma-buf pools are"] if misc else []
     least_bytes = _PART_OF_IT * case.base_pages * page_bytes
     large = [site for site in event.call_sites if site.size_bytes > least_bytes]
     sites = [site for site in large if not any(word in site.function for word in _COUNTED)]

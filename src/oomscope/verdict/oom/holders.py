@@ -23,7 +23,7 @@ def holders(case: OomCase) -> list[Cause]:
     ranked = sorted(((holder.pages(case), holder) for holder in HOLDERS), key=lambda pair: -pair[0])
     causes = []
     for index, (pages, holder) in enumerate(ranked):
-        if pages <= 0 or (index and case.share(pages) < _WORTH_NAMING):
+        if pages <= 0 or (case.share(pages) < _WORTH_NAMING and (index or not case.accounting.is_whole)):
             continue
         next_pages = ranked[index + 1][0] if index + 1 < len(ranked) else 0
         causes.append(Cause(holder.OOM_CLASS, holder.finding(case, pages, _certainty(case, pages, next_pages))))

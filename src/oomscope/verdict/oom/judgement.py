@@ -11,7 +11,7 @@ from oomscope.model import oom_analysis as rows
 from oomscope.model.absent import Absent
 from oomscope.model.evidence import Evidence, LoggedEvent
 from oomscope.model.holding import KERNEL, SLAB, Holding
-from oomscope.model.oom_event import FOREIGN, PANIC, SHOWN, OomEvent
+from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, OomEvent
 from oomscope.model.verdict import Balance, CulpritRow, EventLine, Finding, Oom
 from oomscope.units import pages_text
 from oomscope.verdict.oom import Cause, OomCase, causes, vmalloc
@@ -19,6 +19,7 @@ from oomscope.verdict.oom.case import HIDDEN_KERNEL, VMALLOC
 from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
 from oomscope.verdict.oom.story import one_line, story
 
+_ONE_MOMENT_NS = 10**9
 # Classes whose next step is to find a name, which allocation stacks may have given already.
 WANTS_A_NAME = (HIDDEN_KERNEL, VMALLOC, SLAB_CLASS)
 # Kernel memory outside slab that the report does count.
@@ -122,7 +123,7 @@ def judge_events(evidence: Evidence, number: int | None) -> Judgement | None:
         return None
     cases = [OomCase(e.analysis, _before(evidence, index)) for index, e in enumerate(events)]
     told = [causes(case) for case in cases]
-    default = max(range(len(events)), key=lambda index: _rank(cases[index].event, index))
+    default = _last_word([case.event for case in cases])
     chosen = default if number is None else number - 1
     lines = tuple(
         EventLine(
@@ -149,6 +150,20 @@ def _caches(case: OomCase) -> tuple[tuple[str, int], ...]:
 
 def _before(evidence: Evidence, index: int) -> tuple[OomEvent, ...]:
     return tuple(logged.analysis.event for logged in evidence.events[max(index - 1, 0) : index])
+
+
+def _last_word(events: list[OomEvent]) -> int:
+    """The event that is explained: the last one; of those of one second, a kill or panic before a mere failure."""
+    last = max(range(len(events)), key=lambda index: _rank(events[index], index))
+    at_ns = events[last].at_ns
+    if events[last].kind not in (KILL, PANIC, MEMCG_KILL) and at_ns is not None:
+        for index in range(last - 1, -1, -1):
+            other = events[index]
+            if other.at_ns is None or at_ns - other.at_ns > _ONE_MOMENT_NS:
+                break
+            if other.kind in (KILL, PANIC) and other.counters:
+                return index
+    return last
 
 
 def _rank(event: OomEvent, index: int) -> tuple[bool, int, int]:

@@ -14,7 +14,7 @@ _ROOM_IN_SWAP = 0.05
 def rule(case: OomCase) -> Cause | None:
     """Claims it where every allowed zone is below its watermark, and zones beyond have memory, free or to be had."""
     highest = case.request.highest_zone
-    if highest is None or not case.allowed or any(check.passes is not False for check in case.allowed):
+    if highest is None or not case.allowed or not all(case.is_used_up(check) for check in case.allowed):
         return None
     accounting = case.accounting
     beyond = sum(check.managed_pages or 0 for check in case.above) + accounting.hidden_zone_pages
@@ -33,7 +33,7 @@ def rule(case: OomCase) -> Cause | None:
         LOWMEM_ZONE,
         Finding(
             claim=f"zone {names} is used up ({case.size(free)} free, below the watermark); {case.gfp or 'the request'} "
-            f"may not use the zones beyond, {case.size(beyond)}: {there}",
+            f"may not use the zones beyond{f', {case.size(beyond)}' if beyond else ''}: {there}",
             pages=free,
             certainty=certainty,
             because=case.evidence("header", *least, *(check.zone.title for check in case.above)),

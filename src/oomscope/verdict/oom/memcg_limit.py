@@ -32,7 +32,8 @@ def rule(case: OomCase) -> Cause | None:
     memcg = event.memcg
     name = f"the memory cgroup {memcg.path}" if memcg.path else "a memory cgroup"
     limit = None if memcg.limit_kib is None or memcg.limit_kib > _UNLIMITED_KIB else memcg.limit_kib
-    reached = "reached its limit" if limit is None else f"reached its limit of {bytes_text(limit * 1024)}"
+    of = "" if memcg.reached == "memory" else f" of {memcg.reached}"
+    reached = f"reached its limit{of}" if limit is None else f"reached its limit{of}: {bytes_text(limit * 1024)}"
     filled = _filled_with(memcg)
     return Cause(
         MEMCG_LIMIT,
@@ -73,11 +74,13 @@ def _behind_a_page_fault(case: OomCase) -> Cause | None:
 
 
 def fillers(memcg: Memcg) -> list[tuple[str, int]]:
-    """What fills the group, in bytes, the most first; shmem is a part of the page cache and told beside it."""
+    """What fills the group, in bytes, the most first."""
     found = []
     for title, names in _FILLERS:
-        value = next((memcg.stat[name] for name in names if name in memcg.stat), None)
-        if value:
+        value = next((memcg.stat[name] for name in names if name in memcg.stat), 0)
+        if title == "page cache":
+            value -= memcg.stat.get("shmem", 0)  # which is a part of it
+        if value > 0:
             found.append((title, value))
     return sorted(found, key=lambda pair: -pair[1])
 
@@ -100,6 +103,9 @@ def _next(memcg: Memcg) -> str:
             f"killing its processes cannot help: kernel objects are charged to {group}; "
             "see /proc/slabinfo and, with slub_debug=U, /sys/kernel/debug/slab/*/alloc_traces"
         )
-    if most and most[0][0] == "page cache":
+    if most and most[0][0] == "tmpfs and shared memory":
+        return f"find the files: df -t tmpfs in {group}'s mount namespace; a kill gives none of that back"
+    dirty = sum(memcg.stat.get(name, 0) for name in ("file_dirty", "file_writeback", "dirty", "writeback"))
+    if most and most[0][0] == "page cache" and 2 * dirty > most[0][1]:
         return f"see memory.stat of {group} for file_dirty and file_writeback: dirty pages wait for slow writeback"
     return f"raise memory.max of {group} if the work needs it, else find what grew: memory.stat and memory.events there"

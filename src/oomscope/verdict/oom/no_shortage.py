@@ -55,15 +55,15 @@ def _larger_than_ram(case: OomCase) -> Finding | None:
 
 
 def _forbidden(case: OomCase) -> Finding | None:
-    constraint = case.event.constraint
-    if constraint not in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY") or not case.analysis.zones:
+    if not case.event.is_confined or not case.analysis.zones:
         return None
     free = case.event.counters.get("free", 0)
-    shown = free_in(case.allowed)
-    elsewhere = free - shown
-    if elsewhere < _PLENTY_FREE * case.base_pages or elsewhere < 10 * shown:
+    elsewhere = free - free_in(case.analysis.zones)
+    if elsewhere < _PLENTY_FREE * case.base_pages or elsewhere < 10 * free_in(case.allowed):
         return None
-    what = "its cpuset" if constraint == "CONSTRAINT_CPUSET" else "its memory policy"
+    what = {"CONSTRAINT_CPUSET": "its cpuset", "CONSTRAINT_MEMORY_POLICY": "its memory policy"}.get(
+        case.event.constraint or "", "its cpuset or memory policy"
+    )
     nodes = "" if case.event.mems_allowed is None else f" (nodes {case.event.mems_allowed})"
     return Finding(
         claim=f"{what}{nodes} forbids where memory is free: {case.size(elsewhere)} elsewhere",
@@ -143,6 +143,20 @@ def _nearly_all_free(case: OomCase) -> Finding | None:
     )
 
 
+def _before_the_allocator(case: OomCase) -> Finding | None:
+    sizes = [zone.kib["managed"] for zone in case.event.zones if "managed" in zone.kib]
+    if not sizes or any(sizes):
+        return None
+    return Finding(
+        claim="no page was managed yet: the allocator was asked before it was ready",
+        pages=None,
+        certainty=CERTAIN,
+        because=case.evidence("header", *(check.zone.title for check in case.analysis.zones[:2])),
+        refuted_by="a zone that manages pages",
+        next="early in boot: look for the initialisation that runs before the allocator's",
+    )
+
+
 def _watermark_too_high(case: OomCase) -> Finding | None:
     marks = [check for check in case.allowed if check.needed_pages is not None and check.managed_pages]
     held = [check for check in marks if check.needed_pages and check.needed_pages > 0.5 * (check.managed_pages or 1)]
@@ -191,6 +205,7 @@ _REASONS: tuple[Callable[[OomCase], Finding | None], ...] = (
     _shown_on_request,
     _of_page_fault,
     _nearly_all_free,
+    _before_the_allocator,
     _watermark_too_high,
     _above_high,
 )

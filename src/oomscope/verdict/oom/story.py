@@ -6,9 +6,20 @@ from oomscope.model import oom_analysis as rows
 from oomscope.model.oom_event import FAILURE, FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, VMALLOC_FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
-from oomscope.verdict.oom.case import MEMCG_LIMIT, NO_SHORTAGE, UNDETERMINED, VMALLOC_SPACE, Cause, OomCase
+from oomscope.verdict.oom.case import (
+    ATOMIC_RESERVE,
+    FRAGMENTATION,
+    LOWMEM_ZONE,
+    MEMCG_LIMIT,
+    NO_SHORTAGE,
+    UNDETERMINED,
+    VMALLOC_SPACE,
+    Cause,
+    OomCase,
+)
 
 _LITTLE = 0.02
+_NOT_HOLDERS = (VMALLOC_SPACE, NO_SHORTAGE, LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE)
 # Classes that do not turn on what could have been reclaimed.
 _NOT_ABOUT_RECLAIM = (MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE, UNDETERMINED)
 
@@ -17,7 +28,7 @@ def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns
     """Sentences, in this order. `named` is the greatest culprit that other evidence names, `apart_ns` its age."""
     first, *beside = causes
     sentences = [what_happened(case), _sentence(first.finding.claim)]
-    if beside and beside[0].oom_class != first.oom_class:
+    if beside and first.oom_class in _NOT_HOLDERS and beside[0].finding.pages is not None:
         sentences.append("The most of RAM: " + beside[0].finding.claim + ".")
     if named is not None:
         sentences.append(_named(case, named, apart_ns))
@@ -40,7 +51,7 @@ def what_happened(case: OomCase) -> str:
     if event.kind == FOREIGN:
         names = ", ".join(victim.comm for victim in event.victims[:3])
         return f"{when}Android's low memory killer ended {names}."
-    if event.asked.order == -1:
+    if case.request.order == -1:
         return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."
     if event.kind == VMALLOC_FAILURE:
         size = "" if asked.size_bytes is None else f" {bytes_text(asked.size_bytes)}"
@@ -49,6 +60,8 @@ def what_happened(case: OomCase) -> str:
         return f"{when}the kernel ran out of memory{_ended(case)}."
     gfp = f" ({case.gfp})" if case.gfp and case.gfp != "0x0" else ""
     request = "had a page fault that found no memory" if case.is_page_fault else f"asked for {case.needs}{gfp}"
+    if event.kind == FAILURE and "stall" in event.remarks:
+        return f"{when}{who} {request} and had been waiting for it for long when this was printed."
     if event.kind == FAILURE:
         return f"{when}{who} {request} and did not get it; a warning was printed, nobody was killed."
     where = ""

@@ -11,6 +11,7 @@ from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
 OOM_CLASS = USER_ANON
 _WORTH_KILLING = 0.05
 _LARGE_VICTIM_KIB = 64 << 10
+_VERY_LARGE_KIB = 1 << 20
 
 
 def pages(case: OomCase) -> int:
@@ -66,7 +67,7 @@ def by_kill(case: OomCase) -> Cause | None:
         Finding(
             claim=f"{who}; what else held RAM is not in this log",
             pages=None,
-            certainty=LIKELY if processes else POSSIBLE,
+            certainty=LIKELY if max(process_kib, victim_kib) >= _VERY_LARGE_KIB else POSSIBLE,
             because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims[:1]), "task table"),
             refuted_by="the Mem-Info of this event, which is not in this log",
             next="find the whole report: journalctl -k -b -1, or the serial console",
