@@ -169,6 +169,15 @@ def test_memory_stat_in_every_form_of_a_log(joint: str, tmp_path: Path) -> None:
     assert "page cache" not in verdict.oom.story[1]
 
 
+def test_a_panic_in_a_memory_cgroup_is_of_its_limit(tmp_path: Path) -> None:
+    """panic_on_oom=2: the kernel panics of a group's OOM, and the group's limit stays the reason."""
+    text = MEMCG[: MEMCG.index("[ 1000.000003]")].format(joint="\n", stats=STATS.strip())
+    text += "[ 1000.000003] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled\n"
+    verdict = explained(text, tmp_path)
+    assert verdict.oom is not None
+    assert (verdict.oom.oom_class, verdict.oom.panic) == ("memcg-limit", True)
+
+
 def test_the_groups_of_a_hierarchy_are_added_up(tmp_path: Path) -> None:
     """Version 1 prints a line of its own numbers per group: together they are what filled the parent."""
     lines = ["memory: usage 980kB, limit 980kB, failcnt 4"]

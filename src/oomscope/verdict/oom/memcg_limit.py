@@ -27,7 +27,7 @@ _FILLERS = (
 def rule(case: OomCase) -> Cause | None:
     """Claims it where the kernel says that a group's limit was the reason."""
     event = case.event
-    if event.kind != MEMCG_KILL or event.memcg is None:
+    if event.memcg is None:
         return _behind_a_page_fault(case)
     memcg = event.memcg
     name = f"the memory cgroup {memcg.path}" if memcg.path else "a memory cgroup"

@@ -65,8 +65,8 @@ def what_happened(case: OomCase) -> str:
     if event.kind == FAILURE:
         return f"{when}{who} {request} and did not get it; a warning was printed, nobody was killed."
     where = ""
-    if event.kind == MEMCG_KILL:
-        path = "" if event.memcg is None or event.memcg.path is None else f" {event.memcg.path}"
+    if event.memcg is not None:
+        path = "" if event.memcg.path is None else f" {event.memcg.path}"
         where = f" in the memory cgroup{path}"
     return f"{when}{who} {request}{where}{_ended(case)}."
 
