@@ -28,6 +28,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Notes, Reading
 from oomscope.model.verdict import Verdict
 from oomscope.sources import Source, archive, recognise
+from oomscope.sources.alloc_traces import AllocTracesText, cache_named_by
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
@@ -258,6 +259,9 @@ def _read_stream(each: Input, stream: Stream, source: Source | None, options: _O
         counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
     if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
         raise _unrecognised(each.origin, stream)
+    named = cache_named_by(each.origin)
+    if isinstance(source, AllocTracesText) and named is not None:
+        notes.cache_objects = tuple(replace(objects, cache=named) for objects in notes.cache_objects)
     return [Reading(each.origin, source.format, notes, counts, stream.defect)]
 
 

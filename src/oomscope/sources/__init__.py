@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oomscope.sources.alloc_traces import AllocTracesText
 from oomscope.sources.allocinfo import AllocinfoText
 from oomscope.sources.base import Parser, Source
 from oomscope.sources.console_log import ConsoleLog
@@ -23,6 +24,7 @@ SOURCES: tuple[Source, ...] = (
     SlabinfoText(),
     VmallocinfoText(),
     AllocinfoText(),
+    AllocTracesText(),
     ConsoleLog(),
 )
 

@@ -12,6 +12,7 @@ from oomscope.verdict.rules import (
     inconsistent,
     lost_stacks,
     many_paths,
+    object_owners,
     slab_objects,
 )
 from oomscope.verdict.rules.case import Case
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     greatest_stack.rule,
     many_paths.rule,
     slab_objects.rule,
+    object_owners.rule,
     census.rule,
     earlier_moment.rule,
     lost_stacks.rule,

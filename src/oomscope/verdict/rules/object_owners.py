@@ -1,0 +1,33 @@
+"""Who holds the objects of the largest slab cache, by /sys/kernel/debug/slab/CACHE/alloc_traces."""
+
+from __future__ import annotations
+
+from oomscope.attribution.beside import beside
+from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.units import share_text
+from oomscope.verdict.rules.case import Case
+
+
+def rule(case: Case) -> tuple[Finding, ...]:
+    """Claims the owner of most objects, where the kernel has kept it object by object."""
+    others = beside(case.evidence)
+    if not others.cache_objects:
+        return ()
+    named = {objects.cache for objects in others.cache_objects if objects.cache}
+    largest = next((cache.name for cache in others.slab_caches if not named or cache.name in named), None)
+    cache = largest or next(iter(named), "")
+    told = others.owners_of(cache)
+    if told is None:
+        return ()
+    owner, held, objects = told
+    of = f"of {cache}" if cache in named else "in the file of a cache whose name is not told"
+    return (
+        Finding(
+            claim=f"{owner} holds {held:,} of {objects:,} objects {of} ({share_text(held / objects)})",
+            pages=None,
+            certainty=CERTAIN if cache in named else LIKELY,
+            because=("alloc_traces: slub_debug keeps who allocated each object",),
+            refuted_by="another cache with more pages, whose owners were not collected",
+            next=f"find what keeps objects of {owner} from being freed",
+        ),
+    )
