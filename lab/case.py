@@ -58,6 +58,7 @@ def run(built: Built, scenario: Scenario, folder: Path) -> None:
     for path in folder.rglob("*"):
         if (
             path.is_file()
+            and path.suffix != ".zst"
             and path.name.partition(".")[0] not in ("core", "vmcore")
             and path.stat().st_size >= _COMPRESS_FROM_BYTES
         ):

@@ -231,6 +231,26 @@ _PLAIN = (
         default=True,
     ),
     Scenario(
+        "collect",
+        # The command, which sees the case as /mnt, gathers one in the guest; elsewhere it is explained.
+        """
+        oomscope --version
+        capture at-rest
+        take page 20011
+        capture taken
+        oomscope collect -o /mnt/taken/case.tar.zst
+        oomscope collect --redact -o /mnt/taken/redacted.tar.zst
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 20011),),
+        memory_mib=768,
+        architectures=(X86_64,),
+        cores=(),
+        host_root=True,
+        limit_s=300,
+        default=True,
+    ),
+    Scenario(
         "anon-kill",
         """
         capture at-rest

@@ -24,7 +24,9 @@ ALLOWED = {
     "machine": set(),
     "bpf": {"machine", "model", "errors", "units"},
     "doctor": {"bpf", "machine", "errors", "units"},
+    "collect": {"machine", "errors", "units"},
     "cli": {
+        "collect",
         "doctor",
         "bpf",
         "machine",

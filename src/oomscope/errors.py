@@ -32,7 +32,7 @@ class NothingToExplain(OomscopeError):
     """The input was read and understood, and says nothing about who holds memory."""
 
     exit_code = 1
-    advice = "give a page_owner dump, page_owner_stacks/show_stacks, or a console log with an at-panic report"
+    advice = "give a kernel log with an OOM report, a page_owner dump, show_stacks, or a core dump"
 
 
 class BadQuestion(OomscopeError):

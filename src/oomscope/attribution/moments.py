@@ -80,6 +80,7 @@ def arrange(
         kernel = replace(kernel, page_size_bytes=page_size_bytes)
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     absent += moments[-1].reading.notes.absent
+    absent += [each for r in readings if r.format == "manifest" for each in r.notes.absent]
     ram_pages = machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes)
     if isinstance(ram_pages, Absent):
         of_reports = (event.analysis.accounting.ram_pages for event in reversed(events))

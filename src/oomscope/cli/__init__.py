@@ -10,6 +10,7 @@ import click
 
 from oomscope import __version__
 from oomscope.cli.arm import arm, disarm
+from oomscope.cli.collect import collect
 from oomscope.cli.diff import diff
 from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
@@ -30,7 +31,7 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-for command in (explain_command, diff, arm, disarm, doctor):
+for command in (explain_command, diff, collect, arm, disarm, doctor):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ from oomscope.sources.allocinfo import AllocinfoText
 from oomscope.sources.base import Parser, Source
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.kernel_memory import KernelMemory
+from oomscope.sources.manifest import ManifestText
 from oomscope.sources.meminfo import MeminfoText
 from oomscope.sources.page_owner import PageOwnerText
 from oomscope.sources.page_owner_stacks import PageOwnerStacks
@@ -25,6 +26,7 @@ SOURCES: tuple[Source, ...] = (
     VmallocinfoText(),
     AllocinfoText(),
     AllocTracesText(),
+    ManifestText(),
     ConsoleLog(),
 )
 

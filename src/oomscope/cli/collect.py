@@ -1,0 +1,46 @@
+"""`oomscope collect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_SHOWN = 6
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), default="case.tar.zst", show_default=True, help="Archive."
+)
+@click.option("--redact", is_flag=True, help="Replace host name, command lines and the names of tasks.")
+@click.option("--page-owner", is_flag=True, help="Take page_owner's text, too: gigabytes on a large machine.")
+@click.option("--max-mib", type=click.IntRange(1), default=1024, show_default=True, help="At most so much, unpacked.")
+@click.option("--max-seconds", type=click.IntRange(1), default=120, show_default=True, help="At most so long.")
+def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_seconds: int) -> None:
+    """Gather what this machine tells about its memory into one archive, to be explained elsewhere. Nothing is changed.
+
+    \b
+    sudo oomscope collect -o case.tar.zst
+    oomscope explain case.tar.zst
+    """  # noqa: D301 - a help text; click knows the backspace
+    from oomscope import __version__
+    from oomscope.collect import collect as collect_files
+    from oomscope.units import bytes_text
+
+    manifest = collect_files(
+        Path(output),
+        version=__version__,
+        redact=redact,
+        page_owner=page_owner,
+        most_bytes=max_mib << 20,
+        most_s=float(max_seconds),
+    )
+    size = Path(output).stat().st_size
+    click.echo(f"{output}: {len(manifest.files):,} files, {bytes_text(size)}, in {manifest.seconds:.1f} s")
+    for entry in manifest.unread[:_SHOWN]:
+        click.echo(f"oomscope: not in it: {entry['path']}: {entry['reason']}", err=True)
+    if len(manifest.unread) > _SHOWN:
+        click.echo(
+            f"oomscope: and {len(manifest.unread) - _SHOWN:,} more; manifest.json in the archive has all", err=True
+        )
