@@ -324,7 +324,7 @@ def _is_text(head: bytes) -> bool:
 
 def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeError:
     """The one error that says best why there is no evidence."""
-    empty_dumps = [r for r in readings if r.format in ("page_owner", "page_owner_stacks")]
+    empty_dumps = [r for r in readings if r.format.startswith("page_owner")]
     if empty_dumps:
         first = empty_dumps[0]
         if first.notes.spoilt_records:

@@ -22,6 +22,8 @@ from oomscope.model.stack import Stack
 # Two readings of one moment agree but for what was allocated and freed between them.
 _AGREES_WITHIN = 0.1
 _AGREES_WITHIN_LEAST = 64
+# Readings of whole machines that tell no moment: beside a dump they are its witnesses.
+_WITHOUT_TIME = ("page_owner_stacks", "page_owner_sort")
 
 
 def arrange(
@@ -48,7 +50,7 @@ def arrange(
     ]
     dumps = [_moment_of_dump(r, c, readings) for r, c in counted if r.format in ("page_owner", "kernel memory")]
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
-    stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format == "page_owner_stacks"]
+    stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format in _WITHOUT_TIME]
     absent: list[Absent] = []
     if records_only and dumps:
         absent += [
@@ -231,7 +233,7 @@ def _stamped(reading: Reading) -> int | Absent:
 
 
 def _untimed(reading: Reading) -> Absent:
-    return Absent(f"when {reading.origin} was read", "page_owner_stacks carries no time")
+    return Absent(f"when {reading.origin} was read", f"{reading.format} carries no time")
 
 
 def _order(moment: Moment) -> tuple[int, bool]:

@@ -305,6 +305,9 @@ def _witness(console: Console, witness: WitnessReport) -> None:
     difference = witness.ours - witness.theirs
     title(console, f"Witness: {witness.origin}")
     there = f"{witness.theirs:,} {witness.unit} there, {witness.ours:,} in {witness.witness_of}"
+    if not witness.parts:
+        console.print(Padding(Text(f"{there}, stack by stack"), (0, 0, 0, 2)))
+        return
     console.print(Padding(Text(f"{there}; the difference of {difference:+,} is"), (0, 0, 0, 2)))
     rows_shown = table((witness.unit, True), ("why", False))
     for part in witness.parts:

@@ -10,6 +10,7 @@ from oomscope.sources.kernel_memory import KernelMemory
 from oomscope.sources.manifest import ManifestText
 from oomscope.sources.meminfo import MeminfoText
 from oomscope.sources.page_owner import PageOwnerText
+from oomscope.sources.page_owner_sort import PageOwnerSortText
 from oomscope.sources.page_owner_stacks import PageOwnerStacks
 from oomscope.sources.slabinfo import SlabinfoText
 from oomscope.sources.version import VersionText
@@ -18,6 +19,7 @@ from oomscope.sources.vmallocinfo import VmallocinfoText
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
 SOURCES: tuple[Source, ...] = (
     KernelMemory(),
+    PageOwnerSortText(),
     PageOwnerText(),
     PageOwnerStacks(),
     MeminfoText(),
