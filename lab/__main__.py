@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lab import build, host, matrix, refresh, results
+from lab import build, host, matrix, refresh, results, witnesses
 from lab.errors import LabError
 from lab.kernels import KERNELS, Kernel
 from lab.scenarios import SCENARIOS, Scenario
@@ -116,6 +116,12 @@ def refresh_() -> None:
 def results_(tests_xml: Path) -> None:
     """Print the table of results, from the captures and pytest's --junitxml."""
     click.echo(results.table(CASES, tests_xml), nl=False)
+
+
+@main.command("witnesses")
+def witnesses_() -> None:
+    """Print the table of docs/witnesses.md, from the captures."""
+    click.echo(witnesses.table(CASES), nl=False)
 
 
 def _built(kernel: Kernel) -> build.Built:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import build, case, host, matrix, results
+from lab import build, case, host, matrix, results, witnesses
 from lab.errors import Missing
 from lab.kernels import ARM64, KERNELS, X86_64
 from lab.matrix import Outcome
 from lab.scenarios import SCENARIOS
+from tests import captures
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,3 +92,17 @@ def test_a_tool_that_fails_costs_its_own_case_only(tmp_path: Path, monkeypatch: 
     built = build.Built(KERNELS[0], tmp_path, tmp_path, None, (), "6.1.0", "6.1.0-1")
     outcomes = matrix.run([(built, SCENARIOS[0]), (built, SCENARIOS[1])], tmp_path, lambda _: None)
     assert ["mke2fs" in str(outcome.error) for outcome in outcomes] == [True, True]
+
+
+def test_the_table_of_witnesses_has_what_explain_says(tmp_path: Path) -> None:
+    """A capture's text and its show_stacks in one row: the kernel's own difference is the early pages."""
+    folder = tmp_path / "6.12" / "page-panic" / "taken"
+    folder.mkdir(parents=True)
+    shutil.copy(captures.AFTER_6_12, folder / "page_owner.zst")
+    shutil.copy(captures.SHOW_STACKS, folder / "show_stacks.zst")
+    (row,) = [line for line in witnesses.table(tmp_path).splitlines() if line.startswith("| 6.12 ")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:2] == ["6.12", "page-panic"]
+    assert cells[3] == "text beside show_stacks"
+    assert "early pages +" in cells[5]
+    assert int(cells[2].replace(",", "")) > int(cells[4].replace(",", ""))
