@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -44,3 +45,5 @@ def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_secon
         click.echo(
             f"oomscope: and {len(manifest.unread) - _SHOWN:,} more; manifest.json in the archive has all", err=True
         )
+    if manifest.unread and os.geteuid() != 0:
+        click.echo("oomscope: root can read more: sudo oomscope collect", err=True)
