@@ -26,7 +26,7 @@ import zstandard
 from lab import initramfs
 from lab.build import Built
 from lab.errors import GuestFailed
-from lab.kernels import HERE
+from lab.kernels import ARM64, HERE
 from lab.qemu import Guest, Machine
 from lab.scenarios import CORE_FILES, ELF, Holder, Scenario
 
@@ -121,8 +121,13 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
 
 
 def _core_forms(built: Built, scenario: Scenario) -> tuple[str, ...]:
-    """For its compressed forms QEMU must be told by the guest where its memory is, which Debian's kernels do not do."""
-    return (ELF,) if built.kernel.flavour and scenario.cores else scenario.cores
+    """The forms that QEMU can write of this guest.
+
+    For the compressed ones the guest must tell where its memory is, which Debian's kernels do not do, and QEMU must
+    write the architecture into their header, which for arm64 it does not (`utsname.machine` is "Unknown").
+    """
+    only_elf = built.kernel.flavour or built.kernel.architecture is ARM64
+    return (ELF,) if only_elf and scenario.cores else scenario.cores
 
 
 def _copy_disk(disk: Path, folder: Path) -> None:

@@ -38,6 +38,7 @@ _MOST_BYTES = 1 << 30  # no array that is read in one go is larger
 _NOTE_NAME = b"VMCOREINFO\0\0"
 _NOTE_IN_MEMORY = _NOTE_NAME + b"OSRELEASE="
 # What drgn raises where a file is not what it seems; libkdumpfile's own errors come as plain Exceptions.
+_NO_ARCHITECTURE = "QEMU writes no architecture into compressed dumps of arm64: dump-guest-memory without -z, -l, -s"
 _REFUSALS = (OSError, ValueError, LookupError, RuntimeError, drgn.BadDataError, drgn.FaultError, Exception)
 _SYMBOL = re.compile(r"^SYMBOL\((?P<name>\w+)\)=(?P<address>[0-9a-f]+)$", re.MULTILINE)
 _KALLSYMS = (
@@ -151,7 +152,9 @@ def open_dump(
     except PermissionError as error:
         raise NoAccess(f"{origin}: permission denied") from error
     except _REFUSALS as error:
-        raise CorruptInput(f"{origin}: not a core dump that can be read ({_one_line(error)})", advice="") from error
+        told = _one_line(error)
+        advice = _NO_ARCHITECTURE if "KDUMP_ATTR_ARCH_NAME" in told else ""
+        raise CorruptInput(f"{origin}: not a core dump that can be read ({told})", advice=advice) from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise _no_kernel(prog, path, origin)
     return _equipped(prog, origin, vmlinux, beside)
