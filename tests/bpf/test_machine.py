@@ -51,11 +51,14 @@ def test_addresses_get_names_as_the_kernel_prints_them(tmp_path: Path) -> None:
 
 
 def test_the_way_is_chosen_by_what_is_there(tmp_path: Path) -> None:
-    """page_owner's own list where it is, else the pages; else the reason in one sentence."""
+    """page_owner's own list where it is whole, else the pages; else the reason in one sentence."""
     assert arm.choose_way(machine(tmp_path, proc__kallsyms=KALLSYMS)) == "stacks"
     starts = ("bpf_loop", "mem_section", "page_ext_size", "page_owner_ops", "max_pfn", "stack_slabs")
     older = "".join(f"ffffffff81000000 d {name}\n" for name in starts)
     assert arm.choose_way(machine(tmp_path / "older", proc__kallsyms=older)) == "pages"
+    gaps = "ffffffff81000000 T alloc_pages_nolock_noprof\n"
+    assert arm.choose_way(machine(tmp_path / "newer", proc__kallsyms=KALLSYMS + older + gaps)) == "pages"
+    assert arm.choose_way(machine(tmp_path / "stripped", proc__kallsyms=KALLSYMS + gaps)) == "stacks"
     with pytest.raises(NotOffered, match=r"no bpf_loop\(\)"):
         arm.choose_way(machine(tmp_path / "oldest", proc__kallsyms="ffffffff81000000 T _stext\n"))
 

@@ -38,7 +38,7 @@ _MOST_BYTES = 1 << 30  # no array that is read in one go is larger
 _NOTE_NAME = b"VMCOREINFO\0\0"
 _NOTE_IN_MEMORY = _NOTE_NAME + b"OSRELEASE="
 # What drgn raises where a file is not what it seems; libkdumpfile's own errors come as plain Exceptions.
-_NO_ARCHITECTURE = "QEMU writes no architecture into compressed dumps of arm64: dump-guest-memory without -z, -l, -s"
+_NO_ARCHITECTURE = "its header names no architecture, as QEMU leaves it for arm64: take the dump without -z, -l, -s"
 _REFUSALS = (OSError, ValueError, LookupError, RuntimeError, drgn.BadDataError, drgn.FaultError, Exception)
 _SYMBOL = re.compile(r"^SYMBOL\((?P<name>\w+)\)=(?P<address>[0-9a-f]+)$", re.MULTILINE)
 _KALLSYMS = (
