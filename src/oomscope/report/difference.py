@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from oomscope.model.difference import BALANCE, CALL_SITE, CULPRIT, SLAB_CACHE, STACK, Change, Difference
-from oomscope.report.tables import show, table, title
+from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text
 
 _TITLES = {
@@ -26,17 +26,7 @@ _STACKS_SHOWN = 3
 def text(difference: Difference, *, top: int = 10, colour: bool = False, width: int = 80) -> str:
     """The greatest change first, then a table of each kind."""
     out = io.StringIO()
-    console = Console(
-        file=out,
-        width=max(40, width),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
+    console = console_to(out, colour=colour, width=width)
     console.print(Text(_headline(difference), style="bold"))
     apart = "" if difference.apart_ns is None else f", {duration_text(difference.apart_ns)} apart"
     console.print(Text(f"from {difference.before} to {difference.after}{apart}"))

@@ -1,11 +1,28 @@
-"""Titles and tables of the terminal reports."""
+"""Console, titles and tables of the terminal reports."""
 
 from __future__ import annotations
+
+import io
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+
+def console_to(out: io.StringIO, *, colour: bool, width: int) -> Console:
+    """A console that writes into `out`; `colour` adds escapes of our own, never of the input's."""
+    return Console(
+        file=out,
+        width=max(40, width),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
 
 
 def title(console: Console, text: str) -> None:

@@ -14,7 +14,7 @@ from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.verdict import Balance, BalanceRow, Consumer, CulpritRow, Finding, Verdict, WitnessReport
 from oomscope.report import oom_text
-from oomscope.report.tables import show, table, title
+from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
 WIDTH = 80
@@ -40,17 +40,7 @@ _ABSENT_SHOWN = 12
 def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int = WIDTH) -> str:
     """The report as text; `colour` adds terminal escapes of our own, never of the input's."""
     out = io.StringIO()
-    console = Console(
-        file=out,
-        width=max(40, width),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
+    console = console_to(out, colour=colour, width=width)
     oom = verdict.oom
     if oom is not None and oom.story:
         oom_text.story(console, oom)
