@@ -86,6 +86,8 @@ def run(everything: bool, kernel_names: tuple[str, ...], scenario_names: tuple[s
     pairs, outcomes = [], []
     for kernel in kernels:
         chosen = [scenario for scenario in scenarios if scenario.runs_on(kernel)]
+        if not everything and not scenario_names and kernel.default_scenarios is not None:
+            chosen = [scenario for scenario in chosen if scenario.name in kernel.default_scenarios]
         try:
             built = _built(kernel)
             pairs += [(built, scenario) for scenario in chosen]

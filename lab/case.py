@@ -16,14 +16,13 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import textwrap
 from pathlib import Path
 
 import zstandard
 
-from lab import initramfs
+from lab import debian, initramfs
 from lab.build import Built
 from lab.errors import GuestFailed
 from lab.kernels import ARM64, HERE
@@ -104,17 +103,17 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
         shutil.copytree(boot, work / "on-disk" / "boot")
         command += ["-d", str(work / "on-disk")]
     subprocess.run([*command, disk], check=True)
-    arguments, devices = f"panic=0 {scenario.arguments}", scenario.devices
-    if scenario.host_root:
-        arguments += f" oomscope_python={sys.executable} oomscope_lab={HERE}"
-        share = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
-        devices += ("-fsdev", share, "-device", "virtio-9p-pci,fsdev=root,mount_tag=root")
+    devices = scenario.devices
+    if scenario.runs_oomscope:
+        for tag, path in (("debian", debian.root(built.kernel.architecture)), ("checkout", HERE.parent)):
+            devices += ("-fsdev", f"local,id={tag},path={path},security_model=none,readonly=on,multidevs=remap")
+            devices += ("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}")
     return Machine(
         architecture=built.kernel.architecture,
         boot=boot,
         share=folder,
         memory_mib=scenario.memory_mib,
-        arguments=arguments,
+        arguments=" ".join(("panic=0", scenario.arguments, built.kernel.architecture.ramoops * scenario.ramoops)),
         devices=("-drive", f"file={disk},format=raw,if=virtio", *devices),
         may_reboot=scenario.may_reboot,
     )

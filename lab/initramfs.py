@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.build import Built, build_module
 from lab.cache import CACHE, only_one
+from lab.debian import SUITE
 from lab.errors import Missing
 from lab.kernels import HERE, Architecture
 from lab.packages import Archive, unpack
@@ -60,8 +61,8 @@ def _compiled(architecture: Architecture, source: Path) -> Path:
 
 
 def _unpacked(architecture: Architecture, *packages: str) -> Path:
-    """A folder with the files of Debian packages of bookworm, whatever kernel the guest runs."""
-    archive = Archive(CACHE / "apt" / f"bookworm-{architecture.debian}", "bookworm", architecture.debian)
+    """A folder with the files of Debian packages, whatever kernel the guest runs."""
+    archive = Archive(CACHE / "apt" / f"{SUITE}-{architecture.debian}", SUITE, architecture.debian)
     folder = CACHE / "programs" / architecture.name / f"{packages[0]}.files"
     with only_one(folder):
         if not folder.exists():

@@ -18,6 +18,7 @@ class Architecture:
     image: str
     console: str
     qemu: tuple[str, ...]
+    ramoops: str  # how 2 MiB are kept for pstore, over a reboot too
 
 
 X86_64 = Architecture(
@@ -27,6 +28,7 @@ X86_64 = Architecture(
     image="arch/x86/boot/bzImage",
     console="ttyS0",
     qemu=("qemu-system-x86_64", "-cpu", "max"),
+    ramoops="memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000",
 )
 ARM64 = Architecture(
     name="arm64",
@@ -35,6 +37,7 @@ ARM64 = Architecture(
     image="arch/arm64/boot/Image",
     console="ttyAMA0",
     qemu=("qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"),
+    ramoops="nokaslr reserve_mem=2M:4096:oops ramoops.mem_name=oops",
 )
 
 
@@ -57,6 +60,7 @@ class Kernel:
     page_owner_is_fatal_in: tuple[str, ...] = ()
     can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
     default: bool = False
+    default_scenarios: tuple[str, ...] | None = None  # of the default ones, these only
 
     @property
     def fragments(self) -> tuple[Path, ...]:
@@ -76,7 +80,15 @@ KERNELS = (
     Kernel("6.12", "linux-source-6.12", "bookworm", default=True, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
     Kernel("5.10", "linux-source-5.10", "bullseye", can_be_armed=False),
     Kernel("7.2", "linux-source-7.2", "sid"),
-    Kernel("6.12-arm64", "linux-source-6.12", "bookworm", ARM64, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
+    Kernel(
+        "6.12-arm64",
+        "linux-source-6.12",
+        "bookworm",
+        ARM64,
+        page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP,
+        default=True,
+        default_scenarios=("page-panic", "armed-kmalloc-panic", "armed-both-ways", "doctor"),
+    ),
     Kernel(
         "6.12-debian",
         "linux-source-6.12",

@@ -42,6 +42,12 @@ class Archive:
         self._update()
         return sorted(self._apt("apt-cache", "pkgnames", prefix).split())
 
+    def needed(self, *packages: str) -> list[str]:
+        """The packages and, in turn, all that they depend on. Raises Missing."""
+        self._update()
+        planned = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *packages)
+        return re.findall(r"^Inst (\S+)", planned, re.MULTILINE)
+
     def fetch(self, package: str) -> Path:
         """The package's .deb file, downloaded once."""
         version = self.version(package)

@@ -27,7 +27,8 @@ _COPIES: dict[str, tuple[str, ...]] = {
     },
 }
 _CONSOLES: dict[str, tuple[str, ...]] = {
-    f"tests/data/lab/{kernel}": (kernel, "page-panic") for kernel in ("6.1-witness", "6.12-witness")
+    "examples/armed-6.12-arm64": ("6.12-arm64", "armed-kmalloc-panic"),
+    **{f"tests/data/lab/{kernel}": (kernel, "page-panic") for kernel in ("6.1-witness", "6.12-witness")},
 }
 _README_ANSWER = re.compile(r"(```console\n\$ oomscope explain examples/leak-6\.12\n).*?(```)", re.DOTALL)
 

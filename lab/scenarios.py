@@ -51,7 +51,8 @@ class Scenario:
     default: bool = False
     cores: tuple[str, ...] = (COMPRESSED,)
     makedumpfile: bool = False
-    host_root: bool = False  # the guest sees this machine's root, read only, and with it Python and oomscope
+    ramoops: bool = False  # 2 MiB are kept for pstore
+    runs_oomscope: bool = False  # the guest has a Debian with Python and this checkout, read only
     may_reboot: bool = False
     limit_s: float = 240
     arms: bool | None = None  # for kernels that can be armed, or for those that cannot
@@ -226,7 +227,7 @@ _PLAIN = (
         memory_mib=768,
         architectures=(X86_64,),
         cores=(),
-        host_root=True,
+        runs_oomscope=True,
         limit_s=300,
         default=True,
     ),
@@ -244,9 +245,8 @@ _PLAIN = (
         end="alive",
         holders=(Holder("taken", "take_page", 20011),),
         memory_mib=768,
-        architectures=(X86_64,),
         cores=(),
-        host_root=True,
+        runs_oomscope=True,
         limit_s=300,
         default=True,
     ),
@@ -562,11 +562,8 @@ _PLAIN = (
         says=PANIC_WITHOUT_VICTIMS,
         holders=(Holder("taken", "take_page", 40009),),
         culprit="take_page",
-        arguments=(
-            "page_owner=on panic=1 memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000"
-            " ramoops.record_size=0x40000 ramoops.console_size=0x80000"
-        ),
-        architectures=(X86_64,),
+        arguments="page_owner=on panic=1 ramoops.record_size=0x40000 ramoops.console_size=0x80000",
+        ramoops=True,
         cores=(),
         may_reboot=True,
     ),
@@ -597,8 +594,7 @@ _ARMED = (
         says=PANIC_WITHOUT_VICTIMS,
         culprit="take_page",
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
     ),
     Scenario(
@@ -617,8 +613,7 @@ _ARMED = (
         says=KILLED,
         holders=(Holder("taken", "take_page", 20011),),
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
     ),
     Scenario(
@@ -639,8 +634,7 @@ _ARMED = (
         says=PANIC_WITHOUT_VICTIMS,
         culprit="take_page",
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         default=True,
     ),
@@ -655,8 +649,7 @@ _ARMED = (
         says=PANIC_WITHOUT_VICTIMS,
         culprit="take_page",
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
     ),
     Scenario(
@@ -672,8 +665,7 @@ _ARMED = (
         says=PANIC_WITHOUT_VICTIMS,
         culprit="take_page",
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
     ),
     Scenario(
@@ -688,8 +680,7 @@ _ARMED = (
         culprit="take_page",
         memory_mib=768,
         arguments="page_owner=on tp_printk",
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
     ),
     Scenario(
@@ -701,8 +692,7 @@ _ARMED = (
         """,
         end="alive",
         memory_mib=768,
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         limit_s=900,
     ),
@@ -712,12 +702,12 @@ _ARMED = (
         """
         mount -t securityfs securityfs /sys/kernel/security
         oomscope --version
-        umount /host/sys/fs/bpf
+        umount /debian/sys/fs/bpf
         refusal without-bpffs
-        mount -t bpf bpf /host/sys/fs/bpf
-        mount -t tmpfs tmpfs /host/sys/kernel/btf
+        mount -t bpf bpf /debian/sys/fs/bpf
+        mount -t tmpfs tmpfs /debian/sys/kernel/btf
         refusal without-btf
-        umount /host/sys/kernel/btf
+        umount /debian/sys/kernel/btf
         echo 2 > /proc/sys/kernel/kptr_restrict
         refusal without-addresses
         echo 0 > /proc/sys/kernel/kptr_restrict
@@ -727,8 +717,7 @@ _ARMED = (
         memory_mib=768,
         arguments="",
         cores=(),
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         default=True,
     ),
@@ -745,8 +734,7 @@ _ARMED = (
         end="alive",
         memory_mib=768,
         cores=(),
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         default=True,
     ),
@@ -755,17 +743,16 @@ _ARMED = (
         # What can be mended while the machine runs, and the commands that the doctor prints for it.
         """
         oomscope --version
-        umount /host/sys/fs/bpf
-        umount /host/sys/fs/pstore
+        umount /debian/sys/fs/bpf
+        umount /debian/sys/fs/pstore
         echo 2 > /proc/sys/kernel/kptr_restrict
         lab_python mend.py
         """,
         end="alive",
         memory_mib=768,
-        arguments="page_owner=on memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000",
+        ramoops=True,
         cores=(),
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         default=True,
     ),
@@ -782,8 +769,7 @@ _ARMED = (
         memory_mib=768,
         arguments="tp_printk loglevel=4 crashkernel=256M",
         cores=(),
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         default=True,
     ),
@@ -794,9 +780,8 @@ _ARMED = (
         """,
         end="alive",
         memory_mib=768,
-        architectures=(X86_64,),
         cores=(),
-        host_root=True,
+        runs_oomscope=True,
         arms=False,
     ),
 )
@@ -810,8 +795,7 @@ def _armed(scenario: Scenario) -> Scenario:
         script="oomscope arm > /case/arm.txt\n" + textwrap.dedent(scenario.script),
         memory_mib=max(scenario.memory_mib, 768),
         cores=(COMPRESSED,) if scenario.cores else (),
-        architectures=(X86_64,),
-        host_root=True,
+        runs_oomscope=True,
         arms=True,
         limit_s=400,
     )

@@ -18,7 +18,7 @@ ALLOWED = {
     "attribution": {"model", "errors", "units"},
     "verdict": {"attribution", "model", "errors", "units"},
     "report": {"model", "errors", "units"},
-    "dumps": {"sources", "attribution", "model", "errors", "units"},
+    "dumps": {"bpf", "machine", "sources", "attribution", "model", "errors", "units"},
     "workers": {"sources", "attribution", "model", "errors", "units"},
     "pipeline": {"dumps", "workers", "sources", "verdict", "attribution", "model", "errors", "units"},
     "machine": set(),

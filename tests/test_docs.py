@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 
+import oomscope
 from oomscope.attribution.frame_table import frame_rows
 from oomscope.cli.explain import explain
 from oomscope.sources import SOURCES
@@ -55,6 +57,21 @@ def test_the_first_screen_is_the_real_answer() -> None:
     printed = done.stdout.splitlines()
     assert [line for line in shown[2].splitlines() if line not in printed] == []
     assert shown[2].splitlines()[0] == printed[0]
+
+
+def test_the_experiment_is_shown_as_it_was() -> None:
+    """The console shown beside the patch's mail is that of the bundled capture, and its totals are the answer's."""
+    page = (ROOT / "docs" / "experiment-2020.md").read_text()
+    folder = ROOT / "examples" / "armed-6.12-arm64"
+    console = zstandard.decompress((folder / "console.log.zst").read_bytes(), 1 << 24).decode().splitlines()
+    shown = re.findall(r"^    (\[.*bpf_trace_printk: .*)$", page, re.MULTILINE)
+    assert len(shown) > 15
+    assert set(shown) <= {line.rstrip() for line in console}
+    verdict = oomscope.explain(folder)
+    assert verdict.greatest is not None
+    culprit = verdict.culprits[0]
+    for pages in (verdict.greatest.pages, culprit.pages):
+        assert f"{pages:,} pages" in page
 
 
 def test_every_option_is_in_the_guide() -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from oomscope.doctor import Diagnosis, diagnose
@@ -19,7 +18,7 @@ def told(diagnosis: Diagnosis) -> dict[str, object]:
     return {"explained": diagnosis.explained, "because": diagnosis.because, "checks": checks}
 
 
-os.environ["PATH"] = f"{Path(sys.executable).parent}:/usr/sbin:/sbin:/usr/bin:/bin"
+os.environ["PATH"] = "/usr/sbin:/usr/bin"
 before, commands = diagnose(Machine()), []
 for _ in range(ROUNDS):
     for check in diagnose(Machine()).checks:

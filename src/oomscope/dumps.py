@@ -18,9 +18,12 @@ from oomscope.attribution.census import CensusTally
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
 from oomscope.errors import CorruptInput, NoAccess
+from oomscope.machine import Machine
 from oomscope.model.batch import Batch
 from oomscope.model.counts import Counts
 from oomscope.model.reading import Notes, Reading
+from oomscope.model.stack import parse_frame
+from oomscope.sources.armed_reports import rows_of
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.kernel_memory import KernelMemory, require_drgn
 from oomscope.sources.live import LIVE
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from oomscope.sources.input import Input, Stream
     from oomscope.sources.kernel_memory.dump import Dump
 
+ARMED = "oomscope arm"
 PagesDone = Callable[[int, int], None]
 
 
@@ -63,10 +67,24 @@ def read_live(
     selection: Selection, *, vmlinux: Path | None, ranking_only: bool, progress: PagesDone | None
 ) -> list[Reading]:
     """The readings of the running kernel's memory. Raises NoAccess where it may not be read."""
+    if Machine().lockdown == "confidentiality":
+        raise NoAccess(
+            f"{LIVE}: the kernel is locked down (confidentiality): its memory may not be read",
+            advice="read page_owner's text, or boot with lockdown=integrity",
+        )
     require_drgn()
     from oomscope.sources.kernel_memory.dump import open_live
 
     return _read(open_live(vmlinux=vmlinux), LIVE, selection, ranking_only=ranking_only, progress=progress)
+
+
+def read_armed() -> list[Reading]:
+    """What the armed program has reported since it was armed, asked of its pinned map. Raises OomscopeError."""
+    from oomscope.bpf import arm
+
+    machine = Machine()
+    reports = arm.reports(machine) if machine.is_root else []
+    return _by_program(rows_of(reports, lambda a: tuple(filter(None, map(parse_frame, machine.frames(a))))), ARMED)
 
 
 def _read(

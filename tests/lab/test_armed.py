@@ -14,6 +14,8 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.verdict import Verdict
 from oomscope.sources.kernel_memory.dump import open_dump
 from oomscope.sources.kernel_memory.panic_reports import panic_reports
+from oomscope.sources.kernel_memory.stack_depot import StackDepot
+from oomscope.sources.kernel_memory.stack_list import listed_handles
 from tests.lab.cases import CASES, WITHOUT_CASES, Case, each
 from tests.lab.test_dumps import dump_of, evidence_of, explained
 
@@ -146,12 +148,17 @@ def test_a_thousand_stacks_take_a_millisecond() -> None:
 
 @pytest.mark.parametrize("case", each([case for case in of("armed-both-ways") if case.kernel not in WITHOUT_LIST]))
 def test_both_ways_agree_stack_by_stack(case: Case) -> None:
-    """The same panic counted over stack_list and page by page: the greatest stacks are the same, to the page."""
-    by_pages, by_stacks = sorted(panic_reports(open_dump(dump_of(case))), key=lambda report: -report.way)
+    """The same panic counted over stack_list and page by page: the greatest stacks are the same, to the page.
+
+    But for those that the kernel does not list: first met when there was no memory left for a node of the list.
+    """
+    dump = open_dump(dump_of(case))
+    by_pages, by_stacks = sorted(panic_reports(dump), key=lambda report: -report.way)
     assert (by_pages.way, by_stacks.way) == (2, 1)
     least = max(by_pages.consumers[-1].pages, by_stacks.consumers[-1].pages)
     pages_of = [{c.handle: c.pages for c in r.consumers if c.pages > least} for r in (by_pages, by_stacks)]
-    assert pages_of[0] == pages_of[1] != {}
+    listed = set(listed_handles(dump, StackDepot(dump)) or ())
+    assert {handle: pages for handle, pages in pages_of[0].items() if handle in listed} == pages_of[1] != {}
 
 
 @pytest.mark.parametrize("case", each(of("armed-not-fooled")))
@@ -193,6 +200,16 @@ def test_a_hundred_rounds_leave_nothing_behind(case: Case) -> None:
     assert told["armed"]["pins"] != told["before"]["pins"]
     assert set(re.findall(r"(\S+)\+0x0 ", told["armed"]["kprobes"])) == {"dump_header"}
     assert panic_reports(open_dump(dump_of(case))) == []
+
+
+@pytest.mark.parametrize("case", each(of("arm-and-disarm")))
+def test_armed_and_idle_costs_nothing(case: Case) -> None:
+    """Nothing is on the allocation path: armed, a page fault costs at most a tenth more, which is emulation's noise.
+
+    Runs of both kinds take turns in one guest, each behind one that warms up.
+    """
+    told = json.loads(case.text("rounds.json"))
+    assert told["fault_ns_armed"] <= 1.1 * told["fault_ns_idle"]
 
 
 @pytest.mark.parametrize("case", each(REFUSED))

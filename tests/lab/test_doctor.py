@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.kernels import KERNELS
 from tests.lab.cases import CASES, Case, each
 
 MENDED = [case for case in CASES if case.scenario == "doctor"]
@@ -48,4 +49,5 @@ def test_what_is_there_is_seen(case: Case) -> None:
     checks = told(case)["before"]["checks"]
     assert (checks["page_owner"][0], checks["BTF"][0]) == ("ok", "ok")
     assert checks["kdump"][0] != "ok"
-    assert checks["console"] == ["ok", "ttyS0"]
+    (kernel,) = [kernel for kernel in KERNELS if kernel.name == case.kernel]
+    assert checks["console"] == ["ok", kernel.architecture.console]

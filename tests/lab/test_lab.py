@@ -51,6 +51,13 @@ def test_counts_are_primes() -> None:
             assert all(count % divisor for divisor in range(2, int(count**0.5) + 1)), (scenario.name, count)
 
 
+def test_a_default_kernel_names_default_scenarios() -> None:
+    """What a kernel picks of the default matrix is in it."""
+    default = {scenario.name for scenario in SCENARIOS if scenario.default}
+    for kernel in KERNELS:
+        assert set(kernel.default_scenarios or ()) <= default, kernel.name
+
+
 def test_the_manual_has_every_kernel_and_scenario() -> None:
     """docs/lab.md says of each what it proves; a shortened name goes with the one before it."""
     manual = (ROOT / "docs" / "lab.md").read_text()

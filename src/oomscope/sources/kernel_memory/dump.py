@@ -188,7 +188,8 @@ def open_live(*, vmlinux: Path | None = None) -> Dump:
             f"{LIVE}: not there (a container, or a kernel without CONFIG_PROC_KCORE)", advice=_ELSEWHERE
         ) from error
     except PermissionError as error:
-        raise NoAccess(f"{LIVE}: {_why_no_kcore()}", advice=_ELSEWHERE) from error
+        why = "the kernel refuses to read it (a container, or lockdown)"
+        raise NoAccess(f"{LIVE}: {why}", advice=_ELSEWHERE) from error
     except (OSError, ValueError, drgn.FaultError) as error:
         raise NoAccess(f"{LIVE}: {_one_line(error)}", advice="") from error
     return _equipped(prog, LIVE, vmlinux, ())
@@ -257,16 +258,6 @@ def _tail_of_notes(path: Path) -> bytes:
 
 def _is_of_qemu(path: Path) -> bool:
     return b"QEMU\0" in _tail_of_notes(path)
-
-
-def _why_no_kcore() -> str:
-    try:
-        lockdown = Path("/sys/kernel/security/lockdown").read_text()
-    except OSError:
-        lockdown = ""
-    if "[confidentiality]" in lockdown:
-        return "the kernel is locked down (confidentiality): its memory may not be read"
-    return "the kernel refuses to read it (a container, or lockdown)"
 
 
 def _equipped(prog: drgn.Program, origin: str, vmlinux: Path | None, beside: tuple[Path, ...]) -> Dump:

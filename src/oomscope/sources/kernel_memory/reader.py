@@ -13,9 +13,8 @@ from oomscope.errors import CorruptInput
 from oomscope.model.absent import Absent
 from oomscope.model.batch import Batch, Column, Request, Tables, Task
 from oomscope.model.census import Frames
-from oomscope.model.panic_report import PANIC, PanicReport
-from oomscope.model.reading import Notes, PanicTotals
-from oomscope.model.stack import Stack
+from oomscope.model.reading import Notes
+from oomscope.sources.armed_reports import rows_of
 from oomscope.sources.base import printable
 from oomscope.sources.kernel_memory import page_owner
 from oomscope.sources.kernel_memory.frame_names import FrameNames
@@ -124,22 +123,7 @@ class Reader:
 
     def counted_by_program(self) -> list[tuple[Notes, Batch]]:
         """What oomscope's own program on the OOM path kept: the panic's report, else that of each OOM kill."""
-        reports = panic_reports(self._dump)
-        panics = [report for report in reports if report.cause == PANIC]
-        return [self._reported(report) for report in panics[-1:] or reports]
-
-    def _reported(self, report: PanicReport) -> tuple[Notes, Batch]:
-        told = [consumer for consumer in report.consumers if consumer.frames]
-        tables = Tables(stacks=[Stack(tuple(map(self._names.frame, c.frames)), c.handle) for c in told])
-        notes = Notes(
-            records=len(told),
-            reports=1,
-            panicked=report.cause == PANIC,
-            at_ns=report.at_ns,
-            totals=PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages),
-        )
-        pages = np.array([consumer.pages for consumer in told], np.int64)
-        return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
+        return rows_of(panic_reports(self._dump), lambda addresses: tuple(map(self._names.frame, addresses)))
 
     def _counted(self, pages: dict[int, int]) -> Batch:
         tables = Tables(stacks=[self._names.stack(self._depot, h) for h in pages] if self._depot is not None else [])

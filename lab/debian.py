@@ -1,0 +1,90 @@
+"""The Debian below which a guest runs oomscope: Python, libbpf and a few tools for the guest's own architecture.
+
+Packages come from the machine's apt and wheels from its pip; both are unpacked into a folder and installed nowhere. The
+checkout is not in it: a guest sees that as a share of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from lab.cache import CACHE, only_one
+from lab.errors import Missing
+from lab.kernels import HERE, X86_64, Architecture
+from lab.packages import Archive
+
+SUITE = "bookworm"
+_PACKAGES = ("python3", "libstdc++6", "libbpf1", "dash", "coreutils", "mount", "procps", "kmod")
+_PYTHON = "3.11"  # bookworm's
+_GLIBCS = ("2_17", "2_24", "2_27", "2_28", "2_31", "2_34")  # up to bookworm's
+_CHECKOUT = HERE.parent
+# Where Debian moved all programs and libraries; packages still name the old places.
+_MERGED = ("bin", "sbin", "lib", "lib64")
+_MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "mnt", "opt/oomscope")
+_COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
+
+
+def root(architecture: Architecture) -> Path:
+    """The root folder, made once for each list of packages and wheels. Raises Missing."""
+    wheels = _wheels(architecture)
+    recipe = hashlib.sha256(repr((_PACKAGES, _PYTHON, wheels, _COMMAND)).encode()).hexdigest()[:12]
+    folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
+    with only_one(folder):
+        if not folder.exists():
+            unfinished = folder.with_name(folder.name + ".new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _make(architecture, wheels, unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> None:
+    for name in _MERGED:
+        (folder / "usr" / name).mkdir(parents=True)
+        (folder / name).symlink_to(f"usr/{name}")
+    for name in _MOUNT_POINTS:
+        (folder / name).mkdir(parents=True)
+    archive = Archive(CACHE / "apt" / f"{SUITE}-{architecture.debian}", SUITE, architecture.debian)
+    for package in archive.needed(*_PACKAGES):
+        _unpack(archive.fetch(package), folder)
+    (folder / "bin" / "sh").unlink(missing_ok=True)
+    (folder / "bin" / "sh").symlink_to("dash")
+    command = folder / "usr" / "bin" / "oomscope"
+    command.write_text(_COMMAND)
+    command.chmod(0o755)
+    _install_wheels(architecture, wheels, folder / "usr" / "local" / "lib" / f"python{_PYTHON}" / "dist-packages")
+    # Emulated, compiling takes longer than what is compiled. Another Python than the guest's compiles in vain, no more.
+    subprocess.run(
+        [sys.executable, "-m", "compileall", "-q", "-j0", "-s", folder, "-p", "/", folder / "usr"], check=False
+    )
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    files = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "--keep-directory-symlink", "-C", folder], stdin=files.stdout, check=True)
+    if files.wait():
+        raise Missing(f"{package.name} could not be unpacked")
+
+
+def _wheels(architecture: Architecture) -> tuple[str, ...]:
+    """What oomscope depends on. drgn has no wheel for arm64: a guest of it cannot read its own kernel memory."""
+    project = tomllib.loads((_CHECKOUT / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["vmcore"] if architecture is X86_64 else []
+    return (*project["dependencies"], *extra)
+
+
+def _install_wheels(architecture: Architecture, wheels: tuple[str, ...], target: Path) -> None:
+    machine = architecture.cross_compile.partition("-")[0]
+    platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in _GLIBCS]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command += ["--root-user-action=ignore", f"--target={target}", f"--constraint={_CHECKOUT / 'requirements-dev.txt'}"]
+    command += [f"--python-version={_PYTHON}", "--implementation=cp", "--only-binary=:all:", *platforms, *wheels]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Missing(f"pip cannot get {' '.join(wheels)} for {machine}: {last}")

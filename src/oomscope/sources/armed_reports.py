@@ -1,0 +1,34 @@
+"""Reports that the program on the OOM path has kept, as rows: the greatest consumers with their stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from oomscope.model.batch import Batch, Tables
+from oomscope.model.panic_report import PANIC, PanicReport
+from oomscope.model.reading import Notes, PanicTotals
+from oomscope.model.stack import Frame, Stack
+
+FramesOf = Callable[[Iterable[int]], tuple[Frame, ...]]
+
+
+def rows_of(reports: list[PanicReport], frames_of: FramesOf) -> list[tuple[Notes, Batch]]:
+    """Notes and rows of the panic's report, else of each OOM kill's; `frames_of` names return addresses."""
+    panics = [report for report in reports if report.cause == PANIC]
+    return [_rows(report, frames_of) for report in panics[-1:] or reports]
+
+
+def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
+    told = [consumer for consumer in report.consumers if consumer.frames]
+    tables = Tables(stacks=[Stack(frames_of(consumer.frames), consumer.handle) for consumer in told])
+    notes = Notes(
+        records=len(told),
+        reports=1,
+        panicked=report.cause == PANIC,
+        at_ns=report.at_ns,
+        totals=PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages),
+    )
+    pages = np.array([consumer.pages for consumer in told], np.int64)
+    return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
