@@ -26,6 +26,15 @@ _COPIES: dict[str, tuple[str, ...]] = {
         for kernel in ("5.10", "6.1", "6.12", "6.12-arm64", "7.2")
     },
 }
+_ACCOUNTS = (
+    *("meminfo", "slabinfo", "vmallocinfo", "zoneinfo", "vmstat", "buddyinfo", "pagetypeinfo", "modules"),
+    *("bufinfo", "zram0.mm_stat", "alloc_traces", "free_traces"),
+)
+_COPIES_OF_ACCOUNTS: dict[str, tuple[str, ...]] = {
+    f"tests/data/accounts/{kernel}-{scenario}": (kernel, scenario, "taken")
+    for kernel in ("6.1", "6.12")
+    for scenario in ("set-aside", "slab-owners")
+}
 _CONSOLES: dict[str, tuple[str, ...]] = {
     "examples/armed-6.12-arm64": ("6.12-arm64", "armed-kmalloc-panic"),
     **{f"tests/data/lab/{kernel}": (kernel, "page-panic") for kernel in ("6.1-witness", "6.12-witness")},
@@ -39,12 +48,13 @@ def refresh(cases: Path) -> tuple[list[Path], list[str]]:
     Raises LabError where a file would name this machine.
     """
     written, left = [], []
-    for target, (kernel, scenario, *moments) in (_COPIES | _CONSOLES).items():
+    for target, (kernel, scenario, *moments) in (_COPIES | _COPIES_OF_ACCOUNTS | _CONSOLES).items():
         source = cases / kernel / scenario
         if not (source / "truth.json").exists():
             left.append(f"{target} stays as it is: no case, python -m lab run -k {kernel} -s {scenario}")
             continue
-        names = [f"{moment}/{name}" for moment in moments for name in _TEXTS] or ["console.log"]
+        texts = _ACCOUNTS if target in _COPIES_OF_ACCOUNTS else _TEXTS
+        names = [f"{moment}/{name}" for moment in moments for name in texts] or ["console.log"]
         if target.startswith("tests/"):
             names.append("truth.json")
         folder = _emptied(target)

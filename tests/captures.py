@@ -30,5 +30,6 @@ CONSOLE_6_12 = LINUX_6_12 / "console.log.zst"
 
 @cache
 def text(path: Path) -> bytes:
-    """The decompressed bytes of a capture."""
-    return zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    """The bytes of a capture, decompressed where it is compressed."""
+    raw = path.read_bytes()
+    return zstandard.ZstdDecompressor().stream_reader(raw).read() if path.suffix == ".zst" else raw

@@ -56,7 +56,7 @@ _FILES = (
     "/sys/kernel/debug/kmemleak",
     PAGE_OWNER,
 )
-_FOLDERS = (("/sys/kernel/debug/slab", "*/alloc_traces"), ("/sys/block", "zram*/mm_stat"))
+_FOLDERS = (("/sys/kernel/debug/slab", "*/*_traces"), ("/sys/block", "zram*/mm_stat"))
 # /dev/kmsg: what programs wrote to it has a facility, so a priority of 8 and more. Armed lines are kept.
 _OF_PROGRAMS = re.compile(rb"(?m)^(?:[89]|\d{2,}),\d+,\d+,[^;\n]*;(?!OOM: ).*\n(?: .*\n)*")
 _COMMAND_LINE = re.compile(rb"(?m)((?:Kernel )?[Cc]ommand line: ).*$")

@@ -28,7 +28,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Notes, Reading
 from oomscope.model.verdict import Verdict
 from oomscope.sources import Source, archive, recognise
-from oomscope.sources.alloc_traces import AllocTracesText, cache_named_by
+from oomscope.sources.by_folder import told_by_folder
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
@@ -51,7 +51,6 @@ def read(
     records_only: bool = False,
     vmlinux: Paths | None = None,
     live: bool = False,
-    small_files: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
     """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
@@ -60,9 +59,8 @@ def read(
     (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
     `records_only`, what tells no records (at-panic lines, page_owner_stacks) takes no part where a page_owner dump
     does. `vmlinux` is debug info for a core dump (else one with its build-id is looked for); with `live`, this machine
-    is read too: its memory where that is allowed, its text files where not; with `small_files`, slabinfo, vmallocinfo
-    and allocinfo are enough. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion (oomscope.errors) where there
-    is nothing to return.
+    is read too: its memory where that is allowed, its text files where not. Raises NothingToExplain, Unreadable,
+    NoAccess or BadQuestion (oomscope.errors) where there is nothing to return.
     """
     selection = selection or Selection()
     readings: list[Reading] = []
@@ -85,7 +83,7 @@ def read(
             readings += _read_one(each, options, unused)
         except OomscopeError as error:
             unused.append(_Unused(each.origin, error))
-    if not any(_tells_something(r, small_files=small_files) for r in readings):
+    if not any(_tells_something(reading, of_holders=live) for reading in readings):
         raise _why_nothing(readings, unused)
     skipped = tuple(Absent(u.origin, str(u.error).removeprefix(f"{u.origin}: ")) for u in unused)
     records_only = records_only or bool(selection.asks_of_records)
@@ -103,17 +101,22 @@ def compare(
 
     Errors are those of `read`, and NothingToExplain where the two have nothing in common.
     """
-    one = read(before, page_size_bytes=page_size_bytes, small_files=True, progress=progress)
+    one = read(before, page_size_bytes=page_size_bytes, progress=progress)
     if after is None:
         return difference(*moments_apart(one))
-    other = read(after, page_size_bytes=page_size_bytes, small_files=True, progress=progress)
+    other = read(after, page_size_bytes=page_size_bytes, progress=progress)
     return difference(one, other)
 
 
-def _tells_something(reading: Reading, *, small_files: bool) -> bool:
-    """Whether there is anything to explain: counts, a census, an OOM event; to compare, rows of a small file too."""
+def _tells_something(reading: Reading, *, of_holders: bool) -> bool:
+    """Whether there is anything to explain: counts, a census, an OOM event, an account of the kernel's own.
+
+    `of_holders`: counters alone are not enough. Whoever asks a living machine is told why it gave no more.
+    """
     notes = reading.notes
-    if small_files and (notes.slab_totals or notes.vmalloc_callers or notes.alloc_sites):
+    if notes.ledgers or notes.cache_objects:
+        return True
+    if not of_holders and (notes.free_blocks or notes.counters or notes.meminfo is not None):
         return True
     has_counts = reading.counts is not None and bool(reading.notes.records or reading.census is not None)
     return has_counts or bool(reading.notes.events)
@@ -260,10 +263,7 @@ def _read_stream(each: Input, stream: Stream, source: Source | None, options: _O
         counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
     if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
         raise _unrecognised(each.origin, stream)
-    named = cache_named_by(each.origin)
-    if isinstance(source, AllocTracesText) and named is not None:
-        notes.cache_objects = tuple(replace(objects, cache=named) for objects in notes.cache_objects)
-    return [Reading(each.origin, source.format, notes, counts, stream.defect)]
+    return [told_by_folder(Reading(each.origin, source.format, notes, counts, stream.defect))]
 
 
 def _text_of_any_kind(stream: Stream) -> Source | None:

@@ -11,6 +11,11 @@ def pages_text(pages: int) -> str:
     return f"{pages:,} page" if pages == 1 else f"{pages:,} pages"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 row`, `1,234 rows`."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+
+
 def bytes_text(size_bytes: int) -> str:
     """`137.0 MiB`: the largest binary unit that leaves at least 1."""
     value, unit = float(size_bytes), _BINARY[0]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from oomscope.model.difference import BALANCE, CALL_SITE, CULPRIT, SLAB_CACHE, STACK, Difference
+from oomscope.model.difference import BALANCE, CULPRIT, STACK, Difference
+from oomscope.model.ledger import CALL_SITE, DMA_BUFFER, SLAB_CACHE
 from oomscope.pipeline import compare
 from oomscope.report import difference as report
 from tests import brute_force, captures, corpus
@@ -135,3 +136,23 @@ def test_the_command(form: str, tmp_path: Path) -> None:
         assert json.loads(shown.stdout)["changes"]["culprit"][0]["change_pages"] == captures.LEAKED_PAGES
     if form == "kernel":
         assert shown.stdout.startswith("OOM: +35072 pages are allocated from:\n prep_new_page+")
+
+
+def test_every_account_is_compared_row_by_row(tmp_path: Path) -> None:
+    """Whatever file two moments have in common: here buffers of an exporter, and the balance by counters."""
+    for name, count in (("one", 1), ("other", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "bufinfo").write_text(bufinfo(count))
+        (folder / "meminfo").write_text(
+            f"MemTotal: 80000 kB\nMemFree: {50000 - count * 8100} kB\nHugepagesize: 2048 kB\n"
+        )
+    found = compare(tmp_path / "one", tmp_path / "other")
+    assert [(c.name, c.change_bytes) for c in found.of(DMA_BUFFER)] == [("system camera preview", 2 * 8294400)]
+    rows = {c.name: c.change_pages for c in found.of(BALANCE)}
+    assert rows == {"free": -4050, "unexplained": 4050}
+
+
+def bufinfo(count: int) -> str:
+    row = "08294400\t00000002\t00080007\t00000004\tsystem\t00000011\tcamera preview\n"
+    return f"Dma-buf Objects:\n{row * count}Total {count} objects, {count * 8294400} bytes\n"

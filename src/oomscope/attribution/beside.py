@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 from oomscope.attribution.culprit import attribute
-from oomscope.model.beside import AllocSite, SlabTotal, VmallocCaller
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit
+from oomscope.model.ledger import CALL_SITE, KINDS, SLAB_CACHE, VMALLOC_CALLER, Entry, Ledger
 from oomscope.model.slab_objects import CacheObjects
 
-Row = TypeVar("Row")
 _PARTS = 10
 # Call sites that take pages for what a report counts in a row of its own.
 _COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
@@ -19,17 +17,19 @@ _COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The fullest reading of each kind: the one that was taken nearest to the end."""
+    """The fullest ledger of each kind, which is the one that was taken nearest to the end, in the order of KINDS."""
 
-    slab_caches: tuple[SlabTotal, ...]
-    vmalloc_callers: tuple[VmallocCaller, ...]
-    alloc_sites: tuple[AllocSite, ...]
+    ledgers: tuple[Ledger, ...]
     cache_objects: tuple[CacheObjects, ...]
+
+    def of(self, kind: str) -> tuple[Entry, ...]:
+        """The entries of a kind, the largest first."""
+        return next((each.entries for each in self.ledgers if each.kind == kind), ())
 
     @property
     def vmalloc_pages(self) -> int:
         """All pages mapped by vmalloc."""
-        return sum(caller.pages for caller in self.vmalloc_callers)
+        return sum(caller.amount for caller in self.of(VMALLOC_CALLER))
 
     def owners_of(self, cache: str) -> tuple[Culprit, int, int] | None:
         """Who holds most objects of a cache, how many, and of how many; None where no file tells.
@@ -51,35 +51,41 @@ class Beside:
 
     def parts_of_slab(self) -> tuple[tuple[str, int], ...]:
         """The largest caches, in pages."""
-        return tuple((cache.name, cache.pages) for cache in self.slab_caches[:_PARTS] if cache.pages)
+        return tuple((cache.name, cache.amount) for cache in self.of(SLAB_CACHE)[:_PARTS])
 
     def parts_of_the_rest(self, page_bytes: int | None) -> tuple[tuple[str, int], ...]:
         """Who took pages that the report counts nowhere: by call site, else what vmalloc mapped."""
-        if self.alloc_sites and page_bytes is not None:
-            sites = [site for site in self.alloc_sites if not any(word in site.function for word in _COUNTED)]
-            named = [(_name(site.function, site.module), site.size_bytes // page_bytes) for site in sites]
+        if self.of(CALL_SITE) and page_bytes is not None:
+            sites = [site for site in self.of(CALL_SITE) if not any(word in site.name for word in _COUNTED)]
+            named = [(str(site), site.amount // page_bytes) for site in sites]
             return tuple((name, pages) for name, pages in named[:_PARTS] if pages)
-        return tuple((_name(c.caller, c.module), c.pages) for c in self.vmalloc_callers[:_PARTS] if c.pages)
+        return tuple((str(caller), caller.amount) for caller in self.of(VMALLOC_CALLER)[:_PARTS])
 
 
 def beside(evidence: Evidence) -> Beside:
     """What the evidence has of such files."""
     readings = evidence.readings
+    found = [each for reading in readings for each in reading.notes.ledgers]
+    of_kinds = ([each for each in found if each.kind == kind] for kind in KINDS)
     return Beside(
-        slab_caches=_fullest([(sum(c.pages for c in r.notes.slab_totals), r.notes.slab_totals) for r in readings]),
-        vmalloc_callers=_fullest(
-            [(sum(c.pages for c in r.notes.vmalloc_callers), r.notes.vmalloc_callers) for r in readings]
-        ),
+        ledgers=tuple(_named(max(told, key=lambda each: each.total)) for told in of_kinds if told),
         cache_objects=tuple(
             objects for r in readings for objects in r.notes.cache_objects if r.format == "alloc_traces"
         ),
-        alloc_sites=_fullest([(sum(s.size_bytes for s in r.notes.alloc_sites), r.notes.alloc_sites) for r in readings]),
     )
 
 
-def _fullest(found: list[tuple[int, tuple[Row, ...]]]) -> tuple[Row, ...]:
-    return max(found, key=lambda pair: pair[0], default=(0, ()))[1]
-
-
-def _name(function: str, module: str | None) -> str:
-    return function if module is None else f"{function} [{module}]"
+def _named(told: Ledger) -> Ledger:
+    """Entries that are known by their stack alone take the name of who answers for it, and are added up by that."""
+    if all(entry.stack is None for entry in told.entries):
+        return told
+    amounts: dict[tuple[str, str | None], list[Entry]] = {}
+    for entry in told.entries:
+        culprit = None if entry.stack is None else attribute(entry.stack).culprit
+        key = (entry.name, entry.module) if culprit is None else (culprit.function, culprit.module)
+        amounts.setdefault(key, []).append(entry)
+    named = [
+        Entry(name, sum(e.amount for e in same), sum(e.count for e in same), module, "", same[0].stack)
+        for (name, module), same in amounts.items()
+    ]
+    return replace(told, entries=tuple(sorted(named, key=lambda entry: -entry.amount)))

@@ -9,8 +9,9 @@ from typing import TypeVar
 from oomscope.attribution.beside import beside
 from oomscope.attribution.change import pages_by_culprit, pages_by_stack
 from oomscope.attribution.culprit import attribute
-from oomscope.model.difference import BALANCE, CALL_SITE, CULPRIT, SLAB_CACHE, STACK, Change
+from oomscope.model.difference import BALANCE, CULPRIT, STACK, Change
 from oomscope.model.evidence import Evidence
+from oomscope.model.ledger import PAGES, Ledger
 from oomscope.model.stack import Stack
 from oomscope.model.verdict import Balance
 
@@ -37,21 +38,12 @@ def changes(
         for culprit, pages in _pairs(pages_by_culprit(one), pages_by_culprit(other)).items():
             found.append(_in_pages(CULPRIT, str(culprit), pages, scale))
     ours, theirs = beside(before), beside(after)
-    if ours.slab_caches and theirs.slab_caches:
-        caches = _pairs({c.name: c.pages for c in ours.slab_caches}, {c.name: c.pages for c in theirs.slab_caches})
-        found += [_in_pages(SLAB_CACHE, name, pages, scale) for name, pages in caches.items()]
-    if ours.vmalloc_callers and theirs.vmalloc_callers:
-        callers = _pairs(
-            {(c.caller, c.module): c.pages for c in ours.vmalloc_callers},
-            {(c.caller, c.module): c.pages for c in theirs.vmalloc_callers},
-        )
-        found += [_in_pages(CALL_SITE, _site(*key, "vmalloc"), pages, scale) for key, pages in callers.items()]
-    if ours.alloc_sites and theirs.alloc_sites:
-        sites = _pairs(
-            {(s.function, s.module, s.place): s.size_bytes for s in ours.alloc_sites},
-            {(s.function, s.module, s.place): s.size_bytes for s in theirs.alloc_sites},
-        )
-        found += [_in_bytes(CALL_SITE, _site(*key), sizes, scale) for key, sizes in sites.items()]
+    told = {each.kind: each for each in theirs.ledgers}
+    for mine in ours.ledgers:
+        if mine.kind in told:
+            amounts = _pairs(_amounts(mine), _amounts(told[mine.kind]))
+            change = _in_pages if mine.unit == PAGES else _in_bytes
+            found += [change(mine.kind, name, pair, scale) for name, pair in amounts.items()]
     if balances[0] is not None and balances[1] is not None:
         for kind, pages in _pairs(_rows(balances[0]), _rows(balances[1])).items():
             found.append(_in_pages(BALANCE, kind, pages, scale))
@@ -106,5 +98,5 @@ def _name_of(stack: Stack) -> str:
     return str(culprit) if culprit is not None else stack.texts[0] if stack.texts else f"handle {stack.handle}"
 
 
-def _site(function: str, module: str | None, place: str) -> str:
-    return f"{function} {place}" if module is None else f"{function} [{module}] {place}"
+def _amounts(told: Ledger) -> dict[str, int]:
+    return {f"{entry} {entry.place}".rstrip(): entry.amount for entry in told.entries}

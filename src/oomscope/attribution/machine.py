@@ -32,8 +32,10 @@ def kernel(readings: Iterable[Reading], counts: Iterable[Counts], meminfo: Memin
     )
 
 
-def ram_pages(moment: Moment, meminfo: Meminfo | None, page_size_bytes: int | Absent) -> int | Absent:
-    """Managed pages: as kernel memory has them or the dying kernel printed them, else from MemTotal."""
+def ram_pages(
+    moment: Moment, meminfo: Meminfo | None, page_size_bytes: int | Absent, managed_pages: int | None
+) -> int | Absent:
+    """Managed pages: as kernel memory has them or the dying kernel printed them, else MemTotal, else zoneinfo's."""
     system, totals = moment.reading.notes.system, moment.totals
     if system is not None:
         if system.ram_pages is None:
@@ -42,6 +44,8 @@ def ram_pages(moment: Moment, meminfo: Meminfo | None, page_size_bytes: int | Ab
     if totals is not None and totals.ram_pages:
         return totals.ram_pages
     if meminfo is None:
+        if managed_pages:
+            return managed_pages
         return Absent("RAM", "no /proc/meminfo beside the input: shares of RAM cannot be told")
     if isinstance(page_size_bytes, Absent):
         return Absent("RAM in pages", page_size_bytes.reason)

@@ -82,8 +82,8 @@ def arrange(
         kernel = replace(kernel, page_size_bytes=page_size_bytes)
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     absent += moments[-1].reading.notes.absent
-    absent += [each for r in readings if r.format == "manifest" for each in r.notes.absent]
-    ram_pages = machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes)
+    absent += [each for r in readings if r.format in ("manifest", "free_traces") for each in r.notes.absent]
+    ram_pages = machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes, _managed_pages(readings))
     if isinstance(ram_pages, Absent):
         of_reports = (event.analysis.accounting.ram_pages for event in reversed(events))
         ram_pages = next((pages for pages in of_reports if pages), ram_pages)
@@ -131,8 +131,9 @@ def without_stacks(evidence: Evidence, logged: LoggedEvent) -> Evidence:
 
 
 def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
-    """A log that tells of OOM events and of no stacks; else whatever is there."""
-    reading = next((r for r in readings if r.notes.events), readings[0])
+    """A log that tells of OOM events and of no stacks; else one of the kernel's own accounts, or whatever is there."""
+    fallback = next((r for r in readings if r.notes.ledgers or r.notes.cache_objects), readings[0])
+    reading = next((r for r in readings if r.notes.events), fallback)
     at_ns = reading.notes.events[-1].at_ns if reading.notes.events else None
     unknown = Absent("when it happened", f"{reading.origin} carries no time since boot")
     return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
@@ -322,6 +323,10 @@ def _resolved(counts: Counts, handles: Mapping[int, Stack]) -> Counts:
     tally = Tally()
     tally.absorb(counts, lambda stack: stack if stack.frames else handles.get(stack.handle or 0, stack))
     return tally.counts()
+
+
+def _managed_pages(readings: Iterable[Reading]) -> int | None:
+    return next((r.notes.counters["managed"] for r in readings if "managed" in r.notes.counters), None)
 
 
 def _first_meminfo(readings: Iterable[Reading]) -> Meminfo | None:

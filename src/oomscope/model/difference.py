@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.stack import Stack
 
-STACK, CULPRIT, SLAB_CACHE, CALL_SITE, BALANCE = "stack", "culprit", "slab cache", "call site", "balance row"
+# Beside the kinds of a ledger (model/ledger.py).
+STACK, CULPRIT, BALANCE = "stack", "culprit", "balance row"
 
 
 @dataclass(frozen=True, slots=True)

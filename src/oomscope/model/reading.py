@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oomscope.model.absent import Absent
-    from oomscope.model.beside import AllocSite, SlabTotal, VmallocCaller
     from oomscope.model.census import Census
     from oomscope.model.counts import Counts
+    from oomscope.model.free_blocks import FreeBlocks
+    from oomscope.model.ledger import Ledger
     from oomscope.model.oom_event import OomEvent
     from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Meminfo:
-    """/proc/meminfo in bytes; a field is None where the file does not have it."""
+    """/proc/meminfo in bytes; a field is None where the file does not have it. `kib` is the whole file in kB."""
 
     total_bytes: int
     free_bytes: int | None
     hugepage_bytes: int | None
     direct_map_4k: bool
+    kib: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ class Notes:
     `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no
     record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
     boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read), `events` are the OOM
-    events that a log tells of, in its order, `events_left_out` were too many to keep. `slab_totals`, `vmalloc_callers`
-    and `alloc_sites` are the rows of small files of /proc, the largest first. Of kernel memory,
+    events that a log tells of, in its order, `events_left_out` were too many to keep. `ledgers` are the rows of files
+    in which the kernel keeps its own account, `counters` its counters of pages by the names of /proc/vmstat,
+    `free_blocks` the free blocks of each zone. Of kernel memory,
     `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
     slab objects.
     """
@@ -80,9 +83,9 @@ class Notes:
     panicked: bool | None = None
     events: tuple[OomEvent, ...] = ()
     events_left_out: int = 0
-    slab_totals: tuple[SlabTotal, ...] = ()
-    vmalloc_callers: tuple[VmallocCaller, ...] = ()
-    alloc_sites: tuple[AllocSite, ...] = ()
+    ledgers: tuple[Ledger, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    free_blocks: tuple[FreeBlocks, ...] = ()
     reports: int = 0
     totals: PanicTotals | None = None
     ranked_only: bool = False

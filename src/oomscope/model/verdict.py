@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.evidence import Kernel
+    from oomscope.model.free_blocks import FreeBlocks
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
+    from oomscope.model.ledger import Ledger
     from oomscope.model.oom_analysis import OomAnalysis
     from oomscope.model.reading import System
     from oomscope.model.slab_objects import CacheObjects
@@ -189,7 +191,8 @@ class Verdict:
     listed as what they are. `counted_pages` over `counted_stacks` are all that this moment's evidence counts, named or
     not. `at_ns` is the moment explained. `groups` is set where a grouping was asked for. `most_allocations` ranks by
     allocations where the evidence does not count pages. Of
-    kernel memory, `system` tells of the machine and `cache_objects` who holds slab objects.
+    kernel memory, `system` tells of the machine and `cache_objects` who holds slab objects. `ledgers` and `free_blocks`
+    are the kernel's own accounts in other files.
     """
 
     partial: bool
@@ -213,6 +216,8 @@ class Verdict:
     inputs: tuple[Input, ...]
     system: System | None
     cache_objects: tuple[CacheObjects, ...]
+    ledgers: tuple[Ledger, ...]
+    free_blocks: tuple[FreeBlocks, ...]
     selection_note: str | None
     groups_by: str | None
     groups: tuple[Group, ...]

@@ -9,17 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from oomscope.model.difference import BALANCE, CALL_SITE, CULPRIT, SLAB_CACHE, STACK, Change, Difference
+from oomscope.model.difference import BALANCE, CULPRIT, STACK, Change, Difference
+from oomscope.model.ledger import CALL_SITE, KINDS, SLAB_CACHE
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text
 
-_TITLES = {
-    CULPRIT: "Culprits",
-    STACK: "Stacks",
-    SLAB_CACHE: "Slab caches",
-    CALL_SITE: "Call sites",
-    BALANCE: "Balance of RAM",
-}
+_TITLES = {CULPRIT: "Culprits", STACK: "Stacks", **KINDS, BALANCE: "Balance of RAM"}
 _STACKS_SHOWN = 3
 
 
@@ -87,7 +82,7 @@ def _as_json(change: Change) -> dict[str, Any]:
 
 
 def _headline(difference: Difference) -> str:
-    for kind in (CULPRIT, CALL_SITE, SLAB_CACHE, STACK, BALANCE):
+    for kind in dict.fromkeys((CULPRIT, CALL_SITE, SLAB_CACHE, STACK, *_TITLES)):
         grown = [change for change in difference.of(kind) if (change.change_bytes or change.change_pages or 0) > 0]
         if grown:
             return f"{grown[0].name} grew by {_amount(grown[0])}"

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from oomscope.model.absent import Absent
+from oomscope.model.free_blocks import FreeBlocks
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
+from oomscope.model.ledger import Ledger
 from oomscope.model.reading import System
 from oomscope.model.slab_objects import CacheObjects
 from oomscope.model.stack import Stack
@@ -94,6 +96,8 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
             "unexplained_parts": [{"name": name, "pages": pages} for name, pages in verdict.balance.unexplained_parts],
             "notes": list(verdict.balance.notes),
         },
+        "ledgers": [_ledger(each, top) for each in verdict.ledgers],
+        "free_blocks": [_free_blocks(each) for each in verdict.free_blocks],
         "slab_objects": [_cache_objects(each) for each in verdict.cache_objects[:top]],
         "witnesses": [
             {
@@ -148,6 +152,26 @@ def _system(system: System | None) -> dict[str, Any]:
         "live": system.is_live,
         "counters": dict(system.vmstat),
     }
+
+
+def _ledger(told: Ledger, top: int | None) -> dict[str, Any]:
+    rows = [
+        {
+            "name": entry.name,
+            "module": entry.module,
+            told.unit: entry.amount,
+            "count": entry.count,
+            **({"place": entry.place} if entry.place else {}),
+            **({} if entry.stack is None else {"stack": list(entry.stack.texts)}),
+        }
+        for entry in told.entries[:top]
+    ]
+    return {"kind": told.kind, "unit": told.unit, "counted": told.counted, "total": told.total, "rows": rows}
+
+
+def _free_blocks(zone: FreeBlocks) -> dict[str, Any]:
+    told = {"node": zone.node, "zone": zone.zone, "migrate_type": zone.migrate_type, "pages": zone.pages}
+    return {**told, "blocks_by_order": list(zone.counts)}
 
 
 def _cache_objects(each: CacheObjects) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.verdict import Balance, BalanceRow, Consumer, CulpritRow, Finding, Verdict, WitnessReport
-from oomscope.report import oom_text
+from oomscope.report import ledgers, oom_text
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
@@ -59,6 +59,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
             _balance(console, verdict.balance)
         if oom is not None and oom.analysis is not None:
             oom_text.details(console, oom.analysis)
+        ledgers.accounts(console, verdict, top)
         for witness in verdict.witnesses:
             _witness(console, witness)
     oom_text.events(console, verdict.events, None if oom is None else oom.number)
@@ -122,12 +123,12 @@ def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
             rows_shown.add_row(f"{holding.blocks:,}", _name(holding))
         console.print(rows_shown)
         return
-    if verdict.balance is not None and not verdict.counted_stacks:
-        finding = verdict.findings[0] if verdict.findings else None
-        console.print(Text("Who took the pages was not recorded", style="bold"))
-        if finding is not None:
-            console.print(Text(finding.claim, style="bold"))
-        console.print()
+    if not verdict.counted_stacks and (verdict.balance is not None or verdict.findings):
+        if verdict.findings:
+            console.print(Text(verdict.findings[0].claim, style="bold"))
+            console.print(Text(f"Next: {verdict.findings[0].next}"))
+        if verdict.system is not None:
+            console.print(Text("Who took the pages was not recorded"))
         return
     console.print(Text("Nobody can be named: only early, dummy or failure stacks hold pages", style="bold"))
 

@@ -15,8 +15,8 @@ from oomscope.model.stack import Frame, Stack, parse_frame
 from oomscope.sources.base import lines, printable
 
 _OWNER = re.compile(rb" *(?P<count>\d{1,15}) (?P<caller>\S.{0,600}?)(?: waste=\d+/\d+)? age=\d+\S* pid=.*")
+_NO_OWNERS = b"No data\n"
 _FRAME = re.compile(rb" {4,}(?P<frame>\S.{0,600}?) *")
-_FOLDER = re.compile(r"slab/(?P<cache>[^/:]{1,200})/alloc_traces")
 
 
 class AllocTracesText:
@@ -26,8 +26,8 @@ class AllocTracesText:
     separator: bytes | None = None
 
     def recognises(self, head: bytes) -> bool:
-        """A line of an owner at the very beginning."""
-        return _OWNER.match(head) is not None
+        """A line of an owner at the very beginning, or that there is none."""
+        return _OWNER.match(head) is not None or head == _NO_OWNERS
 
     def parser(self, *, ranking_only: bool) -> AllocTracesParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser for one file."""
@@ -55,7 +55,7 @@ class AllocTracesParser:
                 if len(frames) != 1 or frames[0] != read:
                     frames.append(read)
             else:
-                self.notes.unknown_lines += bool(line)
+                self.notes.unknown_lines += line not in (b"", _NO_OWNERS.strip())
         held: dict[Stack, int] = {}
         for count, frames in owners:
             held[Stack(tuple(frames))] = held.get(Stack(tuple(frames)), 0) + count
@@ -63,9 +63,3 @@ class AllocTracesParser:
         if ranked:
             self.notes.cache_objects = (CacheObjects("", BY_TRACKS, sum(held.values()), ranked),)
         yield from ()
-
-
-def cache_named_by(origin: str) -> str | None:
-    """The cache that a file lies in the folder of; None for one that was copied elsewhere."""
-    match = _FOLDER.search(origin)
-    return None if match is None else match["cache"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope.model.batch import Batch
-from oomscope.model.beside import AllocSite
+from oomscope.model.ledger import BYTES, CALL_SITE, Entry, ledger
 from oomscope.model.reading import Notes
 from oomscope.sources.base import lines, printable
 
@@ -32,7 +32,7 @@ class AllocinfoText:
 
 
 class AllocinfoParser:
-    """Yields no rows; `notes.alloc_sites` has the call sites that hold anything, the largest first; see Parser."""
+    """Yields no rows; `notes.ledgers` has the call sites that hold anything; see Parser."""
 
     def __init__(self) -> None:
         self.notes = Notes()
@@ -43,10 +43,10 @@ class AllocinfoParser:
         for line in lines(chunks):
             match = _ROW.fullmatch(line or b"")
             if match is None:
-                self.notes.unknown_lines += bool(line) and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
+                self.notes.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
             elif int(match["bytes"]):
                 module = None if match["module"] is None else printable(match["module"])
                 function, place = printable(match["function"]), printable(match["place"])
-                found.append(AllocSite(int(match["bytes"]), int(match["calls"]), place, module, function))
-        self.notes.alloc_sites = tuple(sorted(found, key=lambda site: -site.size_bytes))
+                found.append(Entry(function, int(match["bytes"]), int(match["calls"]), module, place))
+        self.notes.ledgers = ledger(CALL_SITE, BYTES, "calls", found)
         yield from ()

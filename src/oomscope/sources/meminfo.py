@@ -11,6 +11,8 @@ from oomscope.sources.base import lines
 
 _LINE = re.compile(rb"(?P<name>[A-Za-z0-9_()]+):\s+(?P<kib>\d{1,15}) kB\s*")
 
+_HUGE_PAGES = re.compile(rb"HugePages_Total:\s+(?P<count>\d{1,12})\s*")
+
 
 class MeminfoText:
     """The format: recognised by its first two lines."""
@@ -36,18 +38,24 @@ class MeminfoParser:
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """No rows."""
         kib: dict[bytes, int] = {}
+        huge_pages = 0
         for line in lines(chunks):
             match = _LINE.fullmatch(line or b"")
             if match is not None:
                 kib.setdefault(match["name"], int(match["kib"]))
+            elif pool := _HUGE_PAGES.fullmatch(line or b""):
+                huge_pages = int(pool["count"])
             elif line is None or (line.strip() and not line.startswith(b"HugePages_")):
                 self.notes.unknown_lines += 1
+        # All pools together from 4.19 on, else the one of the default size.
+        kib.setdefault(b"Hugetlb", huge_pages * kib.get(b"Hugepagesize", 0))
         if kib.get(b"MemTotal"):
             self.notes.meminfo = Meminfo(
                 total_bytes=kib[b"MemTotal"] * 1024,
                 free_bytes=_bytes(kib.get(b"MemFree")),
                 hugepage_bytes=_bytes(kib.get(b"Hugepagesize")),
                 direct_map_4k=b"DirectMap4k" in kib and b"DirectMap2M" in kib,
+                kib={name.decode(): size for name, size in kib.items()},
             )
         yield from ()
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope.model.batch import Batch
-from oomscope.model.beside import SlabTotal
+from oomscope.model.ledger import PAGES, SLAB_CACHE, Entry, ledger
 from oomscope.model.reading import Notes
 from oomscope.sources.base import lines, printable
 
 _ROW = re.compile(
-    rb"(?P<name>\S.{0,80}?) +(?P<active>\d{1,15}) +(?P<objects>\d{1,15}) +\d{1,12} +\d{1,9} +(?P<pages>\d{1,6}) +"
+    rb"(?P<name>\S.{0,80}?) +(?P<active>\d{1,15}) +\d{1,15} +\d{1,12} +\d{1,9} +(?P<pages>\d{1,6}) +"
     rb": tunables .{1,80}: slabdata +\d{1,15} +(?P<slabs>\d{1,15}) "
 )
 
@@ -32,7 +32,7 @@ class SlabinfoText:
 
 
 class SlabinfoParser:
-    """Yields no rows; `notes.slab_totals` has the caches, the largest first; see Parser."""
+    """Yields no rows; `notes.ledgers` has the caches, their pages and objects in use; see Parser."""
 
     def __init__(self) -> None:
         self.notes = Notes()
@@ -43,9 +43,9 @@ class SlabinfoParser:
         for line in lines(chunks):
             match = _ROW.match(line or b"")
             if match is None:
-                self.notes.unknown_lines += bool(line) and not (line or b"").startswith((b"#", b"slabinfo"))
+                self.notes.unknown_lines += line != b"" and not (line or b"").startswith((b"#", b"slabinfo"))
                 continue
             pages = int(match["pages"]) * int(match["slabs"])
-            found.append(SlabTotal(printable(match["name"]), pages, int(match["active"]), int(match["objects"])))
-        self.notes.slab_totals = tuple(sorted(found, key=lambda cache: -cache.pages))
+            found.append(Entry(printable(match["name"]), pages, int(match["active"])))
+        self.notes.ledgers = ledger(SLAB_CACHE, PAGES, "objects in use", found)
         yield from ()

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope.model.batch import Batch
-from oomscope.model.beside import VmallocCaller
+from oomscope.model.ledger import PAGES, VMALLOC_CALLER, Entry, ledger
 from oomscope.model.reading import Notes
 from oomscope.sources.base import lines, printable
 
-_AREA = re.compile(rb"0x[0-9a-f(ptrval)]{8,18}-0x[0-9a-f(ptrval)]{8,18} +\d{1,18}(?P<rest>.*)")
+# Addresses are hashed, and before there is entropy for that they are only said to be pointers (lib/vsprintf.c).
+_ADDRESS = rb"0x(?:[0-9a-f]{8,16}|\(_{0,4}ptrval_{0,4}\))"
+_AREA = re.compile(_ADDRESS + rb"-" + _ADDRESS + rb" +\d{1,18}(?P<rest>.*)")
 _CALLER = re.compile(
     rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
 )
@@ -33,7 +35,7 @@ class VmallocinfoText:
 
 
 class VmallocinfoParser:
-    """Yields no rows; `notes.vmalloc_callers` has the callers, the largest first; see Parser."""
+    """Yields no rows; `notes.ledgers` has the callers; see Parser."""
 
     def __init__(self) -> None:
         self.notes = Notes()
@@ -44,7 +46,7 @@ class VmallocinfoParser:
         for line in lines(chunks):
             area = _AREA.match(line or b"")
             if area is None:
-                self.notes.unknown_lines += bool(line)
+                self.notes.unknown_lines += line != b""
                 continue
             mapped = _PAGES.search(area["rest"])
             caller = _CALLER.match(area["rest"])
@@ -52,6 +54,6 @@ class VmallocinfoParser:
                 continue  # ioremap and the like hold addresses, no pages
             module = None if caller["module"] is None else printable(caller["module"])
             pages.setdefault((printable(caller["caller"]), module), []).append(int(mapped["pages"]))
-        found = [VmallocCaller(name, module, sum(areas), len(areas)) for (name, module), areas in pages.items()]
-        self.notes.vmalloc_callers = tuple(sorted(found, key=lambda caller: -caller.pages))
+        found = [Entry(name, sum(areas), len(areas), module) for (name, module), areas in pages.items()]
+        self.notes.ledgers = ledger(VMALLOC_CALLER, PAGES, "areas", found)
         yield from ()

@@ -8,6 +8,7 @@ from oomscope.attribution.balance import balance, through_vmalloc
 from oomscope.attribution.beside import Beside, beside
 from oomscope.attribution.census import census_balance
 from oomscope.attribution.change import pages_by_culprit, pages_by_stack
+from oomscope.attribution.counted_balance import counted_balance, counters_of
 from oomscope.attribution.groups import group
 from oomscope.attribution.holdings import holdings
 from oomscope.attribution.moments import total_pages, without_stacks
@@ -60,7 +61,7 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
     others = beside(evidence)
     if judgement is not None:
         judgement = judgement.with_stacks(*_vmalloc_pages(latest, held, others))
-    tells_without_stacks = latest.reading.census is not None or judgement is not None
+    tells_without_stacks = latest.reading.census is not None or judgement is not None or not latest.counts.stacks
     if not held and not (tells_without_stacks and selection.is_empty):
         raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(evidence, selection))
     nameable = [h for h in held if may_be_named(h)]
@@ -86,6 +87,13 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         witnesses=() if not selection.is_empty else witnesses.reports(latest),
         earlier=earlier,
     )
+    findings = tuple(finding for rule in RULES for finding in rule(case))
+    if case.is_of_accounts and not findings and not _saw_oom(latest):
+        known = ", ".join(sorted({reading.format for reading in evidence.readings}))
+        raise NothingToExplain(
+            f"{latest.reading.origin}: only {known}, which does not say who holds memory",
+            advice="give an OOM report, a page_owner dump, show_stacks, a core dump, or /proc/meminfo beside it",
+        )
     absent = missing(case)
     if judgement is not None:
         absent = (*judgement.absent(), *absent)
@@ -109,12 +117,14 @@ def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdi
         witnesses=case.witnesses,
         findings=(
             *(() if judgement is None else judgement.findings),
-            *(finding for rule in RULES for finding in rule(case)),
+            *findings,
         ),
         absent=absent,
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
-        cache_objects=latest.reading.notes.cache_objects,
+        cache_objects=latest.reading.notes.cache_objects or others.cache_objects,
+        ledgers=others.ledgers,
+        free_blocks=next((r.notes.free_blocks for r in evidence.readings if r.notes.free_blocks), ()),
         selection_note=None if selection.is_empty else "filters are set: only what they leave over is counted",
         groups_by=question.by,
         groups=()
@@ -200,6 +210,15 @@ def _balance(
         of_report = judgement.balance(held, others)
         if of_report is not None:
             return of_report
+    if not latest.counts.stacks:
+        page_bytes = evidence.kernel.page_size_bytes
+        return counted_balance(
+            counters_of(evidence.readings),
+            evidence.meminfo,
+            others,
+            ram_pages=evidence.ram_pages,
+            page_bytes=None if isinstance(page_bytes, Absent) else page_bytes,
+        )
     if isinstance(evidence.free_pages, Absent):
         return None
     if latest.is_panic_report or latest.counts.pages is None or not selection.is_empty:
@@ -221,6 +240,7 @@ def _is_partial(evidence: Evidence, latest: Moment, judgement: Judgement | None)
         or latest.is_panic_report
         or (latest.counts.pages is None and bool(latest.counts.stacks))
         or any(reading.defect is not None for reading in evidence.readings)
+        or any(reading.notes.spoilt_records for reading in evidence.readings if not reading.notes.records)
     )
 
 

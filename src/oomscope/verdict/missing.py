@@ -44,8 +44,9 @@ def missing(case: Case) -> tuple[Absent, ...]:
         absent.append(Absent("tasks, orders and times", "only the ranking was asked for"))
     elif notes.absent and not notes.records:
         pass  # who allocated is not known at all, which stands among what is absent
-    elif case.event is not None and not latest.counts.stacks:
-        reason = "an OOM report does not tell: page_owner, a core dump or `oomscope arm` do"
+    elif not latest.counts.stacks:
+        teller = "an OOM report does" if case.event is not None else "such files do"
+        reason = f"{teller} not tell: page_owner, a core dump or `oomscope arm` do"
         absent.append(Absent("who allocated the pages", reason))
     elif not latest.counts.requests.values:
         absent.append(Absent("orders, gfp, tasks, places and times", f"{latest.reading.format} does not tell them"))
@@ -79,6 +80,6 @@ def _why_no_balance(case: Case) -> str:
         return "at panic only the greatest consumers are printed"
     if case.event is not None:
         return "the report's counters or its RAM lines are missing"
-    if case.evidence.latest.counts.pages is None:
+    if case.evidence.latest.counts.stacks and case.evidence.latest.counts.pages is None:
         return "pages are not counted"
     return "no input tells the free pages"

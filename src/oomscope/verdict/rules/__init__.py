@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 from oomscope.model.verdict import Finding
 from oomscope.verdict.rules import (
+    accounts,
     census,
     earlier_moment,
+    free_blocks,
     greatest_stack,
     inconsistent,
     lost_stacks,
     many_paths,
     object_owners,
+    object_sites,
     slab_objects,
 )
 from oomscope.verdict.rules.case import Case
@@ -25,6 +28,9 @@ RULES: tuple[Rule, ...] = (
     many_paths.rule,
     slab_objects.rule,
     object_owners.rule,
+    object_sites.rule,
+    accounts.rule,
+    free_blocks.rule,
     census.rule,
     earlier_moment.rule,
     lost_stacks.rule,

@@ -31,6 +31,12 @@ class Case:
     earlier: Moment | None
     event: OomCase | None = None
 
+    @property
+    def is_of_accounts(self) -> bool:
+        """Whether the kernel's own accounts are all there is: neither stacks nor a census nor an OOM report."""
+        latest = self.evidence.latest
+        return not latest.counts.stacks and latest.reading.census is None and self.event is None
+
     def slab_truth(self, stacks: Iterable[Stack]) -> SlabTruth | None:
         """Who holds the objects in the slabs that these stacks grew, where the evidence tells."""
         reading = self.evidence.latest.reading

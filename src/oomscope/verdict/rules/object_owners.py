@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oomscope.attribution.beside import beside
+from oomscope.model.ledger import SLAB_CACHE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
 from oomscope.verdict.rules.case import Case
@@ -14,7 +15,7 @@ def rule(case: Case) -> tuple[Finding, ...]:
     if not others.cache_objects:
         return ()
     named = {objects.cache for objects in others.cache_objects if objects.cache}
-    largest = next((cache.name for cache in others.slab_caches if not named or cache.name in named), None)
+    largest = next((cache.name for cache in others.of(SLAB_CACHE) if not named or cache.name in named), None)
     cache = largest or next(iter(named), "")
     told = others.owners_of(cache)
     if told is None:

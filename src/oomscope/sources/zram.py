@@ -1,0 +1,57 @@
+"""/sys/block/zramN/mm_stat (drivers/block/zram/zram_drv.c mm_stat_show()): what a compressed disk holds in memory.
+
+The file does not say which disk it is of: the kernel says that in the name of its folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from oomscope.model.batch import Batch
+from oomscope.model.ledger import BYTES, ZRAM_DISK, Entry, ledger
+from oomscope.model.reading import Notes
+from oomscope.sources.base import lines
+from oomscope.units import bytes_text
+
+# orig_data_size, compr_data_size, mem_used_total, mem_limit, mem_used_max, same_pages, pages_compacted; huge_pages from
+# 4.18 on, huge_pages_since from 5.15 on. Numbers are right-aligned in eight columns.
+_ROW = re.compile(rb"(?P<stored> *\d{1,20}) (?P<compressed> *\d{1,20}) (?P<used> *\d{1,20})(?: +-?\d{1,20}){4,6}")
+_LEAST_BYTES = 7 * 9 - 1
+_UNNAMED = "zram"
+
+
+class ZramText:
+    """The format: one line of seven to nine numbers, and nothing else."""
+
+    format = "zram mm_stat"
+    separator: bytes | None = None
+
+    def recognises(self, head: bytes) -> bool:
+        """Only the line, of the width that the kernel gives it."""
+        line = head.rstrip(b"\r\n")
+        return len(line) >= _LEAST_BYTES and _ROW.fullmatch(line) is not None
+
+    def parser(self, *, ranking_only: bool) -> ZramParser:  # noqa: ARG002 - it has nothing to leave out
+        """A parser for one file."""
+        return ZramParser()
+
+
+class ZramParser:
+    """Yields no rows; `notes.ledgers` has the one disk: the memory it takes, and its pages; see Parser."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """No rows."""
+        entries: list[Entry] = []
+        for line in lines(chunks):
+            row = _ROW.fullmatch(line or b"")
+            if row is None or entries:
+                self.notes.unknown_lines += line != b""
+                continue
+            place = f"{bytes_text(int(row['stored']))} stored, {bytes_text(int(row['compressed']))} compressed"
+            entries.append(Entry(_UNNAMED, int(row["used"]), 1, None, place))
+        self.notes.ledgers = ledger(ZRAM_DISK, BYTES, "disks", entries)
+        yield from ()
