@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from oomscope.errors import BadQuestion
 
-FORMATS = ("text", "kernel", "json")
+if TYPE_CHECKING:
+    from oomscope.model.difference import Difference
+
+FORMATS = ("text", "kernel", "json", "html")
 
 
 @click.command()
@@ -45,6 +49,8 @@ def diff(
         found = compare(before, after, page_size_bytes=None if page_size is None else int(page_size), progress=progress)
     if form == "json":
         text = report.as_json(found, top=top)
+    elif form == "html":
+        text = page_of_difference(found)
     elif form == "kernel":
         text = report.kernel(found, top=top or 3)
     else:
@@ -57,3 +63,19 @@ def diff(
         Path(output or "").write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+
+
+def page_of_difference(found: Difference) -> str:
+    """The page of a difference: flame graphs of what grew and of what shrank."""
+    from oomscope.attribution.frame_tree import frame_paths, frame_tree
+    from oomscope.model.difference import STACK
+    from oomscope.report import page
+    from oomscope.report.page.charts import GROWN, SHRUNK
+
+    moved = [(c.stack, c.change_pages) for c in found.of(STACK) if c.stack is not None and c.change_pages is not None]
+    grown = frame_paths([(stack, pages) for stack, pages in moved if pages > 0])
+    shrunk = frame_paths([(stack, -pages) for stack, pages in moved if pages < 0])
+    trees = {
+        name: frame_tree(p, from_entry=True, fold_plumbing=False) for name, p in ((GROWN, grown), (SHRUNK, shrunk))
+    }
+    return page.render_difference(found, trees)

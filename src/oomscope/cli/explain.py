@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp", "order", "node", "zone", "memcg")
 SORTS = ("pages", "blocks", "age", "name")
 KINDS = ("kernel", "slab", "user", "page-cache", "hugetlb", "early", "untracked")
-FORMATS = ("text", "kernel", "json")
-_DEFAULT_TOP = {"text": 10, "kernel": 1, "json": None}
+FORMATS = ("text", "kernel", "json", "html")
+_DEFAULT_TOP = {"text": 10, "kernel": 1, "json": None, "html": None}
 
 
 class _Duration(click.ParamType[Any]):
@@ -194,6 +194,8 @@ def _show(
     rows = top or _DEFAULT_TOP[form]
     if form == "json":
         text = json_report.render(verdicts[0], top=rows) if is_one else json_report.render_all(verdicts, top=rows)
+    elif form == "html":
+        text = page_of(verdicts)
     elif form == "kernel":
         text = "".join(kernel_log.render(verdict, top=rows or 1) for verdict in verdicts)
     else:
@@ -211,6 +213,18 @@ def _show(
     if form != "text":
         for verdict in verdicts:
             _warn(verdict)
+
+
+def page_of(verdicts: list[Verdict]) -> str:
+    """The page of one verdict, with its stacks as flame graphs."""
+    from oomscope.attribution.frame_tree import frame_paths, frame_tree
+    from oomscope.report import page
+    from oomscope.report.page.charts import FLAME_VIEWS
+
+    if len(verdicts) != 1:
+        raise BadQuestion("a page is of one OOM: --event N chooses it")
+    paths = frame_paths([(consumer.holding.stack, consumer.pages) for consumer in verdicts[0].consumers])
+    return page.render(verdicts[0], {name: frame_tree(paths, **how) for name, how in FLAME_VIEWS.items()})
 
 
 def _warn(verdict: Verdict) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.census import Census
     from oomscope.model.counts import Counts
-    from oomscope.model.free_blocks import FreeBlocks
+    from oomscope.model.free_area import FreeArea
     from oomscope.model.ledger import Ledger
     from oomscope.model.oom_event import OomEvent
     from oomscope.model.slab_objects import CacheObjects
@@ -85,7 +85,7 @@ class Notes:
     events_left_out: int = 0
     ledgers: tuple[Ledger, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
-    free_blocks: tuple[FreeBlocks, ...] = ()
+    free_blocks: tuple[FreeArea, ...] = ()
     reports: int = 0
     totals: PanicTotals | None = None
     ranked_only: bool = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from oomscope.model.absent import Absent
     from oomscope.model.evidence import Kernel
-    from oomscope.model.free_blocks import FreeBlocks
+    from oomscope.model.free_area import FreeArea
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
     from oomscope.model.ledger import Ledger
     from oomscope.model.oom_analysis import OomAnalysis
@@ -34,6 +34,14 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSince:
+    """Pages still held by when they were allocated: `pages[i]` in [i, i + 1) * `bin_ns` since boot."""
+
+    bin_ns: int
+    pages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Consumer:
     """A ranked holding. `bytes` and `share_of_ram` (0..1) are None where page size or RAM is not known.
 
@@ -53,7 +61,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class CulpritRow:
-    """A culprit's holdings over all its stacks."""
+    """A culprit's holdings over all its stacks; `held_since` is told of the greatest ones, where times are known."""
 
     culprit: Culprit
     kinds: tuple[str, ...]
@@ -62,6 +70,7 @@ class CulpritRow:
     stacks: int
     growth: str | None
     recent: Recent | None
+    held_since: HeldSince | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +226,7 @@ class Verdict:
     system: System | None
     cache_objects: tuple[CacheObjects, ...]
     ledgers: tuple[Ledger, ...]
-    free_blocks: tuple[FreeBlocks, ...]
+    free_blocks: tuple[FreeArea, ...]
     selection_note: str | None
     groups_by: str | None
     groups: tuple[Group, ...]

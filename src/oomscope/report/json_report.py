@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from oomscope.model.absent import Absent
-from oomscope.model.free_blocks import FreeBlocks
+from oomscope.model.free_area import FreeArea
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
 from oomscope.model.ledger import Ledger
 from oomscope.model.reading import System
@@ -169,7 +169,7 @@ def _ledger(told: Ledger, top: int | None) -> dict[str, Any]:
     return {"kind": told.kind, "unit": told.unit, "counted": told.counted, "total": told.total, "rows": rows}
 
 
-def _free_blocks(zone: FreeBlocks) -> dict[str, Any]:
+def _free_blocks(zone: FreeArea) -> dict[str, Any]:
     told = {"node": zone.node, "zone": zone.zone, "migrate_type": zone.migrate_type, "pages": zone.pages}
     return {**told, "blocks_by_order": list(zone.counts)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from oomscope.model.free_blocks import FreeBlocks
+from oomscope.model.free_area import FreeArea
 from oomscope.model.ledger import BYTES, KINDS, MODULE, Ledger
 from oomscope.model.verdict import Verdict
 from oomscope.report.tables import show, table, title
@@ -42,7 +42,7 @@ def _ledger(console: Console, told: Ledger, top: int) -> None:
     show(console, rows)
 
 
-def _free_blocks(console: Console, zones: tuple[FreeBlocks, ...]) -> None:
+def _free_blocks(console: Console, zones: tuple[FreeArea, ...]) -> None:
     title(console, "Free memory, by the size of its blocks")
     rows = table(
         ("free pages", True),

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
-from oomscope.model.verdict import Balance, BalanceRow, Consumer, CulpritRow, Finding, Verdict, WitnessReport
+from oomscope.model.verdict import Balance, BalanceRow, Consumer, Finding, Verdict, WitnessReport
 from oomscope.report import ledgers, oom_text
+from oomscope.report.answer import amount_of, headline, name_of
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
@@ -74,14 +75,10 @@ def _answer(console: Console, verdict: Verdict, top: int) -> None:
     if consumer is None:
         _no_answer(console, verdict, top)
         return
-    rolled_up = verdict.culprits[0] if verdict.culprits else None
-    if rolled_up is not None and rolled_up.pages > consumer.pages:
-        console.print(_rolled_up_headline(rolled_up))
-        same = rolled_up.culprit == consumer.holding.culprit
-        whose = "its greatest single stack" if same else f"the greatest single stack: {_name(consumer.holding)}"
-        console.print(Text(f"{whose} holds {_amount(consumer)}"))
-    else:
-        console.print(_headline(consumer))
+    answer = headline(verdict)
+    console.print(Text.assemble((answer.who, "bold red"), (answer.text, "bold")))
+    if answer.second:
+        console.print(Text(answer.second))
     if verdict.selection_note is not None:
         console.print(f"  ({verdict.selection_note})", style="dim")
     console.print()
@@ -102,62 +99,26 @@ def _answer(console: Console, verdict: Verdict, top: int) -> None:
         console.print()
         kernel = verdict.greatest_kernel
         console.print(
-            Text(f"Greatest kernel consumer: {_name(kernel.holding)}, {_amount(kernel)}", style="bold"), soft_wrap=True
+            Text(f"Greatest kernel consumer: {name_of(kernel.holding)}, {amount_of(kernel)}", style="bold"),
+            soft_wrap=True,
         )
 
 
 def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
+    console.print(Text(f"{headline(verdict).who}{headline(verdict).text}", style="bold"))
     if verdict.most_allocations:
-        first = verdict.most_allocations[0]
-        console.print(
-            Text(f"{_name(first)} made most allocations: {first.blocks:,}; pages are not counted here", style="bold")
-        )
         console.print()
-        for frame in first.stack.texts:
+        for frame in verdict.most_allocations[0].stack.texts:
             console.print(Text(f" {frame}"), soft_wrap=True)
         console.print()
         if verdict.groups_by is not None:
             return
         rows_shown = table(("allocations", True), ("culprit", False))
         for holding in verdict.most_allocations[:top]:
-            rows_shown.add_row(f"{holding.blocks:,}", _name(holding))
+            rows_shown.add_row(f"{holding.blocks:,}", name_of(holding))
         console.print(rows_shown)
-        return
-    if not verdict.counted_stacks and (verdict.balance is not None or verdict.findings):
-        if verdict.findings:
-            console.print(Text(verdict.findings[0].claim, style="bold"))
-            console.print(Text(f"Next: {verdict.findings[0].next}"))
-        if verdict.system is not None:
-            console.print(Text("Who took the pages was not recorded"))
-        return
-    console.print(Text("Nobody can be named: only early, dummy or failure stacks hold pages", style="bold"))
-
-
-def _headline(consumer: Consumer) -> Text:
-    line = Text()
-    line.append(_name(consumer.holding), style="bold red")
-    holds = "grew slab caches to hold" if consumer.holding.kind == SLAB else "holds"
-    line.append(f" {holds} {_amount(consumer)}", style="bold")
-    return line
-
-
-def _rolled_up_headline(row: CulpritRow) -> Text:
-    """The answer where no single stack gives it."""
-    line = Text()
-    line.append(str(row.culprit), style="bold red")
-    holds = "grew slab caches to hold" if row.kinds == (SLAB,) else "holds"
-    share = "" if row.share_of_ram is None else f", {share_text(row.share_of_ram)} of RAM"
-    line.append(f" {holds} {pages_text(row.pages)}{share}, over {row.stacks:,} stacks", style="bold")
-    return line
-
-
-def _amount(consumer: Consumer) -> str:
-    text = pages_text(consumer.pages)
-    if consumer.size_bytes is not None:
-        text += f" ({bytes_text(consumer.size_bytes)})"
-    if consumer.share_of_ram is not None:
-        text += f", {share_text(consumer.share_of_ram)} of RAM"
-    return text
+    elif verdict.findings and not verdict.counted_stacks:
+        console.print(Text(f"Next: {verdict.findings[0].next}"))
 
 
 def _facts_of(consumer: Consumer) -> Iterable[tuple[str, str]]:
@@ -222,7 +183,7 @@ def _consumers(console: Console, verdict: Verdict, top: int) -> None:
     rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
     for consumer in verdict.consumers[:top]:
         rows_shown.add_row(
-            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, _name(consumer.holding)
+            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, name_of(consumer.holding)
         )
     show(console, rows_shown)
 
@@ -348,14 +309,6 @@ def _absent(console: Console, verdict: Verdict) -> None:
         console.print(Padding(Text(f"{absent.what}: {absent.reason}"), (0, 0, 0, 2)))
     if len(verdict.absent) > _ABSENT_SHOWN:
         console.print(f"  and {len(verdict.absent) - _ABSENT_SHOWN} more (--format json has all)")
-
-
-def _name(holding: Holding) -> str:
-    if holding.culprit is not None:
-        return str(holding.culprit)
-    if not holding.stack.frames:
-        return f"handle {holding.stack.handle}"
-    return {USER: "User memory", PAGE_CACHE: "Page cache", HUGETLB: "Huge page pool"}.get(holding.kind, holding.kind)
 
 
 def _in_short(growth: str | None) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope.model.batch import Batch
-from oomscope.model.free_blocks import FreeBlocks
+from oomscope.model.free_area import FreeArea
 from oomscope.model.reading import Notes
 from oomscope.sources.base import lines, printable
 
@@ -43,6 +43,6 @@ class BuddyinfoParser:
                 self.notes.unknown_lines += line != b""
                 continue
             counts = tuple(map(int, row["counts"].split()))
-            found.append(FreeBlocks(int(row["node"]), printable(row["zone"]), None, counts))
+            found.append(FreeArea(int(row["node"]), printable(row["zone"]), None, counts))
         self.notes.free_blocks = tuple(found)
         yield from ()

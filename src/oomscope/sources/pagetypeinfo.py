@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope.model.batch import Batch
-from oomscope.model.free_blocks import FreeBlocks
+from oomscope.model.free_area import FreeArea
 from oomscope.model.reading import Notes
 from oomscope.sources.base import lines, printable
 
@@ -48,6 +48,6 @@ class PagetypeinfoParser:
                 self.notes.unknown_lines += line is None or _ABOUT.fullmatch(line) is None
                 continue
             counts = tuple(int(count.removeprefix(b">")) for count in row["counts"].split())
-            found.append(FreeBlocks(int(row["node"]), printable(row["zone"]), printable(row["type"]), counts))
+            found.append(FreeArea(int(row["node"]), printable(row["zone"]), printable(row["type"]), counts))
         self.notes.free_blocks = tuple(found)
         yield from ()

@@ -13,8 +13,10 @@ from oomscope.model.counts import Ages
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import KERNEL, SLAB, Culprit, Holding
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import Consumer, CulpritRow, Recent
+from oomscope.model.verdict import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.verdict import growth
+
+_SHOWN_OVER_TIME = 20  # culprits
 
 
 class Ranking:
@@ -82,8 +84,11 @@ class Ranking:
                 if self._earlier_culprits is None
                 else growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns),
                 recent=recent,
+                held_since=HeldSince(row.ages.bin_ns, tuple(row.ages.pages.tolist()))
+                if index < _SHOWN_OVER_TIME and row.timed_pages
+                else None,
             )
-            for row, pattern, recent in zip(rows, told, self._recents(ages), strict=True)
+            for index, (row, pattern, recent) in enumerate(zip(rows, told, self._recents(ages), strict=True))
         )
 
     def _told(self, ages: Column, first_ns: Column) -> list[str | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class FreeBlocks:
+class FreeArea:
     """Free blocks of a zone, `counts` by order from 0 on; of one migrate type, or of all (None)."""
 
     node: int

@@ -1,0 +1,257 @@
+"""One HTML file with everything in it: the answer first, then pictures, tables, findings and what is not known.
+
+Opens from a mail attachment: no request leaves it, which its own content policy forbids. Plotly draws, Jinja fills in
+and escapes; both come with the extra `html`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from oomscope.errors import NotOffered
+from oomscope.model.difference import BALANCE, CULPRIT, STACK
+from oomscope.model.ledger import BYTES, KINDS
+from oomscope.report.answer import headline, name_of
+from oomscope.report.page import charts
+from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
+
+if TYPE_CHECKING:
+    from oomscope.model.difference import Change, Difference
+    from oomscope.model.frame_tree import FrameTree
+    from oomscope.model.verdict import Verdict
+
+MOST_ROWS = 1000
+_LINE = re.compile(r"\bline (\d+)\b(?:: (.*))?")
+Cells = list[str | int | float | None]
+
+
+class Table:
+    """A table that sorts and filters; numbers are shown with separators and sorted as numbers."""
+
+    def __init__(self, title: str, columns: tuple[str, ...], rows: Iterable[Cells], *, note: str = "") -> None:
+        self.title = title
+        self.columns = columns
+        self.rows = list(rows)
+        self.note = note
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        return any(isinstance(row[column], int | float) for row in self.rows)
+
+
+def render(verdict: Verdict, trees: dict[str, FrameTree]) -> str:
+    """The verdict as a page; `trees` are its stacks laid over each other (see charts.FLAME_VIEWS).
+
+    Raises NotOffered where the extra is not installed.
+    """
+    answer = headline(verdict)
+    lines = _evidence_lines(verdict)
+    pictures = charts.of_verdict(verdict, trees)
+    return _filled(
+        title=f"{answer.who}{answer.text}",
+        answer=answer,
+        verdict=verdict,
+        facts=_facts(verdict),
+        pictures=pictures,
+        tables=_tables(verdict),
+        lines=lines,
+        linked=lambda text: _linked(text, lines),
+        difference=None,
+    )
+
+
+def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> str:
+    """What changed between two moments as a page of the same look; `trees` are what grew and what shrank."""
+    grown = next((c for kind in (CULPRIT, STACK, BALANCE) for c in difference.of(kind) if _moved(c) > 0), None)
+    title = "Nothing grew" if grown is None else f"{grown.name} grew by {_moved_text(grown)}"
+    titles = {CULPRIT: "Culprits", STACK: "Stacks", **KINDS, BALANCE: "Balance of RAM"}
+    tables = [
+        Table(heading, ("name", "change", "before", "now"), [_change_row(c) for c in difference.of(kind)[:MOST_ROWS]])
+        for kind, heading in titles.items()
+        if difference.of(kind)
+    ]
+    apart = "" if difference.apart_ns is None else duration_text(difference.apart_ns)
+    return _filled(
+        title=title,
+        answer=None,
+        verdict=None,
+        facts=[("from", difference.before), ("to", difference.after), ("apart", apart)],
+        pictures=charts.of_difference(trees),
+        tables=tables,
+        lines={},
+        linked=str,
+        difference=difference,
+    )
+
+
+def _filled(**values: Any) -> str:
+    try:
+        import jinja2
+
+        plotly = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    except ImportError as error:
+        raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install 'oomscope[html]'") from error
+    here = resources.files(__package__)
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page.filters["share"] = share_text
+    page.filters["pages"] = pages_text
+    page.filters["shown"] = _shown
+    template = page.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        **values,
+        data=_as_script(values["pictures"]),
+        style=here.joinpath("page.css").read_text(encoding="utf-8"),
+        script=here.joinpath("page.js").read_text(encoding="utf-8"),
+        plotly=plotly,
+    )
+
+
+def _as_script(value: object) -> str:
+    """JSON that may stand between script tags: nothing in it ends them, whatever a symbol is called."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def _shown(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _facts(verdict: Verdict) -> list[tuple[str, str]]:
+    kernel, oom = verdict.kernel, verdict.oom
+    known = {
+        "kernel": " ".join(str(part) for part in (kernel.release, kernel.arch) if isinstance(part, str)),
+        "when": "" if verdict.at_ns is None else f"{uptime_text(verdict.at_ns)} after boot",
+        "RAM": "" if verdict.ram_pages is None else pages_text(verdict.ram_pages),
+        "class": "" if oom is None else f"{oom.oom_class}" + (f" ({oom.certainty})" if oom.certainty else ""),
+        "counted": ""
+        if verdict.counted_pages is None or not verdict.counted_stacks
+        else f"{pages_text(verdict.counted_pages)} over {verdict.counted_stacks:,} stacks",
+    }
+    return [(name, text) for name, text in known.items() if text]
+
+
+def _tables(verdict: Verdict) -> list[Table]:
+    found = [
+        Table(
+            "Culprits, all their stacks together",
+            ("culprit", "pages", "% of RAM", "stacks", "kind", "growth"),
+            [
+                [str(r.culprit), r.pages, _percent(r.share_of_ram), r.stacks, ", ".join(r.kinds), r.growth or ""]
+                for r in verdict.culprits[:MOST_ROWS]
+            ],
+        ),
+        Table(
+            "Stacks",
+            ("culprit", "pages", "% of RAM", "kind", "growth", "stack"),
+            [
+                [
+                    name_of(c.holding),
+                    c.pages,
+                    _percent(c.share_of_ram),
+                    c.holding.kind,
+                    c.growth or "",
+                    " < ".join(frame.function for frame in c.holding.stack.frames),
+                ]
+                for c in verdict.consumers[:MOST_ROWS]
+            ],
+            note=""
+            if len(verdict.consumers) <= MOST_ROWS
+            else f"the {MOST_ROWS:,} greatest of {len(verdict.consumers):,}: --format json has all",
+        ),
+        Table(
+            "Stacks that are not named",
+            ("pages", "what they are"),
+            [[c.pages, c.holding.label or c.holding.kind] for c in verdict.excepted],
+        ),
+        *(
+            Table(
+                KINDS[told.kind],
+                (told.kind, told.unit, told.counted, "place"),
+                [[str(entry), entry.amount, entry.count, entry.place] for entry in told.entries[:MOST_ROWS]],
+                note=f"{bytes_text(told.total) if told.unit == BYTES else pages_text(told.total)} in all",
+            )
+            for told in verdict.ledgers
+        ),
+        Table(
+            "OOM events in the log",
+            ("event", "line", "when", "class", "what"),
+            [[e.number, e.line, _when(e.at_ns, e.stamp), e.oom_class, e.text] for e in verdict.events],
+        ),
+        *_witnesses(verdict),
+    ]
+    if verdict.oom is not None and verdict.oom.analysis is not None:
+        processes = verdict.oom.analysis.event.processes
+        found.append(
+            Table(
+                "Processes",
+                ("comm", "pid", "rss pages"),
+                [[p.comm, p.pid, p.pages("rss")] for p in processes[:MOST_ROWS]],
+            )
+        )
+    return [table for table in found if table.rows]
+
+
+def _witnesses(verdict: Verdict) -> list[Table]:
+    return [
+        Table(
+            f"Witness: {w.origin}",
+            (w.unit, "why", "stacks"),
+            [[part.amount, part.name, part.stacks] for part in w.parts] or [[0, "no difference, stack by stack", ""]],
+            note=f"{w.theirs:,} {w.unit} there, {w.ours:,} in {w.witness_of}",
+        )
+        for w in verdict.witnesses
+    ]
+
+
+def _evidence_lines(verdict: Verdict) -> dict[int, str]:
+    """The lines of the log that findings and rows rest on, with their text where it is quoted."""
+    told: dict[int, str] = {}
+    texts = [reason for finding in verdict.findings for reason in finding.because]
+    texts += [row.source for row in verdict.balance.rows] if verdict.balance is not None else []
+    for text in texts:
+        for match in _LINE.finditer(text):
+            told[int(match[1])] = match[2] or told.get(int(match[1]), "")
+    return dict(sorted(told.items()))
+
+
+def _linked(text: str, lines: dict[int, str]) -> Any:
+    """Text in which each line of evidence is a link to it."""
+    from markupsafe import Markup, escape
+
+    parts, at = [], 0
+    for match in _LINE.finditer(text):
+        number = int(match[1])
+        end = match.start() + len(f"line {number}")
+        if number in lines and text[match.start() : end] == f"line {number}":
+            parts += [escape(text[at : match.start()]), Markup('<a href="#line-{0}">line {0}</a>').format(number)]
+            at = end
+    return Markup("").join([*parts, escape(text[at:])])
+
+
+def _change_row(change: Change) -> Cells:
+    in_pages = change.change_pages is not None
+    if in_pages:
+        return [change.name, change.change_pages, change.before_pages, change.after_pages]
+    return [change.name, change.change_bytes, change.before_bytes, change.after_bytes]
+
+
+def _moved(change: Change) -> int:
+    return change.change_pages or change.change_bytes or 0
+
+
+def _moved_text(change: Change) -> str:
+    return pages_text(change.change_pages) if change.change_pages is not None else bytes_text(change.change_bytes or 0)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 2)
+
+
+def _when(at_ns: int | None, stamp: str | None) -> str:
+    return uptime_text(at_ns) if at_ns is not None else stamp or ""

@@ -1,0 +1,116 @@
+"""What the pictures of a page show, as plain values for page.js: colours and sizes are the script's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oomscope.model.oom_analysis import FREE
+from oomscope.units import uptime_text
+
+if TYPE_CHECKING:
+    from oomscope.model.frame_tree import FrameTree
+    from oomscope.model.verdict import Balance, Verdict
+
+# The views of the flame graph: from the entry inwards or turned round, with plumbing frames or without.
+FLAME_VIEWS = {
+    "inwards": {"from_entry": True, "fold_plumbing": False},
+    "inwards folded": {"from_entry": True, "fold_plumbing": True},
+    "turned": {"from_entry": False, "fold_plumbing": False},
+    "turned folded": {"from_entry": False, "fold_plumbing": True},
+}
+GROWN, SHRUNK = "grown", "shrunk"
+_CULPRITS_OVER_TIME = 8
+
+
+def of_verdict(verdict: Verdict, trees: dict[str, FrameTree]) -> dict[str, Any]:
+    """The pictures that this verdict has; a key is missing where there is nothing to draw."""
+    pictures: dict[str, Any] = {}
+    if verdict.balance is not None and verdict.balance.is_consistent:
+        pictures["balance"] = _balance(verdict.balance)
+    if verdict.consumers:
+        pictures["flame"] = {name: _tree(tree) for name, tree in trees.items()}
+    if growth := _growth(verdict):
+        pictures["growth"] = growth
+    if free := _free(verdict):
+        pictures["free"] = free
+    return pictures
+
+
+def of_difference(trees: dict[str, FrameTree]) -> dict[str, Any]:
+    """What grew and what shrank, each as a flame graph."""
+    flame = {name: _tree(tree) for name, tree in trees.items() if len(tree.names) > 1}
+    return {"flame": flame} if flame else {}
+
+
+def _tree(tree: FrameTree) -> dict[str, Any]:
+    return {
+        "names": list(tree.names),
+        "modules": list(tree.modules),
+        "parents": list(tree.parents),
+        "pages": list(tree.pages),
+        "leftOut": tree.left_out,
+    }
+
+
+def _balance(balance: Balance) -> dict[str, Any]:
+    """Rows below RAM, and their parts below them; the unexplained remainder is a row like the others, marked."""
+    rows = [(row.kind, row.pages, row.parts, "free" if row.kind == FREE else "") for row in balance.rows]
+    rows.append(("unexplained", balance.unexplained_pages, balance.unexplained_parts, "unexplained"))
+    return {
+        "ram": balance.ram_pages,
+        "rows": [
+            {"kind": kind, "pages": pages, "mark": mark, "parts": _within(parts, pages)}
+            for kind, pages, parts, mark in rows
+            if pages > 0
+        ],
+    }
+
+
+def _within(parts: tuple[tuple[str, int], ...], pages: int) -> list[dict[str, Any]]:
+    """The parts as far as they fit into their row: they may be of another moment."""
+    kept, room = [], pages
+    for name, amount in parts:
+        if 0 < amount <= room:
+            kept.append({"name": name, "pages": amount})
+            room -= amount
+    return kept
+
+
+def _growth(verdict: Verdict) -> dict[str, Any] | None:
+    told = [row for row in verdict.culprits if row.held_since is not None][:_CULPRITS_OVER_TIME]
+    if not told or told[0].held_since is None:
+        return None
+    return {
+        "bin_s": told[0].held_since.bin_ns / 1e9,
+        "culprits": [
+            {"name": str(row.culprit), "pages": list(row.held_since.pages)}
+            for row in told
+            if row.held_since is not None
+        ],
+        "until": None if verdict.at_ns is None else uptime_text(verdict.at_ns),
+    }
+
+
+def _free(verdict: Verdict) -> dict[str, Any] | None:
+    """Free pages by order for each zone (and type), against the order of the request that failed."""
+    analysis = None if verdict.oom is None else verdict.oom.analysis
+    rows: list[dict[str, Any]] = []
+    if analysis is not None and analysis.page_bytes is not None:
+        page_kib = analysis.page_bytes // 1024
+        for zone in analysis.event.zones:
+            counts = {(b.size_kib // page_kib).bit_length() - 1: b.count for b in zone.blocks or () if b.size_kib}
+            if counts:
+                pages = [counts.get(order, 0) << order for order in range(max(counts) + 1)]
+                rows.append({"zone": zone.title, "pages": pages})
+    if not rows:
+        rows = [
+            {
+                "zone": f"Node {z.node} {z.zone}" + ("" if z.migrate_type is None else f", {z.migrate_type}"),
+                "pages": [count << order for order, count in enumerate(z.counts)],
+            }
+            for z in verdict.free_blocks
+            if z.pages
+        ]
+    if not rows:
+        return None
+    return {"rows": rows, "order": None if analysis is None else analysis.request.order}
