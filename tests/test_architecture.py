@@ -21,11 +21,13 @@ ALLOWED = {
     "dumps": {"bpf", "machine", "sources", "attribution", "model", "errors", "units"},
     "workers": {"sources", "attribution", "model", "errors", "units"},
     "pipeline": {"dumps", "workers", "sources", "verdict", "attribution", "model", "errors", "units"},
+    "export": {"model", "errors", "units", "__init__"},
     "machine": set(),
     "bpf": {"machine", "model", "errors", "units"},
     "doctor": {"bpf", "machine", "errors", "units"},
     "collect": {"machine", "errors", "units"},
     "cli": {
+        "export",
         "collect",
         "doctor",
         "bpf",

@@ -14,6 +14,7 @@ from oomscope.cli.collect import collect
 from oomscope.cli.diff import diff
 from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
+from oomscope.cli.export import export
 from oomscope.errors import OomscopeError
 
 __all__ = ["main"]
@@ -31,7 +32,7 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-for command in (explain_command, diff, collect, arm, disarm, doctor):
+for command in (explain_command, diff, export, collect, arm, disarm, doctor):
     cli.add_command(command)
 
 

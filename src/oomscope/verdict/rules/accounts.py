@@ -63,7 +63,7 @@ def rule(case: Case) -> tuple[Finding, ...]:
 def _of_balance(balance: Balance) -> list[Finding]:
     held = [row for row in balance.rows if row.kind != FREE]
     if not held:
-        return []
+        return [_unexplained(balance)] if balance.unexplained_pages > 0 else []
     largest = max(held, key=lambda row: row.pages)
     found = []
     if balance.unexplained_pages > largest.pages:

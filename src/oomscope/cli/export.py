@@ -1,0 +1,55 @@
+"""`oomscope export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from oomscope.errors import BadQuestion, NothingToExplain
+
+FORMATS = ("folded", "speedscope", "pprof", "parquet", "csv")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="CASE...")
+@click.option("--as", "form", type=click.Choice(FORMATS), required=True, help="The format.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.  [standard output]")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--vmlinux", type=click.Path(dir_okay=False), help="Debug info of the kernel that a core dump is of.")
+def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str | None, vmlinux: str | None) -> None:
+    """Give a case's stacks to other tools: folded stacks for flame graphs, speedscope, pprof, Parquet, CSV.
+
+    \b
+    oomscope export case/ --as folded | flamegraph.pl --countname pages > case.svg
+    oomscope export case/ --as speedscope -o case.speedscope.json
+    oomscope export case/ --as pprof -o case.pb.gz
+    oomscope export case/ --as parquet -o case.parquet
+    """  # noqa: D301 - click knows the backspace
+    from oomscope.cli.progress import progress_bar
+    from oomscope.export import BINARY, EXPORTS
+    from oomscope.pipeline import explain
+
+    output = None if output == "-" else output
+    if output is None and form in BINARY and sys.stdout.isatty():
+        raise BadQuestion(f"{form} is not for a terminal", advice="give it a file: -o FILE")
+    with progress_bar() as progress:
+        verdict = explain(
+            *paths, page_size_bytes=None if page_size is None else int(page_size), vmlinux=vmlinux, progress=progress
+        )
+    if not verdict.consumers:
+        raise NothingToExplain(
+            f"{paths[0]}: no stacks to export", advice="oomscope explain says what is known; page_owner has stacks"
+        )
+    content = EXPORTS[form](verdict)
+    try:
+        if output is None:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            Path(output).write_bytes(content)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
