@@ -251,6 +251,29 @@ _PLAIN = (
         default=True,
     ),
     Scenario(
+        "top",
+        # A leak while the command watches.
+        """
+        oomscope --version
+        capture at-rest
+        oomscope top --interval 3 --format json > /case/top.json &
+        until [ -s /case/top.json ]; do sleep 1; done
+        take page 5003
+        lines=$(wc -l < /case/top.json)
+        until [ "$(wc -l < /case/top.json)" -ge $((lines + 2)) ]; do sleep 1; done
+        kill $!
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 5003),),
+        memory_mib=768,
+        architectures=(X86_64,),
+        cores=(),
+        runs_oomscope=True,
+        limit_s=300,
+        default=True,
+    ),
+    Scenario(
         "anon-kill",
         """
         capture at-rest

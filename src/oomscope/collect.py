@@ -24,6 +24,7 @@ from typing import IO
 import zstandard
 
 from oomscope.errors import BadQuestion, NoAccess
+from oomscope.kernel_files import must_be_read_whole, read_whole
 from oomscope.machine import Machine
 
 MANIFEST = "manifest.json"
@@ -242,22 +243,30 @@ def _copy(
     path: Path, held: tempfile.SpooledTemporaryFile[bytes], bounds: _Bounds, redactor: _Redactor | None
 ) -> str | None:
     """Copy a file as far as the bounds allow; the one that cut it, None where it is whole."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # /dev/kmsg waits for the next message otherwise
     rest = b""
-    try:
-        while data := _read(file):
-            bounds.bytes_left -= len(data)
-            if redactor is not None:
-                whole, newline, rest = (rest + data).rpartition(b"\n")
-                data = redactor(whole + newline)
-            held.write(data)
-            if (reached := bounds.reached()) is not None:
-                return reached
-    finally:
-        os.close(file)
+    for data in _pieces(path):
+        bounds.bytes_left -= len(data)
+        if redactor is not None:
+            whole, newline, rest = (rest + data).rpartition(b"\n")
+            data = redactor(whole + newline)
+        held.write(data)
+        if (reached := bounds.reached()) is not None:
+            return reached
     if redactor is not None:
         held.write(redactor(rest))
     return None
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    if must_be_read_whole(path):
+        yield read_whole(path)
+        return
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # /dev/kmsg waits for the next message otherwise
+    try:
+        while data := _read(file):
+            yield data
+    finally:
+        os.close(file)
 
 
 def _read(file: int) -> bytes:

@@ -21,6 +21,7 @@ from oomscope.errors import (
     UnknownContent,
     Unreadable,
 )
+from oomscope.kernel_files import must_be_read_whole
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
 from oomscope.model.difference import Difference
@@ -186,7 +187,7 @@ def _images(found: Iterable[Input]) -> tuple[Path, ...]:
     """Files that may be a vmlinux; what cannot be looked into is none."""
     images = []
     for each in found:
-        if each.path is not None and each.path.is_file():
+        if each.path is not None and each.path.is_file() and not must_be_read_whole(each.path):
             try:
                 with each.path.open("rb") as file:
                     if is_kernel_image(file.read(64)):

@@ -22,6 +22,7 @@ from typing import Protocol, cast
 import zstandard
 
 from oomscope.errors import BadQuestion, NoAccess, Unreadable
+from oomscope.kernel_files import must_be_read_whole, read_whole
 from oomscope.sources.base import printable
 
 CHUNK_BYTES = 1 << 18
@@ -52,6 +53,8 @@ class Input:
                 raise Unreadable("<stdin>: closed", advice="")
             return Stream(self.origin, sys.stdin.buffer, size_bytes=None)
         try:
+            if must_be_read_whole(self.path):
+                return Stream(self.origin, io.BytesIO(read_whole(self.path)), size_bytes=None)
             file = self.path.open("rb", buffering=0)
         except OSError as error:
             raise _translated(error, self.origin) from error
