@@ -54,6 +54,7 @@ def test_wrong_culprits_are_few_and_listed() -> None:
         ((*ALLOCATOR, "__vmalloc_node_range", "vzalloc", "snd_dma_alloc"), "kernel", "snd_dma_alloc"),
         ((*SLAB, "xas_alloc", "xas_create", "xa_store", "nvme_init_ns"), "slab", "nvme_init_ns"),
         ((*ALLOCATOR, "vma_alloc_folio_noprof", "do_anonymous_page", "handle_mm_fault"), "user", None),
+        ((*ALLOCATOR, "alloc_charge_hpage", "hpage_collapse_scan_pmd", "khugepaged", "kthread"), "user", None),
         ((*ALLOCATOR, "alloc_pages_vma", "do_huge_pmd_anonymous_page", "__handle_mm_fault"), "user", None),
         ((*ALLOCATOR, "folio_alloc_noprof", "page_cache_ra_unbounded", "ext4_readahead"), "page-cache", None),
         ((*ALLOCATOR, "__page_cache_alloc", "pagecache_get_page", "ext4_da_write_begin"), "page-cache", None),
