@@ -134,6 +134,21 @@ def test_many_paths_to_one_culprit_are_seen(driver: webdriver.Chrome, tmp_path: 
 
 
 @needs_browser
+def test_growth_and_two_moments_are_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    """Of one dump pages by allocation time; of two readings, each culprit before and now."""
+    one = Page(driver, written(tmp_path / "one.html", oomscope.explain(captures.CASE_6_12)))
+    growth = one.run("document.getElementById('growth').data")
+    leak = next(trace for trace in growth if trace["name"] == "leak_mb_write [leak]")
+    assert sum(leak["y"]) == captures.LEAKED_PAGES
+    assert one.run("document.getElementById('moments')") is None
+    two = Page(driver, written(tmp_path / "two.html", oomscope.explain(captures.BEFORE_6_12, captures.CASE_6_12)))
+    now, before = two.run("document.getElementById('moments').data.map((trace) => [trace.y[0], trace.x[0]])")
+    assert (now, before) == (["leak_mb_write [leak]", captures.LEAKED_PAGES], ["leak_mb_write [leak]", 0])
+    two.keep("two-moments")
+    two.check()
+
+
+@needs_browser
 def test_a_difference_is_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """What grew by how much, as text and as a flame graph of the growth."""
     path = tmp_path / "diff.html"

@@ -61,7 +61,11 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class CulpritRow:
-    """A culprit's holdings over all its stacks; `held_since` is told of the greatest ones, where times are known."""
+    """A culprit's holdings over all its stacks.
+
+    `held_since` is told of the greatest ones, where times are known; `earlier_pages` are what it held at the moment
+    before, None where there is none.
+    """
 
     culprit: Culprit
     kinds: tuple[str, ...]
@@ -71,6 +75,7 @@ class CulpritRow:
     growth: str | None
     recent: Recent | None
     held_since: HeldSince | None = None
+    earlier_pages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Ranking:
                 held_since=HeldSince(row.ages.bin_ns, tuple(row.ages.pages.tolist()))
                 if index < _SHOWN_OVER_TIME and row.timed_pages
                 else None,
+                earlier_pages=None if self._earlier_culprits is None else self._earlier_culprits.get(row.culprit, 0),
             )
             for index, (row, pattern, recent) in enumerate(zip(rows, told, self._recents(ages), strict=True))
         )

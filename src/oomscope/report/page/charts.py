@@ -31,6 +31,8 @@ def of_verdict(verdict: Verdict, trees: dict[str, FrameTree]) -> dict[str, Any]:
         pictures["flame"] = {name: _tree(tree) for name, tree in trees.items()}
     if growth := _growth(verdict):
         pictures["growth"] = growth
+    if moments := _moments(verdict):
+        pictures["moments"] = moments
     if free := _free(verdict):
         pictures["free"] = free
     return pictures
@@ -88,6 +90,18 @@ def _growth(verdict: Verdict) -> dict[str, Any] | None:
             if row.held_since is not None
         ],
         "until": None if verdict.at_ns is None else uptime_text(verdict.at_ns),
+    }
+
+
+def _moments(verdict: Verdict) -> dict[str, Any] | None:
+    """The greatest culprits at the moment before and at this one."""
+    told = [row for row in verdict.culprits if row.earlier_pages is not None][:_CULPRITS_OVER_TIME]
+    if not told:
+        return None
+    return {
+        "names": [str(row.culprit) for row in told],
+        "before": [row.earlier_pages for row in told],
+        "now": [row.pages for row in told],
     }
 
 

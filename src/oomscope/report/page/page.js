@@ -87,6 +87,17 @@
     }), config);
   }
 
+  function moments() {
+    const names = data.moments.names.map((name) => text(short(name)));
+    const bars = (name, pages, own) => ({
+      type: "bar", orientation: "h", name, y: names, x: pages, marker: { color: own }, hovertemplate: "%{y}: %{x:,} pages<extra>%{fullData.name}</extra>",
+    });
+    Plotly.react("moments", [bars("this moment", data.moments.now, palette[1]), bars("the earlier one", data.moments.before, colour("--muted-frame"))], layout({
+      barmode: "group", margin: { t: 10, l: 10, r: 10, b: 45 }, legend: { orientation: "h", y: 1.15, traceorder: "reversed" },
+      xaxis: { title: { text: "pages" }, gridcolor: colour("--line") }, yaxis: { autorange: "reversed", automargin: true },
+    }), config);
+  }
+
   function free() {
     const traces = data.free.rows.map((row, i) => ({
       type: "bar", name: text(row.zone), x: row.pages.map((_, order) => order), y: row.pages, marker: { color: palette[i % palette.length] },
@@ -110,6 +121,7 @@
     if (data.balance) balance();
     if (data.flame) drawFlame();
     if (data.growth) growth();
+    if (data.moments) moments();
     if (data.free) free();
   }
 
