@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from oomscope.sources.alloc_traces import AllocTracesText
-from oomscope.sources.allocinfo import AllocinfoText
+from oomscope.sources.alloc_traces import ALLOC_TRACES
+from oomscope.sources.allocinfo import ALLOCINFO
 from oomscope.sources.base import Parser, Source
-from oomscope.sources.buddyinfo import BuddyinfoText
+from oomscope.sources.buddyinfo import BUDDYINFO
 from oomscope.sources.console_log import ConsoleLog
-from oomscope.sources.dma_buf import DmaBufText
+from oomscope.sources.dma_buf import DMA_BUF
 from oomscope.sources.kernel_memory import KernelMemory
 from oomscope.sources.kmemleak import KmemleakText
 from oomscope.sources.manifest import ManifestText
-from oomscope.sources.meminfo import MeminfoText
-from oomscope.sources.modules import ModulesText
+from oomscope.sources.meminfo import MEMINFO
+from oomscope.sources.modules import MODULES
 from oomscope.sources.page_owner import PageOwnerText
 from oomscope.sources.page_owner_sort import PageOwnerSortText
 from oomscope.sources.page_owner_stacks import PageOwnerStacks
-from oomscope.sources.pagetypeinfo import PagetypeinfoText
-from oomscope.sources.percpu_stats import PercpuStatsText
-from oomscope.sources.slabinfo import SlabinfoText
-from oomscope.sources.version import VersionText
-from oomscope.sources.vmallocinfo import VmallocinfoText
-from oomscope.sources.vmstat import VmstatText
-from oomscope.sources.zoneinfo import ZoneinfoText
-from oomscope.sources.zram import ZramText
+from oomscope.sources.pagetypeinfo import PAGETYPEINFO
+from oomscope.sources.percpu_stats import PERCPU_STATS
+from oomscope.sources.slabinfo import SLABINFO
+from oomscope.sources.version import VERSION
+from oomscope.sources.vmallocinfo import VMALLOCINFO
+from oomscope.sources.vmstat import VMSTAT
+from oomscope.sources.zoneinfo import ZONEINFO
+from oomscope.sources.zram import ZRAM
 
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
 SOURCES: tuple[Source, ...] = (
@@ -31,21 +31,21 @@ SOURCES: tuple[Source, ...] = (
     PageOwnerSortText(),
     PageOwnerText(),
     PageOwnerStacks(),
-    MeminfoText(),
-    VersionText(),
-    SlabinfoText(),
-    VmallocinfoText(),
-    AllocinfoText(),
-    AllocTracesText(),
+    MEMINFO,
+    VERSION,
+    SLABINFO,
+    VMALLOCINFO,
+    ALLOCINFO,
+    ALLOC_TRACES,
     KmemleakText(),
-    DmaBufText(),
-    PercpuStatsText(),
-    PagetypeinfoText(),
-    BuddyinfoText(),
-    ZoneinfoText(),
-    VmstatText(),
-    ModulesText(),
-    ZramText(),
+    DMA_BUF,
+    PERCPU_STATS,
+    PAGETYPEINFO,
+    BUDDYINFO,
+    ZONEINFO,
+    VMSTAT,
+    MODULES,
+    ZRAM,
     ManifestText(),
     ConsoleLog(),
 )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.ledger import BYTES, CALL_SITE, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines, printable
+from oomscope.sources.base import Account, Lines, printable
 
 _ROW = re.compile(
     rb" *(?P<bytes>\d{1,19}) +(?P<calls>\d{1,19}) (?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
@@ -16,37 +14,25 @@ _ROW = re.compile(
 )
 
 
-class AllocinfoText:
-    """The format: its header, or rows of its form where that was cut off."""
-
-    format = "allocinfo"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """`allocinfo - version:` at the very beginning, or a row there."""
-        return head.startswith(b"allocinfo - version: ") or _ROW.match(head) is not None
-
-    def parser(self, *, ranking_only: bool) -> AllocinfoParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return AllocinfoParser()
+def _recognises(head: bytes) -> bool:
+    """`allocinfo - version:` at the very beginning, or a row there."""
+    return head.startswith(b"allocinfo - version: ") or _ROW.match(head) is not None
 
 
-class AllocinfoParser:
-    """Yields no rows; `notes.ledgers` has the call sites that hold anything; see Parser."""
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the call sites that hold anything."""
+    notes = Notes()
+    found = []
+    for line in rows:
+        match = _ROW.fullmatch(line or b"")
+        if match is None:
+            notes.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
+        elif int(match["bytes"]):
+            module = None if match["module"] is None else printable(match["module"])
+            function, place = printable(match["function"]), printable(match["place"])
+            found.append(Entry(function, int(match["bytes"]), int(match["calls"]), module, place))
+    notes.ledgers = ledger(CALL_SITE, BYTES, "calls", found)
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        found = []
-        for line in lines(chunks):
-            match = _ROW.fullmatch(line or b"")
-            if match is None:
-                self.notes.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
-            elif int(match["bytes"]):
-                module = None if match["module"] is None else printable(match["module"])
-                function, place = printable(match["function"]), printable(match["place"])
-                found.append(Entry(function, int(match["bytes"]), int(match["calls"]), module, place))
-        self.notes.ledgers = ledger(CALL_SITE, BYTES, "calls", found)
-        yield from ()
+ALLOCINFO = Account("allocinfo", _recognises, _read)

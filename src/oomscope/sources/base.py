@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from oomscope.model.batch import Batch
@@ -31,8 +32,13 @@ class Source(Protocol):
     separately, None where it must be read in one go.
     """
 
-    format: str
-    separator: bytes | None
+    @property
+    def format(self) -> str:
+        """The name."""
+
+    @property
+    def separator(self) -> bytes | None:
+        """Where it may be cut."""
 
     def recognises(self, head: bytes) -> bool:
         """Whether an input that begins with `head` (up to 1 MiB) is of this format."""
@@ -69,3 +75,37 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
             skipping, rest = True, b""
     if rest and not skipping:
         yield rest.rstrip(b"\r")
+
+
+Lines = Iterable[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The source of a small file that is read line by line and has no rows: `read` turns its lines into notes."""
+
+    format: str
+    begins: Callable[[bytes], bool]
+    read: Callable[[Lines], Notes]
+    separator: bytes | None = None
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file begins as this one does."""
+        return self.begins(head)
+
+    def parser(self, *, ranking_only: bool) -> AccountParser:  # noqa: ARG002 - it has nothing to leave out
+        """A parser for one file."""
+        return AccountParser(self.read)
+
+
+class AccountParser:
+    """Yields no rows; see Parser."""
+
+    def __init__(self, read: Callable[[Lines], Notes]) -> None:
+        self.notes = Notes()
+        self._read = read
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """No rows."""
+        self.notes = self._read(lines(chunks))
+        yield from ()

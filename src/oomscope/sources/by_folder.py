@@ -8,7 +8,7 @@ from dataclasses import replace
 from oomscope.model.absent import Absent
 from oomscope.model.ledger import ZRAM_DISK
 from oomscope.model.reading import Reading
-from oomscope.sources.alloc_traces import AllocTracesText
+from oomscope.sources.alloc_traces import ALLOC_TRACES
 
 FREE_TRACES = "free_traces"
 _CACHE = re.compile(r"slab/(?P<cache>[^/:]{1,200})/(?:alloc|free)_traces")
@@ -22,7 +22,7 @@ def told_by_folder(reading: Reading) -> Reading:
     free_traces has the same lines as alloc_traces and says something else: who freed an object's place last.
     """
     notes = reading.notes
-    if reading.format == AllocTracesText.format and _FREE_TRACES.search(reading.origin):
+    if reading.format == ALLOC_TRACES.format and _FREE_TRACES.search(reading.origin):
         notes.cache_objects = ()
         notes.absent = (Absent(reading.origin, "it tells who freed objects last, not who holds them: no part of it"),)
         return replace(reading, format=FREE_TRACES)

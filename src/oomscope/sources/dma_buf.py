@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.ledger import BYTES, DMA_BUFFER, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines, printable
+from oomscope.sources.base import Account, Lines, printable
 
 _TITLE = b"Dma-buf Objects:"
 # size, flags, mode, references, exporter, inode, name; a name is what user space gave it, and may hold anything.
@@ -19,48 +17,36 @@ _TOTAL = re.compile(rb"Total (?P<buffers>\d{1,12}) objects, (?P<size>\d{1,20}) b
 _ABOUT = re.compile(rb"|size *\tflags.*|\t.*|Total \d+ devices attached")
 
 
-class DmaBufText:
-    """The format: its title, behind an empty line."""
-
-    format = "dma_buf bufinfo"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """`Dma-buf Objects:` at the very beginning."""
-        return head.lstrip(b"\r\n").startswith(_TITLE)
-
-    def parser(self, *, ranking_only: bool) -> DmaBufParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return DmaBufParser()
+def _recognises(head: bytes) -> bool:
+    """`Dma-buf Objects:` at the very beginning."""
+    return head.lstrip(b"\r\n").startswith(_TITLE)
 
 
-class DmaBufParser:
-    """Yields no rows; `notes.ledgers` has the buffers by exporter and name; see Parser.
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the buffers by exporter and name.
 
     A file without its last line, the kernel's own total, is cut off; one that adds up to less has spoilt records.
     """
+    notes = Notes()
+    held: dict[tuple[str, str], list[int]] = {}
+    total: int | None = None
+    for line in rows:
+        line = b"\0" if line is None else line
+        if buffer := _BUFFER.fullmatch(line):
+            name = printable(buffer["name"])
+            held.setdefault((printable(buffer["exporter"]), "" if name == "<none>" else name), []).append(
+                int(buffer["size"])
+            )
+        elif told := _TOTAL.fullmatch(line):
+            total = int(told["buffers"])
+        elif line != _TITLE and _ABOUT.fullmatch(line) is None:
+            notes.unknown_lines += 1
+    entries = [Entry(exporter, sum(sizes), len(sizes), None, name) for (exporter, name), sizes in held.items()]
+    notes.records = sum(entry.count for entry in entries)
+    notes.cut_off = total is None
+    notes.spoilt_records = max((total or 0) - notes.records, 0)
+    notes.ledgers = ledger(DMA_BUFFER, BYTES, "buffers", entries)
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        held: dict[tuple[str, str], list[int]] = {}
-        total: int | None = None
-        for line in lines(chunks):
-            line = b"\0" if line is None else line
-            if buffer := _BUFFER.fullmatch(line):
-                name = printable(buffer["name"])
-                held.setdefault((printable(buffer["exporter"]), "" if name == "<none>" else name), []).append(
-                    int(buffer["size"])
-                )
-            elif told := _TOTAL.fullmatch(line):
-                total = int(told["buffers"])
-            elif line != _TITLE and _ABOUT.fullmatch(line) is None:
-                self.notes.unknown_lines += 1
-        entries = [Entry(exporter, sum(sizes), len(sizes), None, name) for (exporter, name), sizes in held.items()]
-        self.notes.records = sum(entry.count for entry in entries)
-        self.notes.cut_off = total is None
-        self.notes.spoilt_records = max((total or 0) - self.notes.records, 0)
-        self.notes.ledgers = ledger(DMA_BUFFER, BYTES, "buffers", entries)
-        yield from ()
+DMA_BUF = Account("dma_buf bufinfo", _recognises, _read)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.ledger import BYTES, MODULE, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines, printable
+from oomscope.sources.base import Account, Lines, printable
 
 _ROW = re.compile(
     rb"(?P<name>\S{1,64}) (?P<size>\d{1,12}) (?P<users>-|\d{1,9}) \S{1,4000} (?:Live|Loading|Unloading) "
@@ -16,37 +14,25 @@ _ROW = re.compile(
 )
 
 
-class ModulesText:
-    """The format: a module's row in the first line."""
-
-    format = "modules"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """A whole row at the very beginning."""
-        return _ROW.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
-
-    def parser(self, *, ranking_only: bool) -> ModulesParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return ModulesParser()
+def _recognises(head: bytes) -> bool:
+    """A whole row at the very beginning."""
+    return _ROW.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
 
 
-class ModulesParser:
-    """Yields no rows; `notes.ledgers` has the modules, their size and users, and their taint as place; see Parser."""
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the modules, their size and users, and their taint as place."""
+    notes = Notes()
+    entries = []
+    for line in rows:
+        row = _ROW.fullmatch(line or b"")
+        if row is None:
+            notes.unknown_lines += line != b""
+            continue
+        users = 0 if row["users"] == b"-" else int(row["users"])
+        taint = "" if row["taint"] is None else row["taint"].decode()
+        entries.append(Entry(printable(row["name"]), int(row["size"]), users, None, taint))
+    notes.ledgers = ledger(MODULE, BYTES, "users", entries)
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        entries = []
-        for line in lines(chunks):
-            row = _ROW.fullmatch(line or b"")
-            if row is None:
-                self.notes.unknown_lines += line != b""
-                continue
-            users = 0 if row["users"] == b"-" else int(row["users"])
-            taint = "" if row["taint"] is None else row["taint"].decode()
-            entries.append(Entry(printable(row["name"]), int(row["size"]), users, None, taint))
-        self.notes.ledgers = ledger(MODULE, BYTES, "users", entries)
-        yield from ()
+MODULES = Account("modules", _recognises, _read)

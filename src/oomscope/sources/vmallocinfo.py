@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.ledger import PAGES, VMALLOC_CALLER, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines, printable
+from oomscope.sources.base import Account, Lines, printable
 
 # Addresses are hashed, and before there is entropy for that they are only said to be pointers (lib/vsprintf.c).
 _ADDRESS = rb"0x(?:[0-9a-f]{8,16}|\(_{0,4}ptrval_{0,4}\))"
@@ -19,41 +17,29 @@ _CALLER = re.compile(
 _PAGES = re.compile(rb" pages=(?P<pages>\d{1,15})(?= |$)")
 
 
-class VmallocinfoText:
-    """The format: lines of an address range and a size."""
-
-    format = "vmallocinfo"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """A range of addresses at the very beginning."""
-        return _AREA.match(head) is not None
-
-    def parser(self, *, ranking_only: bool) -> VmallocinfoParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return VmallocinfoParser()
+def _recognises(head: bytes) -> bool:
+    """A range of addresses at the very beginning."""
+    return _AREA.match(head) is not None
 
 
-class VmallocinfoParser:
-    """Yields no rows; `notes.ledgers` has the callers; see Parser."""
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the callers."""
+    notes = Notes()
+    pages: dict[tuple[str, str | None], list[int]] = {}
+    for line in rows:
+        area = _AREA.match(line or b"")
+        if area is None:
+            notes.unknown_lines += line != b""
+            continue
+        mapped = _PAGES.search(area["rest"])
+        caller = _CALLER.match(area["rest"])
+        if mapped is None or caller is None:
+            continue  # ioremap and the like hold addresses, no pages
+        module = None if caller["module"] is None else printable(caller["module"])
+        pages.setdefault((printable(caller["caller"]), module), []).append(int(mapped["pages"]))
+    found = [Entry(name, sum(areas), len(areas), module) for (name, module), areas in pages.items()]
+    notes.ledgers = ledger(VMALLOC_CALLER, PAGES, "areas", found)
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        pages: dict[tuple[str, str | None], list[int]] = {}
-        for line in lines(chunks):
-            area = _AREA.match(line or b"")
-            if area is None:
-                self.notes.unknown_lines += line != b""
-                continue
-            mapped = _PAGES.search(area["rest"])
-            caller = _CALLER.match(area["rest"])
-            if mapped is None or caller is None:
-                continue  # ioremap and the like hold addresses, no pages
-            module = None if caller["module"] is None else printable(caller["module"])
-            pages.setdefault((printable(caller["caller"]), module), []).append(int(mapped["pages"]))
-        found = [Entry(name, sum(areas), len(areas), module) for (name, module), areas in pages.items()]
-        self.notes.ledgers = ledger(VMALLOC_CALLER, PAGES, "areas", found)
-        yield from ()
+VMALLOCINFO = Account("vmallocinfo", _recognises, _read)

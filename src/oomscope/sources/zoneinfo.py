@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines
+from oomscope.sources.base import Account, Lines
 
 _ZONE = re.compile(rb"Node \d{1,5}, zone +\S{1,20} *")
 _COUNTER = re.compile(rb" {6}(?P<name>nr_[a-z0-9_]{1,60}|[a-z][a-z0-9_]{1,60}) +(?P<value>-?\d{1,20})")
@@ -17,43 +15,31 @@ _ABOUT = re.compile(rb" {2}(?:per-node stats|pages free +\d+|pagesets|\w+: .*|vm
 MANAGED, PER_CPU_LISTS = "managed", "free_pcp"
 
 
-class ZoneinfoText:
-    """The format: the name of a zone, alone in the first line."""
-
-    format = "zoneinfo"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """`Node N, zone NAME` at the very beginning, and nothing behind it."""
-        return _ZONE.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
-
-    def parser(self, *, ranking_only: bool) -> ZoneinfoParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return ZoneinfoParser()
+def _recognises(head: bytes) -> bool:
+    """`Node N, zone NAME` at the very beginning, and nothing behind it."""
+    return _ZONE.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
 
 
-class ZoneinfoParser:
-    """Yields no rows; `notes.counters` has the sums of all zones by the counters' names; see Parser.
+def _read(rows: Lines) -> Notes:
+    """`notes.counters` has the sums of all zones by the counters' names.
 
     Beside them `managed`, the pages of RAM, and `free_pcp`, the free ones on lists of the processors.
     """
+    notes = Notes()
+    counters: dict[str, int] = {}
+    for line in rows:
+        line = b"\0" if line is None else line
+        if _ZONE.fullmatch(line):
+            notes.records += 1
+        elif told := _COUNTER.fullmatch(line) or _SIZE.fullmatch(line):
+            name = told["name"].decode()
+            counters[name] = counters.get(name, 0) + int(told["value"])
+        elif on_lists := _PER_CPU.fullmatch(line):
+            counters[PER_CPU_LISTS] = counters.get(PER_CPU_LISTS, 0) + int(on_lists["pages"])
+        elif line and _ABOUT.fullmatch(line) is None:
+            notes.unknown_lines += 1
+    notes.counters = counters
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        counters: dict[str, int] = {}
-        for line in lines(chunks):
-            line = b"\0" if line is None else line
-            if _ZONE.fullmatch(line):
-                self.notes.records += 1
-            elif told := _COUNTER.fullmatch(line) or _SIZE.fullmatch(line):
-                name = told["name"].decode()
-                counters[name] = counters.get(name, 0) + int(told["value"])
-            elif on_lists := _PER_CPU.fullmatch(line):
-                counters[PER_CPU_LISTS] = counters.get(PER_CPU_LISTS, 0) + int(on_lists["pages"])
-            elif line and _ABOUT.fullmatch(line) is None:
-                self.notes.unknown_lines += 1
-        self.notes.counters = counters
-        yield from ()
+ZONEINFO = Account("zoneinfo", _recognises, _read)

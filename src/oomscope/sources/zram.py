@@ -6,12 +6,10 @@ The file does not say which disk it is of: the kernel says that in the name of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
-from oomscope.model.batch import Batch
 from oomscope.model.ledger import BYTES, ZRAM_DISK, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import lines
+from oomscope.sources.base import Account, Lines
 from oomscope.units import bytes_text
 
 # orig_data_size, compr_data_size, mem_used_total, mem_limit, mem_used_max, same_pages, pages_compacted; huge_pages from
@@ -21,37 +19,25 @@ _LEAST_BYTES = 7 * 9 - 1
 _UNNAMED = "zram"
 
 
-class ZramText:
-    """The format: one line of seven to nine numbers, and nothing else."""
-
-    format = "zram mm_stat"
-    separator: bytes | None = None
-
-    def recognises(self, head: bytes) -> bool:
-        """Only the line, of the width that the kernel gives it."""
-        line = head.rstrip(b"\r\n")
-        return len(line) >= _LEAST_BYTES and _ROW.fullmatch(line) is not None
-
-    def parser(self, *, ranking_only: bool) -> ZramParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return ZramParser()
+def _recognises(head: bytes) -> bool:
+    """Only the line, of the width that the kernel gives it."""
+    line = head.rstrip(b"\r\n")
+    return len(line) >= _LEAST_BYTES and _ROW.fullmatch(line) is not None
 
 
-class ZramParser:
-    """Yields no rows; `notes.ledgers` has the one disk: the memory it takes, and its pages; see Parser."""
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the one disk: the memory it takes, and its pages."""
+    notes = Notes()
+    entries: list[Entry] = []
+    for line in rows:
+        row = _ROW.fullmatch(line or b"")
+        if row is None or entries:
+            notes.unknown_lines += line != b""
+            continue
+        place = f"{bytes_text(int(row['stored']))} stored, {bytes_text(int(row['compressed']))} compressed"
+        entries.append(Entry(_UNNAMED, int(row["used"]), 1, None, place))
+    notes.ledgers = ledger(ZRAM_DISK, BYTES, "disks", entries)
+    return notes
 
-    def __init__(self) -> None:
-        self.notes = Notes()
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        entries: list[Entry] = []
-        for line in lines(chunks):
-            row = _ROW.fullmatch(line or b"")
-            if row is None or entries:
-                self.notes.unknown_lines += line != b""
-                continue
-            place = f"{bytes_text(int(row['stored']))} stored, {bytes_text(int(row['compressed']))} compressed"
-            entries.append(Entry(_UNNAMED, int(row["used"]), 1, None, place))
-        self.notes.ledgers = ledger(ZRAM_DISK, BYTES, "disks", entries)
-        yield from ()
+ZRAM = Account("zram mm_stat", _recognises, _read)
