@@ -11,7 +11,7 @@ from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
-from oomscope.dumps import read_armed, read_dump, read_live
+from oomscope.dumps import ARMED, read_armed, read_dump, read_live
 from oomscope.errors import (
     BadQuestion,
     CorruptInput,
@@ -78,7 +78,10 @@ def read(
             found = [each for each in found if each.path != PAGE_OWNER]
         except NoAccess as error:
             unused.append(_Unused(LIVE, error))
-            readings += read_armed()
+            try:
+                readings += read_armed()
+            except OomscopeError as other:
+                unused.append(_Unused(ARMED, other))
     for each in found:
         try:
             readings += _read_one(each, options, unused)

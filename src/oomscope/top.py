@@ -6,6 +6,7 @@ for each call site), else kernel memory (every page frame).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ ALLOCINFO = "/proc/allocinfo"
 KERNEL_MEMORY = "kernel memory"
 FOLDS = ("culprit", "stack")
 SORTS = ("amount", "change", "rate", "name")
-_PAGE_BYTES = 4096
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # it is always this machine's memory
 
 
 @dataclass(frozen=True, slots=True)

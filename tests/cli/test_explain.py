@@ -442,3 +442,20 @@ def test_narrow_terminals_get_narrow_text() -> None:
     """Below 80 columns the text is as wide as the terminal, but for the kernel's own lines."""
     lines = run("explain", captures.CASE_6_12, env={"COLUMNS": "50"}).stdout.decode().splitlines()
     assert [line for line in lines if len(line) > 50 and "+0x" not in line and not line.startswith("OOM:")] == lines[:0]
+
+
+def test_a_page_is_not_for_a_terminal() -> None:
+    """Megabytes of HTML are refused there in a sentence; to a file or a pipe they go."""
+    ours, theirs = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "oomscope", "explain", str(captures.AFTER_6_12), "--format", "html"]
+        done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert (done.returncode, done.stderr.decode()) == (
+        2,
+        "oomscope: an HTML page is not for a terminal; give it a file: -o report.html\n",
+    )
+    piped = subprocess.run(command, capture_output=True, check=False)
+    assert piped.stdout.startswith(b"<!doctype html>")

@@ -41,12 +41,14 @@ def diff(
     oomscope diff case/ --format json
     """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli.progress import progress_bar
-    from oomscope.cli.terminal import columns, to_terminal, wants_colour
+    from oomscope.cli.terminal import columns, no_page_on_a_terminal, to_terminal, wants_colour
     from oomscope.pipeline import compare
     from oomscope.report import difference as report
 
     with progress_bar() as progress:
         found = compare(before, after, page_size_bytes=None if page_size is None else int(page_size), progress=progress)
+    if form == "html" and output is None:
+        no_page_on_a_terminal()
     if form == "json":
         text = report.as_json(found, top=top)
     elif form == "html":

@@ -187,9 +187,11 @@ def _gfp_flag(text: str) -> str:
 def _show(
     verdicts: list[Verdict], form: str, output: str | None, top: int | None, *, no_color: bool, is_one: bool = False
 ) -> None:
-    from oomscope.cli.terminal import columns, to_terminal, wants_colour
+    from oomscope.cli.terminal import columns, no_page_on_a_terminal, to_terminal, wants_colour
     from oomscope.report import json_report, kernel_log, terminal
 
+    if form == "html" and output is None:
+        no_page_on_a_terminal()
     output = None if output == "-" else output
     rows = top or _DEFAULT_TOP[form]
     if form == "json":

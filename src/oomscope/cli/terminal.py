@@ -34,6 +34,12 @@ def to_terminal(text: str) -> None:
         raise BadQuestion(f"standard output: {(error.strerror or str(error)).lower()}") from error
 
 
+def no_page_on_a_terminal() -> None:
+    """Raises BadQuestion where standard output is a terminal: megabytes of HTML help nobody there."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise BadQuestion("an HTML page is not for a terminal", advice="give it a file: -o report.html")
+
+
 def columns() -> int:
     """80, or fewer where the terminal has fewer."""
     return min(80, shutil.get_terminal_size((80, 24)).columns)
