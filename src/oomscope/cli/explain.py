@@ -212,7 +212,7 @@ def _show(
             Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
-    if form != "text":
+    if form in ("kernel", "json"):
         for verdict in verdicts:
             _warn(verdict)
 
