@@ -246,7 +246,8 @@ def test_a_partial_answer_says_so(tmp_path: Path) -> None:
     assert kernel.returncode == 0
     assert kernel.stdout.startswith(b"OOM: greatest memory consumer: 3 pages")
     assert b"1 records are too damaged to count" in kernel.stderr
-    assert b"they are too damaged to count" in run("explain", path).stdout
+    told = b" ".join(run("explain", path).stdout.split())  # lines break where the path is long
+    assert b"they are too damaged to count" in told
 
 
 def test_no_colour_without_a_terminal_and_with_no_color() -> None:
