@@ -26,6 +26,9 @@ _COPIES: dict[str, tuple[str, ...]] = {
         for kernel in ("5.10", "6.1", "6.12", "6.12-arm64", "7.2")
     },
 }
+# 23 paths to one culprit, as the kernel's own list has them.
+_COPIES_OF_LISTS: dict[str, tuple[str, ...]] = {"tests/data/many-paths-6.12": ("6.12", "many-paths", "taken")}
+_LISTS = ("show_stacks", "meminfo", "version")
 _ACCOUNTS = (
     *("meminfo", "slabinfo", "vmallocinfo", "zoneinfo", "vmstat", "buddyinfo", "pagetypeinfo", "modules"),
     *("bufinfo", "zram0.mm_stat", "alloc_traces", "free_traces"),
@@ -48,12 +51,12 @@ def refresh(cases: Path) -> tuple[list[Path], list[str]]:
     Raises LabError where a file would name this machine.
     """
     written, left = [], []
-    for target, (kernel, scenario, *moments) in (_COPIES | _COPIES_OF_ACCOUNTS | _CONSOLES).items():
+    for target, (kernel, scenario, *moments) in (_COPIES | _COPIES_OF_LISTS | _COPIES_OF_ACCOUNTS | _CONSOLES).items():
         source = cases / kernel / scenario
         if not (source / "truth.json").exists():
             left.append(f"{target} stays as it is: no case, python -m lab run -k {kernel} -s {scenario}")
             continue
-        texts = _ACCOUNTS if target in _COPIES_OF_ACCOUNTS else _TEXTS
+        texts = _ACCOUNTS if target in _COPIES_OF_ACCOUNTS else _LISTS if target in _COPIES_OF_LISTS else _TEXTS
         names = [f"{moment}/{name}" for moment in moments for name in texts] or ["console.log"]
         if target.startswith("tests/"):
             names.append("truth.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import time
@@ -24,10 +25,11 @@ from oomscope.model.verdict import Verdict
 from oomscope.pipeline import compare
 from tests import captures
 from tests.transcriptions import ORDINARY, linux_6_12
-from tests.verdict.test_rules import ALLOCATOR, held_by
+from tests.verdict.test_rules import ALLOCATOR
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
+MANY_PATHS = ROOT / "tests" / "data" / "many-paths-6.12"
 KMALLOC = ROOT / "examples" / "armed-6.12-arm64"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(
@@ -92,12 +94,6 @@ def written(path: Path, verdict: Verdict) -> Path:
     return path
 
 
-def many_paths(path: Path) -> Verdict:
-    records = [(held_by(*ALLOCATOR, f"leaky+{i:#x}/0x100 [m]", f"caller_{i}+0x1/0x2 [m]"), 11) for i in range(20)]
-    path.write_bytes(b"".join(linux_6_12(record) * count for record, count in [*records, (ORDINARY, 101)]))
-    return oomscope.explain(path)
-
-
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_kmalloc_panic_is_seen(driver: webdriver.Chrome, tmp_path: Path, scheme: str) -> None:
@@ -120,15 +116,17 @@ def test_a_kmalloc_panic_is_seen(driver: webdriver.Chrome, tmp_path: Path, schem
 @needs_browser
 def test_many_paths_to_one_culprit_are_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """The roll-up is the answer; turned round, the culprit is one frame above its paths; plumbing folds away."""
-    page = Page(driver, written(tmp_path / "paths.html", many_paths(tmp_path / "page_owner")))
-    assert page.text("h1").startswith("leaky [m] holds 220 pages")
+    page = Page(driver, written(tmp_path / "paths.html", oomscope.explain(MANY_PATHS)))
+    (holder,) = json.loads((MANY_PATHS / "truth.json").read_text())["moments"]["taken"]
+    assert page.text("h1").startswith(f"{holder['function']} [oomlab] holds {holder['pages']:,} pages")
+    assert "over 23 stacks" in page.text("h1")
     for view in ("turned", "turned folded", "inwards folded"):
         page.run("document.getElementById('flame-view').value = arguments[0]", view)
         page.run("document.getElementById('flame-view').dispatchEvent(new Event('change'))")
         labels = page.run("document.getElementById('flame').data[0].labels")
-        assert labels.count("leaky [m]") == (20 if view.startswith("inwards") else 1)
+        assert labels.count(f"{holder['function']} [oomlab]") == (23 if view.startswith("inwards") else 1)
         assert any("alloc_pages" in label for label in labels) == (view == "turned")
-    _zooms_and_searches(page, "leaky")
+    _zooms_and_searches(page, holder["function"])
     page.keep("many-paths")
     page.check()
 
@@ -204,6 +202,7 @@ def test_tables_sort_filter_and_findings_lead_to_lines(driver: webdriver.Chrome,
     shown = page.run(f"[...{body}.rows].filter((row) => !row.hidden).map((row) => row.textContent)")
     assert len(shown) == 1
     assert "write_way" in shown[0]
+    assert base64.b64decode(page.driver.print_page()).startswith(b"%PDF")
     link = page.driver.find_element(By.CSS_SELECTOR, ".finding a")
     target = str(link.get_attribute("href")).rpartition("#")[2]
     assert page.driver.find_element(By.ID, target).text.startswith(link.text)
