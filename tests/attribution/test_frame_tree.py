@@ -63,6 +63,21 @@ def test_a_tree_is_what_a_loop_adds_up(from_entry: bool, fold_plumbing: bool, he
 
 
 @pytest.mark.parametrize(("from_entry", "fold_plumbing"), WAYS)
+def test_changes_are_added_up_like_pages(from_entry: bool, fold_plumbing: bool) -> None:
+    """With a change beside each stack's pages, every node has the sum of its stacks' changes."""
+    held = [(consumer.holding.stack, consumer.pages) for consumer in oomscope.explain(captures.AFTER_6_12).consumers]
+    changes = [(-1) ** index * index for index in range(len(held))]
+    tree = frame_tree(
+        frame_paths(held, changes), from_entry=from_entry, fold_plumbing=fold_plumbing, most_nodes=1 << 20
+    )
+    by_change = [(stack, change) for (stack, _), change in zip(held, changes, strict=True)]
+    assert tree.changes is not None
+    assert by_path(replace(tree, pages=tree.changes)) == slowly(
+        by_change, from_entry=from_entry, fold_plumbing=fold_plumbing
+    )
+
+
+@pytest.mark.parametrize(("from_entry", "fold_plumbing"), WAYS)
 def test_the_largest_nodes_are_kept(from_entry: bool, fold_plumbing: bool) -> None:
     """Of a real dump: a hundred nodes, no smaller than any that is left out, each with its parent."""
     held = [(consumer.holding.stack, consumer.pages) for consumer in oomscope.explain(captures.AFTER_6_12).consumers]

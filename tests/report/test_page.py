@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 MANY_PATHS = ROOT / "tests" / "data" / "many-paths-6.12"
 KMALLOC = ROOT / "examples" / "armed-6.12-arm64"
+LEAKED = f"{captures.LEAKED_PAGES:,}"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="no browser: apt-get install chromium chromium-driver"
@@ -148,11 +149,21 @@ def test_growth_and_two_moments_are_seen(driver: webdriver.Chrome, tmp_path: Pat
 
 @needs_browser
 def test_a_difference_is_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
-    """What grew by how much, as text and as a flame graph of the growth."""
+    """What grew by how much, as text; all of it now, coloured by its change, and the growth alone, as flame graphs."""
     path = tmp_path / "diff.html"
-    path.write_text(page_of_difference(compare(captures.BEFORE_6_12, captures.CASE_6_12)), encoding="utf-8")
+    found = compare(captures.BEFORE_6_12, captures.CASE_6_12)
+    path.write_text(page_of_difference(found), encoding="utf-8")
     page = Page(driver, path)
     assert page.text("h1") == f"leak_mb_write [leak] grew by {captures.LEAKED_PAGES:,} pages"
+    flame = page.run("document.getElementById('flame').data[0]")
+    colours = dict(zip(flame["labels"], flame["marker"]["colors"], strict=True))
+    changes = dict(zip(flame["labels"], flame["customdata"], strict=True))
+    assert flame["values"][0] == sum(after for _, _, after in found.stacks)
+    assert (changes["leak_mb_write [leak]"], colours["leak_mb_write [leak]"][:14]) == (f"+{LEAKED}", "rgba(200,40,30")
+    muted = page.run("getComputedStyle(document.documentElement).getPropertyValue('--muted-frame').trim()")
+    assert colours["tty_register_device_attr"] == muted
+    page.run("document.getElementById('flame-view').value = 'grown'")
+    page.run("document.getElementById('flame-view').dispatchEvent(new Event('change'))")
     assert page.run("document.getElementById('flame').data[0].values[0]") >= captures.LEAKED_PAGES
     _zooms_and_searches(page, "leak_mb_write")
     page.keep("difference")

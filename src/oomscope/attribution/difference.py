@@ -51,6 +51,13 @@ def changes(
     return tuple(sorted(changed, key=lambda change: -abs(change.change_pages or change.change_bytes or 0)))
 
 
+def both(before: Evidence, after: Evidence) -> tuple[tuple[Stack, int, int], ...]:
+    """Every stack with its pages before and after; none where one of the two does not count pages."""
+    one, other = pages_by_stack(before.latest.counts), pages_by_stack(after.latest.counts)
+    pairs = _pairs(one, other) if one and other else {}
+    return tuple((stack, *pages) for stack, pages in pairs.items())
+
+
 def _pairs(before: Mapping[Key, int], after: Mapping[Key, int]) -> dict[Key, tuple[int, int]]:
     return {key: (before.get(key, 0), after.get(key, 0)) for key in {**before, **after}}
 

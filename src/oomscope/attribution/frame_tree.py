@@ -30,10 +30,11 @@ class FramePaths:
     row: Numbers
     depth: Numbers
     pages: Numbers
+    changes: Numbers | None
 
 
-def frame_paths(held: Sequence[tuple[Stack, int]]) -> FramePaths:
-    """The stacks with their pages, ready to be laid over each other in several ways."""
+def frame_paths(held: Sequence[tuple[Stack, int]], changes: Sequence[int] | None = None) -> FramePaths:
+    """The stacks with their pages, and by how much those have changed, ready to be laid over each other."""
     label_of: dict[Frame, int] = {}
     known: dict[tuple[str, str | None], int] = {}
     labels: list[int] = []
@@ -56,6 +57,7 @@ def frame_paths(held: Sequence[tuple[Stack, int]]) -> FramePaths:
         row=np.repeat(np.arange(len(held)), length),
         depth=np.arange(len(labels)) - np.repeat(first, length),
         pages=np.array([pages for _, pages in held], np.int64),
+        changes=None if changes is None else np.array(changes, np.int64),
     )
 
 
@@ -66,9 +68,10 @@ def frame_tree(paths: FramePaths, *, from_entry: bool, fold_plumbing: bool, most
     """
     grid = _grid(paths, from_entry=from_entry, fold_plumbing=fold_plumbing)
     order = np.lexsort(grid.T[::-1]) if grid.size else np.arange(len(grid))
-    grid, weight = grid[order], paths.pages[order]
+    grid = grid[order]
+    weights = np.stack([paths.pages, np.zeros_like(paths.pages) if paths.changes is None else paths.changes])[:, order]
     # Rows with one beginning stand together: a node is a run of them, one frame longer at each depth.
-    label, parent, pages = [np.array([-1])], [np.array([-1])], [np.array([weight.sum()])]
+    label, parent, sums = [np.array([-1])], [np.array([-1])], [weights.sum(axis=1, keepdims=True)]
     node_of_row = np.zeros(len(grid), np.int64)
     begins = np.zeros(len(grid), bool)
     begins[:1] = True
@@ -79,12 +82,12 @@ def frame_tree(paths: FramePaths, *, from_entry: bool, fold_plumbing: bool, most
         goes_on = grid[starts, depth] >= 0
         label.append(grid[starts, depth][goes_on])
         parent.append(node_of_row[starts][goes_on])
-        pages.append(np.add.reduceat(weight, starts)[goes_on])
+        sums.append(np.add.reduceat(weights, starts, axis=1)[:, goes_on])
         ids = np.full(len(starts), -1)
         ids[goes_on] = made + np.arange(goes_on.sum())
         node_of_row = np.repeat(ids, np.diff(starts, append=len(grid)))
         made += int(goes_on.sum())
-    return _pruned(paths, np.concatenate(label), np.concatenate(parent), np.concatenate(pages), most_nodes)
+    return _pruned(paths, np.concatenate(label), np.concatenate(parent), np.concatenate(sums, axis=1), most_nodes)
 
 
 def _grid(paths: FramePaths, *, from_entry: bool, fold_plumbing: bool) -> Numbers:
@@ -103,7 +106,8 @@ def _grid(paths: FramePaths, *, from_entry: bool, fold_plumbing: bool) -> Number
     return grid
 
 
-def _pruned(paths: FramePaths, label: Numbers, parent: Numbers, pages: Numbers, most_nodes: int) -> FrameTree:
+def _pruned(paths: FramePaths, label: Numbers, parent: Numbers, sums: Numbers, most_nodes: int) -> FrameTree:
+    pages, changes = sums
     # A parent has at least its child's pages and stands before it: it is kept where its child is.
     kept = np.sort(np.lexsort((np.arange(len(pages)), -pages))[:most_nodes])
     place = np.full(len(pages), -1)
@@ -114,4 +118,5 @@ def _pruned(paths: FramePaths, label: Numbers, parent: Numbers, pages: Numbers, 
         parents=(-1, *place[parent[kept[1:]]].tolist()),
         pages=tuple(pages[kept].tolist()),
         left_out=len(pages) - len(kept),
+        changes=None if paths.changes is None else tuple(changes[kept].tolist()),
     )

@@ -70,14 +70,15 @@ def diff(
 def page_of_difference(found: Difference) -> str:
     """The page of a difference: flame graphs of what grew and of what shrank."""
     from oomscope.attribution.frame_tree import frame_paths, frame_tree
-    from oomscope.model.difference import STACK
     from oomscope.report import page
-    from oomscope.report.page.charts import GROWN, SHRUNK
+    from oomscope.report.page.charts import CHANGED, GROWN, SHRUNK
 
-    moved = [(c.stack, c.change_pages) for c in found.of(STACK) if c.stack is not None and c.change_pages is not None]
-    grown = frame_paths([(stack, pages) for stack, pages in moved if pages > 0])
-    shrunk = frame_paths([(stack, -pages) for stack, pages in moved if pages < 0])
-    trees = {
-        name: frame_tree(p, from_entry=True, fold_plumbing=False) for name, p in ((GROWN, grown), (SHRUNK, shrunk))
+    now = [(stack, after) for stack, _, after in found.stacks]
+    moved = [after - before for _, before, after in found.stacks]
+    paths = {
+        CHANGED: frame_paths(now, moved),
+        GROWN: frame_paths([(stack, by) for (stack, _), by in zip(now, moved, strict=True) if by > 0]),
+        SHRUNK: frame_paths([(stack, -by) for (stack, _), by in zip(now, moved, strict=True) if by < 0]),
     }
+    trees = {name: frame_tree(each, from_entry=True, fold_plumbing=False) for name, each in paths.items()}
     return page.render_difference(found, trees)

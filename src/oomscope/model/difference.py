@@ -37,7 +37,7 @@ class Difference:
     """Two readings, the earlier first, and all that changed between them, the largest change of each kind first.
 
     `apart_ns` is the time between them, None where it is not known or the machine restarted; `restart` says what shows
-    that it did.
+    that it did. `stacks` are all stacks of both, those that did not change too, with their pages before and after.
     """
 
     before: str
@@ -46,6 +46,7 @@ class Difference:
     restart: str | None
     changes: tuple[Change, ...]
     absent: tuple[Absent, ...]
+    stacks: tuple[tuple[Stack, int, int], ...] = ()
 
     def of(self, kind: str) -> tuple[Change, ...]:
         """The changes of one kind."""

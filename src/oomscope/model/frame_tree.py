@@ -10,7 +10,7 @@ class FrameTree:
     """Nodes in an order in which parents stand before their children; the first is the root, whose parent is -1.
 
     `pages` of a node are those of all stacks that pass through it. `left_out` nodes were too small to keep: their pages
-    are in their parents'.
+    are in their parents'. `changes` tell by how much a node's pages have changed, where there are two moments.
     """
 
     names: tuple[str, ...]
@@ -18,3 +18,4 @@ class FrameTree:
     parents: tuple[int, ...]
     pages: tuple[int, ...]
     left_out: int
+    changes: tuple[int, ...] | None = None

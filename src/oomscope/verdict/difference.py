@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oomscope.attribution.difference import Scale, changes
+from oomscope.attribution.difference import Scale, both, changes
 from oomscope.attribution.selection import Selection
 from oomscope.errors import NothingToExplain
 from oomscope.model.absent import Absent
@@ -40,7 +40,7 @@ def difference(before: Evidence, after: Evidence) -> Difference:
             f"{_name(before)} and {_name(after)} have no kind of evidence in common",
             advice="give two readings of the same kind: page_owner, slabinfo, allocinfo, logs with an OOM report",
         )
-    return Difference(_name(before), _name(after), apart_ns, restart, found, tuple(absent))
+    return Difference(_name(before), _name(after), apart_ns, restart, found, tuple(absent), stacks=both(before, after))
 
 
 def moments_apart(evidence: Evidence) -> tuple[Evidence, Evidence]:

@@ -18,7 +18,8 @@ FLAME_VIEWS = {
     "turned": {"from_entry": False, "fold_plumbing": False},
     "turned folded": {"from_entry": False, "fold_plumbing": True},
 }
-GROWN, SHRUNK = "grown", "shrunk"
+# Of a difference: all stacks as they are now, coloured by their change; what grew; what shrank.
+CHANGED, GROWN, SHRUNK = "changed", "grown", "shrunk"
 _CULPRITS_OVER_TIME = 8
 
 
@@ -39,8 +40,8 @@ def of_verdict(verdict: Verdict, trees: dict[str, FrameTree]) -> dict[str, Any]:
 
 
 def of_difference(trees: dict[str, FrameTree]) -> dict[str, Any]:
-    """What grew and what shrank, each as a flame graph."""
-    flame = {name: _tree(tree) for name, tree in trees.items() if len(tree.names) > 1}
+    """All stacks coloured by their change, what grew and what shrank, each as a flame graph."""
+    flame = {name: _tree(tree) for name, tree in trees.items() if tree.pages[0]}
     return {"flame": flame} if flame else {}
 
 
@@ -51,6 +52,7 @@ def _tree(tree: FrameTree) -> dict[str, Any]:
         "parents": list(tree.parents),
         "pages": list(tree.pages),
         "leftOut": tree.left_out,
+        "changes": None if tree.changes is None else list(tree.changes),
     }
 
 

@@ -35,9 +35,15 @@
   const flame = { matches: [], next: 0 };
   function frameColours(tree, found) {
     const differs = view() === "grown" || view() === "shrunk";
+    // The deeper the colour, the greater the share of all that has changed in the same direction.
+    const most = tree.changes && Math.max(1, ...tree.changes.map(Math.abs));
     const modules = [...new Set(tree.modules.filter((m) => m !== null))].sort();
     return tree.names.map((name, i) => {
       if (found && !found.has(i)) return colour("--muted-frame");
+      if (tree.changes) {
+        const change = tree.changes[i];
+        return change ? `rgba(${change > 0 ? "200,40,30" : "40,90,200"},${0.2 + 0.8 * Math.abs(change) / most})` : colour("--muted-frame");
+      }
       if (differs) return `rgba(${view() === "grown" ? "200,40,30" : "40,90,200"},${0.25 + 0.75 * tree.pages[i] / tree.pages[0]})`;
       const module = tree.modules[i];
       return module === null ? (i % 2 ? "#8fa9c4" : "#9fb6cd") : palette[1 + modules.indexOf(module) % (palette.length - 1)];
@@ -52,7 +58,8 @@
       parents: tree.parents.map((p) => (p < 0 ? "" : `${p}`)), values: tree.pages, branchvalues: "total", sort: false,
       marker: { colors: frameColours(tree, flame.matches.length ? new Set(flame.matches) : null) },
       tiling: { orientation: "v", pad: 0 }, level: level ?? "0", textposition: "middle left", maxdepth: 40,
-      hovertemplate: "%{label}<br>%{value:,} pages, %{percentRoot:.2%}<extra></extra>", pathbar: { visible: true, thickness: 22 },
+      customdata: tree.changes ? tree.changes.map((change) => `${change < 0 ? "-" : "+"}${number(Math.abs(change))}`) : undefined,
+      hovertemplate: `%{label}<br>%{value:,} pages${tree.changes ? ", %{customdata}" : ""}, %{percentRoot:.2%}<extra></extra>`, pathbar: { visible: true, thickness: 22 },
     }], layout(), config);
     document.getElementById("flame-left-out").textContent =
       tree.leftOut ? `${number(tree.leftOut)} frames are too small to draw: their pages are in the frame they are called by.` : "";
