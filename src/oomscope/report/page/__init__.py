@@ -145,6 +145,7 @@ def _tables(verdict: Verdict) -> list[Table]:
                 [str(r.culprit), r.pages, _percent(r.share_of_ram), r.stacks, ", ".join(r.kinds), r.growth or ""]
                 for r in verdict.culprits[:MOST_ROWS]
             ],
+            note=_cut(len(verdict.culprits)),
         ),
         Table(
             "Stacks",
@@ -160,9 +161,7 @@ def _tables(verdict: Verdict) -> list[Table]:
                 ]
                 for c in verdict.consumers[:MOST_ROWS]
             ],
-            note=""
-            if len(verdict.consumers) <= MOST_ROWS
-            else f"the {MOST_ROWS:,} greatest of {len(verdict.consumers):,}: --format json has all",
+            note=_cut(len(verdict.consumers)),
         ),
         Table(
             "Stacks that are not named",
@@ -195,6 +194,11 @@ def _tables(verdict: Verdict) -> list[Table]:
             )
         )
     return [table for table in found if table.rows]
+
+
+def _cut(rows: int) -> str:
+    """What is said of a table that has more rows than are shown."""
+    return "" if rows <= MOST_ROWS else f"the {MOST_ROWS:,} greatest of {rows:,}: --format json has all"
 
 
 def _witnesses(verdict: Verdict) -> list[Table]:
