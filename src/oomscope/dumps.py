@@ -83,7 +83,10 @@ def read_armed() -> list[Reading]:
     from oomscope.bpf import arm
 
     machine = Machine()
-    reports = arm.reports(machine) if machine.is_root else []
+    try:
+        reports = arm.reports(machine) if machine.is_root else []
+    except OSError as error:
+        raise NoAccess(f"{ARMED}: {(error.strerror or str(error)).lower()}", advice="oomscope arm --status") from error
     return _by_program(rows_of(reports, lambda a: tuple(filter(None, map(parse_frame, machine.frames(a))))), ARMED)
 
 

@@ -48,3 +48,13 @@ def test_a_closed_pipe_is_no_error() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_closed_standard_streams_are_told(tmp_path: Path) -> None:
+    """One sentence, no traceback: for an export without standard output, for top without a terminal."""
+    for words in (f"export {captures.AFTER_6_12} --as folded >&-", "top --root / <&-"):
+        command = f"{sys.executable} -m oomscope {words}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"oomscope: ")
+        assert done.stderr.count(b"\n") == 1

@@ -144,8 +144,9 @@ def test_keys_fold_pause_and_begin_again(terminal: Terminal, root: Path) -> None
     leak(root)
     time.sleep(1)
     assert "leak_mb_write" not in terminal.wait_for("paused")
-    terminal.press("p")
+    terminal.press("ps")  # two keys at once are two keys
     terminal.wait_for("leak_mb_write [leak]")
+    terminal.wait_for("sorted by change")
     terminal.press("r")
     terminal.wait_for("+0 pages in 0 s")
 

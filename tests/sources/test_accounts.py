@@ -249,6 +249,12 @@ def test_percpu_stats_tells_what_one_cpu_uses() -> None:
     ]
 
 
+def test_a_chunk_of_unknown_size_is_not_an_empty_one() -> None:
+    """Without the unit's size, what is in use is not known: each chunk is a spoilt record, and no row says 0."""
+    notes = notes_of(PERCPU_STATS.replace("  unit_size           :       524288\n", ""))
+    assert (notes.ledgers, notes.spoilt_records) == ((), 2)
+
+
 def test_modules_tell_size_users_and_taint() -> None:
     """In the forms of m_show(): users by name, none told, a permanent one."""
     text = (

@@ -28,11 +28,12 @@ def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str
     oomscope export case/ --as parquet -o case.parquet
     """  # noqa: D301 - click knows the backspace
     from oomscope.cli.progress import progress_bar
+    from oomscope.cli.terminal import to_stdout
     from oomscope.export import BINARY, EXPORTS
     from oomscope.pipeline import explain
 
     output = None if output == "-" else output
-    if output is None and form in BINARY and sys.stdout.isatty():
+    if output is None and form in BINARY and sys.stdout is not None and sys.stdout.isatty():
         raise BadQuestion(f"{form} is not for a terminal", advice="give it a file: -o FILE")
     with progress_bar() as progress:
         verdict = explain(
@@ -43,13 +44,10 @@ def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str
             f"{paths[0]}: no stacks to export", advice="oomscope explain says what is known; page_owner has stacks"
         )
     content = EXPORTS[form](verdict)
+    if output is None:
+        to_stdout(content)
+        return
     try:
-        if output is None:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        else:
-            Path(output).write_bytes(content)
-    except BrokenPipeError:
-        sys.exit(0)
+        Path(output).write_bytes(content)
     except OSError as error:
         raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error

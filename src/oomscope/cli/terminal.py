@@ -19,11 +19,16 @@ def wants_colour(*, no_color: bool) -> bool:
 
 
 def to_terminal(text: str) -> None:
-    """Write to standard output in UTF-8, whatever the locale says; a reader that has left ends the command quietly."""
+    """Write to standard output in UTF-8, whatever the locale says."""
+    to_stdout(text.encode("utf-8", "backslashreplace"))
+
+
+def to_stdout(content: bytes) -> None:
+    """Write to standard output; a reader that has left ends the command quietly. Raises BadQuestion if it is closed."""
     if sys.stdout is None:
         raise BadQuestion("standard output is closed")
     try:
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Nothing more to say, and nothing to say it to: not even when Python flushes at exit.

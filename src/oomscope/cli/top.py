@@ -48,7 +48,7 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
     from oomscope.top import Watch
 
     is_screen = form == "text" and not once
-    if is_screen and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if is_screen and not all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout)):
         raise BadQuestion("the screen needs a terminal", advice="--once, or --format json")
     watch = Watch(Machine(Path(root)))
     watch.tick()
@@ -77,8 +77,8 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
     from rich.console import Console
     from rich.live import Live
 
+    from oomscope.attribution.board import FOLDS, SORTS
     from oomscope.report import board as report
-    from oomscope.top import FOLDS, SORTS
 
     # A size in the environment would be taken for the terminal's, whatever becomes of that.
     for name in ("COLUMNS", "LINES"):
@@ -91,7 +91,7 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
             note = "paused; p goes on" if paused else report.KEYS
             height = min(console.size.height, (rows or console.size.height) + 5)
             live.update(report.screen(watch.board(fold=fold, sort=sort), height=height, note=note), refresh=True)
-            key = None
+            key = _key(0)  # however long a reading takes
             while key is None and console.size == size and (paused or time.monotonic() < read_at + interval_s):
                 key = _key(_LOOK_EVERY_S)
             size = console.size
@@ -106,14 +106,15 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
             elif key == "r":
                 watch.start_again()
             elif key is None and not paused and time.monotonic() >= read_at + interval_s:
-                read_at = time.monotonic()
                 watch.tick()
+                read_at = time.monotonic()
 
 
 def _key(timeout_s: float) -> str | None:
     """The next key, "" where the terminal is gone, None where nobody has pressed one."""
     ready, _, _ = select.select([sys.stdin], [], [], timeout_s)
-    return sys.stdin.read(1) if ready else None
+    # Past Python's buffer, where a second key would wait unseen.
+    return os.read(sys.stdin.fileno(), 1).decode("latin-1") if ready else None
 
 
 @contextmanager

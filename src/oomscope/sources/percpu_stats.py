@@ -26,7 +26,7 @@ def _read(rows: Lines) -> Notes:
     /proc/meminfo is the sum.
     """
     notes = Notes()
-    unit_size = 0
+    unit_size: int | None = None
     used: dict[str, list[int]] = {}
     kind: str | None = None
     for line in rows:
@@ -39,7 +39,10 @@ def _read(rows: Lines) -> Notes:
             if name == b"unit_size":
                 unit_size = value
             elif name == b"free_bytes" and kind is not None:
-                used.setdefault(kind, []).append(max(unit_size - value, 0))
+                if unit_size is None or value > unit_size:
+                    notes.spoilt_records += 1  # what of the chunk is in use cannot be told
+                else:
+                    used.setdefault(kind, []).append(unit_size - value)
         elif line != _TITLE and _RULE.fullmatch(line) is None:
             notes.unknown_lines += 1
     entries = [Entry(name, sum(each), len(each)) for name, each in used.items()]
