@@ -58,6 +58,11 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def first_line(head: bytes) -> bytes:
+    """The first line of an input's beginning, without its end."""
+    return head.partition(b"\n")[0].rstrip(b"\r")
+
+
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
     """The lines of an input without their ends (LF or CRLF); a line beyond 64 KiB is None: read past, never held."""
     rest = b""

@@ -6,14 +6,14 @@ import re
 
 from oomscope.model.free_area import FreeArea
 from oomscope.model.reading import Notes
-from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.base import Account, Lines, first_line, printable
 
 _ROW = re.compile(rb"Node (?P<node>\d{1,5}), zone +(?P<zone>\S{1,20}) (?P<counts>(?: *\d{1,12}){2,20}) *")
 
 
 def _recognises(head: bytes) -> bool:
     """A whole row at the very beginning."""
-    return _ROW.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
+    return _ROW.fullmatch(first_line(head)) is not None
 
 
 def _read(rows: Lines) -> Notes:

@@ -6,7 +6,7 @@ import re
 
 from oomscope.model.ledger import BYTES, MODULE, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.base import Account, Lines, first_line, printable
 
 _ROW = re.compile(
     rb"(?P<name>\S{1,64}) (?P<size>\d{1,12}) (?P<users>-|\d{1,9}) \S{1,4000} (?:Live|Loading|Unloading) "
@@ -16,7 +16,7 @@ _ROW = re.compile(
 
 def _recognises(head: bytes) -> bool:
     """A whole row at the very beginning."""
-    return _ROW.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
+    return _ROW.fullmatch(first_line(head)) is not None
 
 
 def _read(rows: Lines) -> Notes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from oomscope.model.reading import Notes
-from oomscope.sources.base import Account, Lines
+from oomscope.sources.base import Account, Lines, first_line
 
 _ZONE = re.compile(rb"Node \d{1,5}, zone +\S{1,20} *")
 _COUNTER = re.compile(rb" {6}(?P<name>nr_[a-z0-9_]{1,60}|[a-z][a-z0-9_]{1,60}) +(?P<value>-?\d{1,20})")
@@ -17,7 +17,7 @@ MANAGED, PER_CPU_LISTS = "managed", "free_pcp"
 
 def _recognises(head: bytes) -> bool:
     """`Node N, zone NAME` at the very beginning, and nothing behind it."""
-    return _ZONE.fullmatch(head.partition(b"\n")[0].rstrip(b"\r")) is not None
+    return _ZONE.fullmatch(first_line(head)) is not None
 
 
 def _read(rows: Lines) -> Notes:
