@@ -156,3 +156,11 @@ def test_every_account_is_compared_row_by_row(tmp_path: Path) -> None:
 def bufinfo(count: int) -> str:
     row = "08294400\t00000002\t00080007\t00000004\tsystem\t00000011\tcamera preview\n"
     return f"Dma-buf Objects:\n{row * count}Total {count} objects, {count * 8294400} bytes\n"
+
+
+def test_equal_changes_stand_in_one_order() -> None:
+    """By name, then by stack: two runs print the same, in whatever order their workers end."""
+    found = compare(captures.BEFORE_6_1, captures.AFTER_6_1)
+    for kind in (STACK, CULPRIT):
+        told = [(-abs(c.change_pages or 0), c.name, c.stack.texts if c.stack else ()) for c in found.of(kind)]
+        assert told == sorted(told)

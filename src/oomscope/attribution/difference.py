@@ -48,7 +48,13 @@ def changes(
         for kind, pages in _pairs(_rows(balances[0]), _rows(balances[1])).items():
             found.append(_in_pages(BALANCE, kind, pages, scale))
     changed = [change for change in found if change.change_bytes or change.change_pages]
-    return tuple(sorted(changed, key=lambda change: -abs(change.change_pages or change.change_bytes or 0)))
+    return tuple(sorted(changed, key=_order))
+
+
+def _order(change: Change) -> tuple[int, str, tuple[str, ...]]:
+    """The largest first; equal ones by name, whatever order a worker met them in."""
+    moved = abs(change.change_pages or change.change_bytes or 0)
+    return -moved, change.name, () if change.stack is None else change.stack.texts
 
 
 def both(before: Evidence, after: Evidence) -> tuple[tuple[Stack, int, int], ...]:
