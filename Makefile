@@ -48,7 +48,7 @@ bpf: $(BPF)/panic_report.x86_64.o $(BPF)/panic_report.arm64.o
 
 $(BPF)/panic_report.x86_64.o: TARGET_ARCH_NAME := x86
 $(BPF)/panic_report.arm64.o: TARGET_ARCH_NAME := arm64
-$(BPF)/panic_report.%.o: $(BPF)/panic_report.bpf.c $(BPF)/panic_report.h $(BPF)/kernel.h
+$(BPF)/panic_report.%.o: $(BPF)/panic_report.bpf.c $(wildcard $(BPF)/*.h)
 	clang $(BPF_FLAGS) -D__TARGET_ARCH_$(TARGET_ARCH_NAME) -c $< -o $@
 	llvm-strip -g $@
 

@@ -810,6 +810,31 @@ _ARMED = (
 )
 
 
+_TRACKED = (
+    Scenario(
+        "tracked-page-panic",
+        # Without page_owner: the programs on the allocation path know who took the pages.
+        """
+        oomscope arm --track --top 8 > /case/arm.txt
+        oomscope arm --status > /case/status.txt
+        capture at-rest
+        take page 40009
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 40009),),
+        culprit="take_page",
+        memory_mib=768,
+        arguments="",
+        runs_oomscope=True,
+        arms=True,
+    ),
+)
+
+
 def _armed(scenario: Scenario) -> Scenario:
     """The same with the reporter on the OOM path, put there by the command itself."""
     return replace(
@@ -825,4 +850,4 @@ def _armed(scenario: Scenario) -> Scenario:
 
 
 _TO_BE_ARMED = ("kmalloc-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
-SCENARIOS = (*_PLAIN, *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED), *_ARMED)
+SCENARIOS = (*_PLAIN, *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED), *_ARMED, *_TRACKED)

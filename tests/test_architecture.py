@@ -23,11 +23,11 @@ ALLOWED = {
     "workers": {"sources", "attribution", "model", "errors", "units"},
     "pipeline": {"kernel_files", "dumps", "workers", "sources", "verdict", "attribution", "model", "errors", "units"},
     "export": {"model", "errors", "units", "__init__"},
-    "top": {"pipeline", "attribution", "machine", "model", "errors", "units"},
+    "top": {"dumps", "pipeline", "attribution", "bpf", "machine", "model", "errors", "units"},
     "machine": set(),
     "bpf": {"machine", "model", "errors", "units"},
     "doctor": {"bpf", "machine", "errors", "units"},
-    "collect": {"kernel_files", "machine", "errors", "units"},
+    "collect": {"bpf", "kernel_files", "machine", "sources", "model", "errors", "units"},
     "cli": {
         "top",
         "export",

@@ -23,14 +23,19 @@ from typing import IO
 
 import zstandard
 
-from oomscope.errors import BadQuestion, NoAccess
+from oomscope.bpf import arm
+from oomscope.errors import BadQuestion, NoAccess, NotOffered
 from oomscope.kernel_files import must_be_read_whole, read_whole
 from oomscope.machine import Machine
+from oomscope.model.stack import parse_frame
+from oomscope.sources.page_owners import OwnerRows
+from oomscope.sources.tracked_text import text_of
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 1 << 30
 MOST_S = 120.0
 PAGE_OWNER = "/sys/kernel/debug/page_owner"
+TRACKED = "oomscope/tracked-pages"
 SHOW_STACKS = "/sys/kernel/debug/page_owner_stacks/show_stacks"
 # page_owner's text has about 700 bytes a block: beyond this much RAM it takes minutes and gigabytes.
 _MOST_RAM_FOR_PAGE_OWNER_KIB = 8 << 20
@@ -136,6 +141,8 @@ def collect(
     manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), os.uname().release, redact)
     redactor = _Redactor(socket.gethostname()) if redact else None
     with _written_at_once(output) as file, _tar_zst(file) as tar:
+        if (reason := _take_tracked(tar, machine, bounds, redactor, manifest, output.parent)) is not None:
+            manifest.unread.append({"path": TRACKED, "reason": reason})
         for path in _paths(machine):
             reason = _why_not(path, machine, page_owner=page_owner, redact=redact) or bounds.reached()
             if reason is None:
@@ -212,6 +219,36 @@ def _take(
     seconds = round(time.monotonic() - started, 3)
     manifest.files.append({"name": path.lstrip("/"), "bytes": size, "seconds": seconds})
     return f"its end is missing: {cut}" if cut else None
+
+
+def _take_tracked(
+    tar: tarfile.TarFile,
+    machine: Machine,
+    bounds: _Bounds,
+    redactor: _Redactor | None,
+    manifest: Manifest,
+    beside: Path,
+) -> str | None:
+    """What `oomscope arm --track` knows, as text; why it is missing where something tracks, else None."""
+    started = time.monotonic()
+    try:
+        table = arm.tracked(machine)
+    except (OSError, NotOffered) as error:
+        return str(error)
+    if table is None:
+        return None
+    rows = OwnerRows(table, lambda addresses: tuple(filter(None, map(parse_frame, machine.frames(addresses)))))
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=str(beside)) as held:
+        for piece in text_of(rows, table.at_ns):
+            data = piece.encode()
+            held.write(data if redactor is None else redactor(data))
+        size = held.tell()
+        bounds.bytes_left -= size
+        held.seek(0)
+        _add(tar, TRACKED, held, size)
+    seconds = round(time.monotonic() - started, 3)
+    manifest.files.append({"name": TRACKED, "bytes": size, "seconds": seconds})
+    return None
 
 
 def _paths(machine: Machine) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,18 +22,19 @@ from oomscope.machine import Machine
 from oomscope.model.batch import Batch
 from oomscope.model.counts import Counts
 from oomscope.model.reading import Notes, Reading
-from oomscope.model.stack import parse_frame
+from oomscope.model.stack import Frame, parse_frame
 from oomscope.sources.armed_reports import rows_of
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.kernel_memory import KernelMemory, require_drgn
 from oomscope.sources.live import LIVE
+from oomscope.sources.page_owners import FORMAT, OwnerRows
 from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
     from oomscope.sources.input import Input, Stream
     from oomscope.sources.kernel_memory.dump import Dump
 
-ARMED = "oomscope arm"
+ARMED, TRACKED = "oomscope arm", "oomscope arm --track"
 PagesDone = Callable[[int, int], None]
 
 
@@ -78,6 +79,25 @@ def read_live(
     return _read(open_live(vmlinux=vmlinux), LIVE, selection, ranking_only=ranking_only, progress=progress)
 
 
+def read_tracked(machine: Machine | None = None) -> list[Reading]:
+    """Who owns the pages by the table of `oomscope arm --track`; none where it keeps none. Raises OomscopeError."""
+    from oomscope.bpf import arm
+
+    machine = machine or Machine()
+    try:
+        table = arm.tracked(machine) if machine.is_root else None
+    except OSError as error:
+        raise NoAccess(
+            f"{TRACKED}: {(error.strerror or str(error)).lower()}", advice="oomscope arm --status"
+        ) from error
+    if table is None:
+        return []
+    rows, tally = OwnerRows(table, lambda addresses: _frames(machine, addresses)), Tally()
+    for batch in rows.batches():
+        tally.add(batch)
+    return [Reading(TRACKED, FORMAT, rows.notes, tally.counts())]
+
+
 def read_armed() -> list[Reading]:
     """What the armed program has reported since it was armed, asked of its pinned map. Raises OomscopeError."""
     from oomscope.bpf import arm
@@ -87,7 +107,11 @@ def read_armed() -> list[Reading]:
         reports = arm.reports(machine) if machine.is_root else []
     except OSError as error:
         raise NoAccess(f"{ARMED}: {(error.strerror or str(error)).lower()}", advice="oomscope arm --status") from error
-    return _by_program(rows_of(reports, lambda a: tuple(filter(None, map(parse_frame, machine.frames(a))))), ARMED)
+    return _by_program(rows_of(reports, lambda addresses: _frames(machine, addresses)), ARMED)
+
+
+def _frames(machine: Machine, addresses: Iterable[int]) -> tuple[Frame, ...]:
+    return tuple(frame for text in machine.frames(addresses) if (frame := parse_frame(text)) is not None)
 
 
 def _read(

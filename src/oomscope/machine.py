@@ -147,9 +147,18 @@ class Machine:
         forms -= {form for form in forms if ".cold" in form or ".part." in form}
         return [*([name] if name in self.symbols else []), *sorted(forms)]
 
+    def extent(self, name: str) -> tuple[int, int] | None:
+        """Where a function begins and where the next symbol does; None where there is no such function."""
+        start = self.symbols.get(name)
+        if not start:
+            return None
+        starts = [address for address, _, _ in self._code]
+        at = bisect.bisect_right(starts, start)
+        return (start, starts[at]) if at < len(starts) else None
+
     def frames(self, addresses: Iterable[int]) -> list[str]:
         """Return addresses as %pS prints them; an address without symbol is that address."""
-        code = sorted((s.address, s.name, s.module) for s in self._symbols if s.kind in _TEXT_SYMBOLS)
+        code = self._code
         starts = [address for address, _, _ in code]
         named = []
         for address in addresses:
@@ -179,6 +188,10 @@ class Machine:
         except (OSError, struct.error):
             pass
         return {}
+
+    @cached_property
+    def _code(self) -> list[tuple[int, str, str | None]]:
+        return sorted((s.address, s.name, s.module or "") for s in self._symbols if s.kind in _TEXT_SYMBOLS)
 
     @cached_property
     def _symbols(self) -> list[Symbol]:

@@ -11,7 +11,7 @@ from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
-from oomscope.dumps import ARMED, read_armed, read_dump, read_live
+from oomscope.dumps import ARMED, TRACKED, read_armed, read_dump, read_live, read_tracked
 from oomscope.errors import (
     BadQuestion,
     CorruptInput,
@@ -78,10 +78,11 @@ def read(
             found = [each for each in found if each.path != PAGE_OWNER]
         except NoAccess as error:
             unused.append(_Unused(LIVE, error))
-            try:
-                readings += read_armed()
-            except OomscopeError as other:
-                unused.append(_Unused(ARMED, other))
+            for origin, ask in ((ARMED, read_armed), (TRACKED, read_tracked)):
+                try:
+                    readings += ask()
+                except OomscopeError as other:
+                    unused.append(_Unused(origin, other))
     for each in found:
         try:
             readings += _read_one(each, options, unused)

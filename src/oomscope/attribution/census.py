@@ -38,7 +38,9 @@ class CensusTally:
         if frames.stack is not None:
             self._has_owners = True
             free = (frames.use == FREE) | (frames.use == PER_CPU_LISTS)
-            self._unowned += int(((frames.stack < 0) & (frames.use > PER_CPU_LISTS) & (frames.use != HUGETLB)).sum())
+            if frames.since_boot:
+                unowned = (frames.stack < 0) & (frames.use > PER_CPU_LISTS) & (frames.use != HUGETLB)
+                self._unowned += int(unowned.sum())
             owner = frames.stack[free]
             owner = owner[owner >= 0] + 1
             _count_pairs(self._free_owned, np.zeros(len(owner), np.int64), owner)

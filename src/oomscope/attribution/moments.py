@@ -23,6 +23,7 @@ from oomscope.model.stack import Stack
 _AGREES_WITHIN = 0.1
 _AGREES_WITHIN_LEAST = 64
 # Readings of whole machines that tell no moment: beside a dump they are its witnesses.
+_TRACKED = "tracked pages"
 _WITHOUT_TIME = ("page_owner_stacks", "page_owner_sort")
 
 
@@ -49,9 +50,14 @@ def arrange(
         if r.counts is not None and (r.notes.records or r.census is not None) and r.witness_of is None
     ]
     dumps = [_moment_of_dump(r, c, readings) for r, c in counted if r.format in ("page_owner", "kernel memory")]
+    tracked = [_moment_of_dump(r, c, readings) for r, c in counted if r.format == _TRACKED]
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
     stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format in _WITHOUT_TIME]
     absent: list[Absent] = []
+    if any(dump.counts.stacks for dump in dumps):
+        absent += [Absent(m.reading.origin, "page_owner counts the same pages: it takes no part") for m in tracked]
+    else:
+        dumps += tracked
     if records_only and dumps:
         absent += [
             Absent(m.reading.origin, "it does not tell what is asked: it takes no part") for m in reports + stacks

@@ -6,22 +6,23 @@ import json
 import os
 import struct
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oomscope.bpf import outlet
+from oomscope.bpf import outlet, owners
 from oomscope.bpf.libbpf import LibBpf, Object, Refused
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered
 from oomscope.machine import Machine, PageOwner
 from oomscope.model import panic_report
+from oomscope.model.owners import PageOwners
 from oomscope.model.panic_report import PanicReport
 
 PINS = Path("/sys/fs/bpf/oomscope")
 STATE = Path("/run/oomscope/armed.json")
 BPFFS = Path("/sys/fs/bpf")
 LIMIT_S = 5.0
-WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}
+WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}  # of counting what page_owner recorded
+TRACKED = "owners"  # and of counting what the programs here recorded
 _REPORTS = PINS / panic_report.MAP_NAME
 _OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
 _DUMP_HEADER, _PANIC = ("at_dump_header", "dump_header"), ("at_panic", "panic")
@@ -37,6 +38,18 @@ _LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
 
 
 @dataclass(frozen=True, slots=True)
+class Tracking:
+    """How the owners of pages are kept: `size_bytes` is what their maps were to take.
+
+    Pages that come by the ways in `uncovered` have no owner.
+    """
+
+    kernel_only: bool
+    uncovered: tuple[str, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Armed:
     """What is armed: `since` in seconds of the epoch; `settings` are what disarm puts back."""
 
@@ -47,32 +60,52 @@ class Armed:
     top: int
     on_kill: bool
     settings: tuple[outlet.Setting, ...]
+    tracking: Tracking | None = None
 
 
-def arm(machine: Machine, *, top: int, on_kill: bool, way: str | None = None, limit_s: float = LIMIT_S) -> Armed:
+def arm(
+    machine: Machine,
+    *,
+    top: int,
+    on_kill: bool,
+    way: str | None = None,
+    limit_s: float = LIMIT_S,
+    track: owners.Plan | None = None,
+    kprobes: bool = False,
+) -> Armed:
     """Arm this machine. Raises NotOffered, with what to do, where that cannot be; then nothing has been changed.
 
-    The calling process holds the program, too, until it ends.
+    With `track`, the programs here keep the owners of pages themselves, by `kprobes` where there is a choice. The
+    calling process holds the programs, too, until it ends.
     """
     require_access(machine)
     if _links(machine):
         raise NotOffered("it is armed already", advice="oomscope arm --status; oomscope disarm first")
-    require_page_owner(machine)
-    if way is not None and (missing := missing_for(machine, way)):
-        raise NotOffered(f"this kernel cannot count by {way}: {'; '.join(missing)}")
-    way = way or choose_way(machine)
+    if track is not None:
+        owners.require(machine)
+        way = TRACKED
+    else:
+        require_page_owner(machine)
+        if way is not None and (missing := missing_for(machine, way)):
+            raise NotOffered(f"this kernel cannot count by {way}: {'; '.join(missing)}")
+        way = way or choose_way(machine)
     program, functions = attach_points(machine)
     if on_kill and program == _PANIC[0]:
         raise NotOffered("--on kill needs dump_header(), which is no function of its own in this kernel")
     section_bits = _section_bits(machine) if way == "pages" else 0
     page_shift = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
-    options = _OPTIONS.pack(WAYS[way], top, on_kill, page_shift, section_bits, 0, int(limit_s * 1e9))
+    number = panic_report.OWNERS if way == TRACKED else WAYS[way]
+    options = _OPTIONS.pack(number, top, on_kill, page_shift, section_bits, 0, int(limit_s * 1e9))
     boot_id = machine.text("/proc/sys/kernel/random/boot_id") or ""
     armed = Armed(time.time(), boot_id, functions, way, top, on_kill, tuple(outlet.needed(machine)))
     try:
         _write_state(machine, armed)
-        with LibBpf().open(object_path(machine)) as program_object:
-            _load(machine, program_object, options, program, functions, way)
+        if track is None:
+            _load(machine, options, program, functions, way)
+        else:
+            uncovered = _load_tracking(machine, options, program, functions, track, kprobes=kprobes)
+            armed = replace(armed, tracking=Tracking(track.kernel_only, uncovered, track.size_bytes))
+            _write_state(machine, armed)
         # Loading switches the event of bpf_printk() on; what is set comes after it.
         outlet.change(machine, list(armed.settings))
     except (Refused, OSError) as error:
@@ -98,7 +131,10 @@ def status(machine: Machine) -> Armed | None:
     try:
         told = json.loads(machine.path(STATE).read_text())
         settings = tuple(outlet.Setting(**setting) for setting in told.pop("settings"))
-        armed = Armed(**told | {"functions": tuple(told["functions"]), "settings": settings})
+        tracking = told["tracking"] and Tracking(
+            **told["tracking"] | {"uncovered": tuple(told["tracking"]["uncovered"])}
+        )
+        armed = Armed(**told | {"functions": tuple(told["functions"]), "settings": settings, "tracking": tracking})
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return armed if armed.boot_id == machine.text("/proc/sys/kernel/random/boot_id") else None
@@ -117,6 +153,13 @@ def reports(machine: Machine) -> list[PanicReport]:
         os.close(fd)
     found = [report for value in values if value is not None and (report := panic_report.decode(value)) is not None]
     return sorted(found, key=lambda report: report.at_ns)
+
+
+def tracked(machine: Machine) -> PageOwners | None:
+    """The table of owners as it is now; None where nothing tracks. Raises NotOffered or OSError."""
+    if not machine.path(PINS / owners.MAPS[owners.STATE_MAP]).exists():
+        return None
+    return owners.read(LibBpf(), machine.path(PINS))
 
 
 def choose_way(machine: Machine) -> str:
@@ -199,18 +242,43 @@ def require_page_owner(machine: Machine) -> None:
         raise NotOffered("page_owner is off", advice="boot with page_owner=on")
 
 
-def _load(
-    machine: Machine, program_object: Object, options: bytes, program: str, functions: tuple[str, ...], way: str
-) -> None:
+def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, ...], way: str) -> None:
+    with LibBpf().open(object_path(machine)) as program_object:
+        for each in owners.PROGRAMS:
+            program_object.leave_out(each)
+        if way != "pages":
+            program_object.set_entries("oom_counts", 1)
+        _load_reporter(machine, program_object, options, program)
+        _attach_reporter(machine, program_object, program, functions)
+
+
+def _load_tracking(
+    machine: Machine, options: bytes, program: str, functions: tuple[str, ...], plan: owners.Plan, *, kprobes: bool
+) -> tuple[str, ...]:
+    """Load and start tracking; what owners.start() tells."""
+    library = LibBpf()
+    bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
+    with library.open(object_path(machine)) as program_object:
+        section_bits = int(bits) if bits.isdigit() else None
+        owners.prepare(machine, library, program_object, plan, section_bits, kprobes=kprobes)
+        program_object.set_entries("oom_counts", 1)
+        _load_reporter(machine, program_object, options, program)
+        uncovered = owners.start(machine, library, program_object, plan, PINS, kprobes=kprobes)
+        _attach_reporter(machine, program_object, program, functions)
+    return uncovered
+
+
+def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
     for other, _ in (_DUMP_HEADER, _PANIC):
         if other != program:
             program_object.leave_out(other)
-    if way != "pages":
-        program_object.set_entries("oom_counts", 1)
     program_object.set_constants(".rodata.options", options)
     program_object.load()
     machine.path(PINS).mkdir(mode=0o700)
     program_object.pin_map(panic_report.MAP_NAME, machine.path(_REPORTS))
+
+
+def _attach_reporter(machine: Machine, program_object: Object, program: str, functions: tuple[str, ...]) -> None:
     for number, function in enumerate(functions):
         program_object.attach(program, function, machine.path(PINS / f"link-{number}"))
 
@@ -229,25 +297,24 @@ def _write_state(machine: Machine, armed: Armed) -> None:
 
 
 def _undo(machine: Machine, armed: Armed | None) -> list[str]:
-    for pin in _pins(machine):
-        pin.unlink()
-    if machine.path(PINS).exists():
-        machine.path(PINS).rmdir()
+    _unpin(machine)
     told = outlet.restore(machine, list(armed.settings)) if armed is not None else []
     machine.path(STATE).unlink(missing_ok=True)
     return told
 
 
 def _links(machine: Machine) -> list[Path]:
-    """The pins that hold the program to its functions."""
+    """The pins that hold the programs to where they run."""
     return sorted(machine.path(PINS).glob("link-*"))
 
 
-def _pins(machine: Machine) -> Iterator[Path]:
-    """The links first: without them the program runs no more."""
-    yield from _links(machine)
-    if machine.path(_REPORTS).exists():
-        yield machine.path(_REPORTS)
+def _unpin(machine: Machine) -> None:
+    """The links first: without them the programs run no more."""
+    pins = machine.path(PINS)
+    for pin in [*_links(machine), *(sorted(pins.iterdir()) if pins.exists() else ())]:
+        pin.unlink(missing_ok=True)
+    if pins.exists():
+        pins.rmdir()
 
 
 def has_bpffs(machine: Machine) -> bool:

@@ -28,21 +28,24 @@ typedef _Bool bool;
 
 /* include/uapi/linux/bpf.h */
 enum { BPF_ANY, BPF_NOEXIST, BPF_EXIST };
-enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
+enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6 };
+enum { BPF_F_MMAPABLE = 1024 };
 
 #define CO_RE __attribute__((preserve_access_index))
 
-/* The first argument of the function that a kprobe stands on: the layouts of the architectures' uapi, which never change. */
+/* The arguments of the function that a kprobe stands on: the layouts of the architectures' uapi, which never change. */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
 };
 #define FIRST_ARGUMENT(ctx) ((void *)((struct pt_regs *)(ctx))->di)
+#define SECOND_ARGUMENT(ctx) ((__u64)((struct pt_regs *)(ctx))->si)
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
 	unsigned long regs[31];
 };
 #define FIRST_ARGUMENT(ctx) ((void *)((struct user_pt_regs *)(ctx))->regs[0])
+#define SECOND_ARGUMENT(ctx) ((__u64)((struct user_pt_regs *)(ctx))->regs[1])
 #else
 #error "no such architecture yet"
 #endif
@@ -107,6 +110,25 @@ struct stack___page_owner { /* 6.9 and later */
 struct page_owner {
 	__u32 handle;
 } CO_RE;
+
+/* include/linux/mm_types.h, include/linux/page-flags.h, include/linux/mmzone.h */
+struct page {
+	struct list_head {
+		struct list_head *next;
+	} lru;
+} CO_RE;
+
+struct folio {
+	unsigned char _folio_order; /* before 6.6 */
+} CO_RE;
+
+enum pageflags {
+	PG_head = 1,
+};
+
+enum zone_stat_item {
+	NR_FREE_PAGES = 0,
+};
 
 /* include/linux/page_ext.h */
 struct page_ext_operations {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,13 +19,26 @@ _NAME = "libbpf.so.1"
 _LONGEST_MESSAGE_BYTES = 1 << 18  # the verifier's log is one message
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
+_TRACE = {"fentry": 24, "fexit": 25}  # enum bpf_attach_type: BPF_TRACE_FENTRY, BPF_TRACE_FEXIT
 _POINTERS = (
     "bpf_object__open_file",
     "bpf_object__find_program_by_name",
     "bpf_object__find_map_by_name",
     "bpf_object__next_program",
     "bpf_program__attach_kprobe",
+    "bpf_program__attach",
 )
+_MAP_INFO = struct.Struct("<IIIII")  # struct bpf_map_info: type, id, key_size, value_size, max_entries
+_LINK_INFO = struct.Struct("<III")  # struct bpf_link_info: type, id, prog_id
+_PROG_INFO_BYTES, _MISSES_AT = 232, 208  # struct bpf_prog_info up to recursion_misses and beyond
+
+
+@dataclass(frozen=True, slots=True)
+class MapInfo:
+    """What the kernel says of a map."""
+
+    value_bytes: int
+    entries: int
 
 
 class Refused(Exception):
@@ -60,6 +75,39 @@ class LibBpf:
         """The value of a u32 key in a map."""
         value = ctypes.create_string_buffer(value_bytes)
         return None if self._library.bpf_map_lookup_elem(fd, ctypes.byref(ctypes.c_uint32(key)), value) else value.raw
+
+    def map_info(self, fd: int) -> MapInfo:
+        """A map's size. Raises Refused."""
+        _, _, _, value_bytes, entries = _MAP_INFO.unpack_from(self._info(fd, 128))
+        return MapInfo(value_bytes, entries)
+
+    def recursion_misses(self, link: Path) -> int:
+        """How often the program behind a pinned link was passed over as it was running. Raises OSError, Refused."""
+        link_fd = self.map_fd(link)
+        try:
+            _, _, program_id = _LINK_INFO.unpack_from(self._info(link_fd, 128))
+        finally:
+            os.close(link_fd)
+        program_fd = int(self._library.bpf_prog_get_fd_by_id(program_id))
+        if program_fd < 0:
+            raise OSError(-program_fd, os.strerror(-program_fd), str(link))
+        try:
+            return int.from_bytes(self._info(program_fd, _PROG_INFO_BYTES)[_MISSES_AT : _MISSES_AT + 8], "little")
+        finally:
+            os.close(program_fd)
+
+    def has_function(self, name: str, kind: str) -> bool:
+        """Whether the kernel's types have a function that programs of a kind, fentry or fexit, may go to."""
+        return int(self._library.libbpf_find_vmlinux_btf_id(name.encode(), _TRACE[kind])) > 0
+
+    def possible_cpus(self) -> int:
+        """How many values an entry of a map per processor has."""
+        return int(self._library.libbpf_num_possible_cpus())
+
+    def _info(self, fd: int, size: int) -> bytes:
+        value, length = ctypes.create_string_buffer(size), ctypes.c_uint32(size)
+        self.call("bpf_obj_get_info_by_fd", fd, value, ctypes.byref(length))
+        return value.raw
 
     def pointer(self, name: str, *arguments: Any) -> ctypes.c_void_p:
         """What a function that returns a pointer returned. Raises Refused."""
@@ -126,6 +174,23 @@ class Object:
             "bpf_program__attach_kprobe", self._program(program), ctypes.c_bool(False), function.encode()
         )
         self._library.call("bpf_link__pin", link, os.fsencode(pin))
+
+    def set_target(self, program: str, function: str) -> None:
+        """The kernel function that a program for entries or ends of functions goes to; before loading."""
+        self._library.call("bpf_program__set_attach_target", self._program(program), 0, function.encode())
+
+    def attach_by_section(self, program: str, pin: Path) -> None:
+        """A program to what the name of its section says, held by a pin."""
+        link = self._library.pointer("bpf_program__attach", self._program(program))
+        self._library.call("bpf_link__pin", link, os.fsencode(pin))
+
+    def run(self, program: str) -> None:
+        """Run a program once, by hand."""
+        fd = self._library._library.bpf_program__fd(self._program(program))
+        options = (ctypes.c_size_t * 16)(
+            ctypes.sizeof(ctypes.c_size_t) * 16
+        )  # struct bpf_test_run_opts: sz, then zeros
+        self._library.call("bpf_prog_test_run_opts", fd, options)
 
     def pin_map(self, map_name: str, pin: Path) -> None:
         """Keep a map by a name in bpffs."""

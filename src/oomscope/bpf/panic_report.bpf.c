@@ -7,6 +7,7 @@
  * is counted and told.
  */
 #include "kernel.h"
+#include "owners.h"
 #include "panic_report.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -42,9 +43,9 @@ extern const void early_handle __ksym __weak;
 extern const void dummy_handle __ksym __weak;
 extern const void failure_handle __ksym __weak;
 extern const void page_owner_ops __ksym __weak;
-/* mm/page_ext.c, mm/sparse.c, mm/memory.c, mm/page_alloc.c, mm/oom_kill.c */
+/* mm/page_ext.c, mm/memory.c, mm/page_alloc.c, mm/vmstat.c, mm/oom_kill.c; mem_section is in owners.h */
 extern const void page_ext_size __ksym __weak;
-extern const void mem_section __ksym __weak;
+extern const void vm_zone_stat __ksym __weak;
 extern const void max_pfn __ksym __weak;
 extern const void _totalram_pages __ksym __weak;
 extern const void sysctl_panic_on_oom __ksym __weak;
@@ -95,6 +96,8 @@ struct walk {
 	__u64 nameless_pages;
 	__u64 lost_pages;
 	__u64 unread_pages;
+	__u64 older_pages;
+	__u64 left_out_pages;
 	__u32 unread_stacks;
 	__u32 stopped;
 	struct best best[CONSUMERS];
@@ -330,6 +333,90 @@ static __always_inline void walk_pages(void)
 	bpf_for_each_map_elem(&oom_counts, take_count, NULL, 0);
 }
 
+/* Way 3, without page_owner: the table that the programs of owners.h keep. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} owner_counts SEC(".maps");
+
+/* Pages of one slot: neighbours mostly have one owner. */
+__noinline int count_slot(__u32 slot, __u64 pages)
+{
+	__u64 *counted;
+
+	if (slot == SLOT_LEFT_OUT) {
+		walk.left_out_pages += pages;
+	} else if (slot == SLOT_TABLE_FULL) {
+		walk.lost_pages += pages;
+	} else if (slot == SLOT_NO_STACK) {
+		walk.nameless_pages += pages;
+	} else {
+		counted = bpf_map_lookup_elem(&owner_counts, &slot);
+		if (counted)
+			*counted += pages;
+	}
+	return 0;
+}
+
+static __noinline long take_owners(__u32 step, struct owner_block **at)
+{
+	struct owner_block *block = *at;
+
+	if (!block)
+		return 1;
+	for (__u32 k = 0; k < OWNERS_PER_STEP; k++) {
+		__u32 slot = block->owner[(step * OWNERS_PER_STEP + k) & (OWNER_BLOCK_PAGES - 1)] >> 16;
+
+		if (slot != walk.run_handle) {
+			if (walk.run_pages)
+				count_slot(walk.run_handle, walk.run_pages);
+			walk.run_handle = slot;
+			walk.run_pages = 0;
+		}
+		walk.run_pages += slot != SLOT_NONE;
+	}
+	return 0;
+}
+
+static __noinline long take_owner_block(__u32 i, void *unused)
+{
+	struct owner_block *block = bpf_map_lookup_elem(&page_owners, &i);
+
+	if (!block || is_too_late())
+		return 1;
+	bpf_loop(OWNER_BLOCK_PAGES / OWNERS_PER_STEP, take_owners, &block, 0);
+	walk.walked_pages += OWNER_BLOCK_PAGES;
+	return 0;
+}
+
+static __noinline long take_slot(__u32 slot, void *unused)
+{
+	__u64 *counted = bpf_map_lookup_elem(&owner_counts, &slot);
+
+	if (!counted)
+		return 1;
+	if (*counted)
+		consider(*counted, 0, slot);
+	*counted = 0;
+	return 0;
+}
+
+static __always_inline void walk_owners(void)
+{
+	__u64 owned, ram = read_word(&_totalram_pages);
+	__u64 free = read_word((void *)((__u64)&vm_zone_stat + 8 * bpf_core_enum_value(enum zone_stat_item, NR_FREE_PAGES)));
+
+	bpf_loop(owner_options.blocks, take_owner_block, NULL, 0);
+	if (walk.run_pages)
+		count_slot(walk.run_handle, walk.run_pages);
+	bpf_loop(owner_options.stacks, take_slot, NULL, 0);
+	owned = walk.pages + walk.left_out_pages + walk.lost_pages + walk.nameless_pages;
+	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
+}
+
 /* lib/stackdepot.c: the pool a handle points into, and the place in it. Older kernels number pools from 0. */
 static __noinline __u64 record_of(__u32 handle)
 {
@@ -365,6 +452,7 @@ static __noinline long keep_consumer(__u32 i, struct report **kept)
 	struct report *report = *kept;
 	struct consumer *consumer;
 	struct stack_record *record;
+	struct owned_stack *owned;
 	__u32 frames;
 
 	if (i >= CONSUMERS || !report || !walk.best[i].pages)
@@ -374,6 +462,14 @@ static __noinline long keep_consumer(__u32 i, struct report **kept)
 	consumer->handle = walk.best[i].handle;
 	consumer->frames = 0;
 	report->consumers = i + 1;
+	if (options.way == WAY_OWNERS) {
+		owned = bpf_map_lookup_elem(&owned_stacks, &consumer->handle);
+		if (owned) {
+			bpf_probe_read_kernel(consumer->frame, sizeof(owned->frame), owned->frame);
+			consumer->frames = owned->frames < OWNER_FRAMES ? owned->frames : OWNER_FRAMES;
+		}
+		return 0;
+	}
 	record = (void *)(walk.best[i].record ?: record_of(walk.best[i].handle));
 	if (!record)
 		return 0;
@@ -424,17 +520,23 @@ static __noinline long print_consumer(__u32 i, struct printing *printing)
 static __always_inline void print_report(struct report *report)
 {
 	struct printing printing = { .report = report };
-	__u64 not_counted = report->early_pages + report->nameless_pages + report->lost_pages + report->unread_pages;
+	__u64 not_counted = report->early_pages + report->nameless_pages + report->lost_pages + report->unread_pages +
+			    report->older_pages + report->left_out_pages;
 
 	bpf_loop(options.top, print_consumer, &printing, 0);
 	bpf_printk("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
 		   report->ram_pages, not_counted);
-	if (not_counted)
+	if (options.way == WAY_OWNERS) {
+		bpf_printk("OOM: tracked since %llu.%06llu s; %llu pages were allocated before that", report->since_ns / 1000000000,
+			   report->since_ns % 1000000000 / 1000, report->older_pages);
+		bpf_printk("OOM: not counted: %llu user memory, %llu without a stack, %llu beyond the table",
+			   report->left_out_pages, report->nameless_pages, report->lost_pages);
+	} else if (not_counted)
 		bpf_printk("OOM: not counted: %llu early, %llu without a stack, %llu beyond the table, %llu unread",
 			   report->early_pages, report->nameless_pages, report->lost_pages, report->unread_pages);
 	if (report->unread_stacks)
 		bpf_printk("OOM: %u stacks cannot be read", report->unread_stacks);
-	if (report->way == WAY_PAGES)
+	if (report->way != WAY_STACK_LIST)
 		bpf_printk("OOM: walked %llu pages in %llu us", report->walked_pages, report->took_ns / 1000);
 	else
 		bpf_printk("OOM: walked %llu stacks in %llu us", report->stacks, report->took_ns / 1000);
@@ -454,7 +556,9 @@ static __always_inline void report_now(__u32 cause)
 	walk.early = read_int(&early_handle);
 	walk.dummy = read_int(&dummy_handle);
 	walk.failure = read_int(&failure_handle);
-	if (options.way == WAY_STACK_LIST)
+	if (options.way == WAY_OWNERS)
+		walk_owners();
+	else if (options.way == WAY_STACK_LIST)
 		walk_stack_list();
 	else
 		walk_pages();
@@ -470,6 +574,9 @@ static __always_inline void report_now(__u32 cause)
 	report->nameless_pages = walk.nameless_pages;
 	report->lost_pages = walk.lost_pages;
 	report->unread_pages = walk.unread_pages;
+	report->older_pages = walk.older_pages;
+	report->left_out_pages = walk.left_out_pages;
+	report->since_ns = owner_state.since_ns;
 	report->unread_stacks = walk.unread_stacks;
 	report->stopped = walk.stopped;
 	report->consumers = 0;

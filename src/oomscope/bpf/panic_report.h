@@ -9,7 +9,7 @@
 #define FRAMES 64
 
 enum cause { CAUSE_PANIC = 1, CAUSE_KILL = 2 };
-enum way { WAY_STACK_LIST = 1, WAY_PAGES = 2 };
+enum way { WAY_STACK_LIST = 1, WAY_PAGES = 2, WAY_OWNERS = 3 };
 
 struct consumer {
 	__u64 pages;
@@ -30,9 +30,12 @@ struct report {
 	__u64 walked_pages;
 	/* pages not counted, by reason */
 	__u64 early_pages;
-	__u64 nameless_pages; /* the depot was full, or page_owner called itself */
+	__u64 nameless_pages; /* the depot was full, or page_owner called itself; no stack could be taken */
 	__u64 lost_pages; /* of stacks beyond the table of counts */
 	__u64 unread_pages;
+	__u64 older_pages; /* neither free nor owned since the programs here keep owners */
+	__u64 left_out_pages; /* user memory, where only the kernel's is asked for */
+	__u64 since_ns; /* of that, CLOCK_MONOTONIC */
 	__u32 unread_stacks;
 	__u32 stopped; /* the time bound was hit */
 	__u32 consumers;

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from oomscope.errors import NothingToExplain
+from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.machine import Machine
+
+if TYPE_CHECKING:
+    from oomscope.bpf import owners
 
 
 @click.command()
@@ -16,13 +20,31 @@ from oomscope.machine import Machine
               help="kill: system-wide OOM kills too, at most one a minute.")  # fmt: skip
 @click.option("--status", "ask", is_flag=True, help="Say what is armed, and what it has reported.")
 @click.option("--at-boot", is_flag=True, help="At every boot from the next one on: a systemd unit.")
+@click.option("--track", is_flag=True, help="Keep the owner of every page from now on: no page_owner is needed.")
+@click.option("--kernel-only", is_flag=True, help="With --track: leave user memory and page cache out.")
+@click.option("--yes", "confirmed", is_flag=True, help="With --track: take the memory, however much it is.")
+@click.option("--kprobes", is_flag=True, hidden=True)
 @click.option("--way", type=click.Choice(["stacks", "pages"]), hidden=True)
 @click.option("--limit", "limit_s", type=click.FloatRange(0.001, 60), default=5.0, hidden=True)
-def arm(top: int, events: str, ask: bool, at_boot: bool, way: str | None, limit_s: float) -> None:
+def arm(
+    top: int,
+    events: str,
+    ask: bool,
+    at_boot: bool,
+    track: bool,
+    kernel_only: bool,
+    confirmed: bool,
+    kprobes: bool,
+    way: str | None,
+    limit_s: float,
+) -> None:
     """At an OOM panic, let the console itself name the greatest memory consumer.
 
     Loads a small program onto the kernel's OOM path, which runs only when the machine is about to die of an OOM:
     nothing on the allocation path, and no process is left behind. `oomscope disarm` undoes all of it.
+
+    With --track, programs on the allocation path keep the owner of every page from now on, for kernels without
+    page_owner; what that takes is told first.
     """
     from oomscope.bpf import arm as arming
     from oomscope.bpf import at_boot as units
@@ -32,12 +54,17 @@ def arm(top: int, events: str, ask: bool, at_boot: bool, way: str | None, limit_
     if ask:
         _status(machine)
         return
+    if (kernel_only or confirmed) and not track:
+        raise BadQuestion(f"{'--kernel-only' if kernel_only else '--yes'} goes with --track")
     if at_boot:
         arming.require_root(machine)
         units.enable(machine, top=top, events=events)
         click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
         return
-    armed = arming.arm(machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s)
+    plan = _planned(machine, kernel_only=kernel_only, confirmed=confirmed) if track else None
+    armed = arming.arm(
+        machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s, track=plan, kprobes=kprobes
+    )
     click.echo(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
     for setting in armed.settings:
         click.echo(f"set {setting.path}: {setting.wanted} (was {setting.before})")
@@ -94,4 +121,21 @@ def _points(functions: tuple[str, ...]) -> str:
 
 
 def _how(way: str) -> str:
-    return {"stacks": "page_owner's own count per stack", "pages": "every page, one by one"}[way]
+    return {
+        "stacks": "page_owner's own count per stack",
+        "pages": "every page, one by one",
+        "owners": "every page tracked",
+    }[way]
+
+
+def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> owners.Plan:
+    """The cost of tracking, told before it is paid."""
+    from oomscope.bpf import arm as arming
+    from oomscope.bpf import owners
+
+    arming.require_access(machine)
+    owners.require(machine)
+    plan = owners.plan(machine, kernel_only=kernel_only)
+    owners.require_memory(machine, plan, confirmed=confirmed)
+    click.echo(f"tracking takes {plan.told()}")
+    return plan

@@ -61,6 +61,7 @@ class Frames:
     """Some page frames, an entry each: the use (index into USES), the part (into `parts`, or NO_PART), and the stack.
 
     `stack` is an index into `tables.stacks`, -1 where no owner is on record; None where page_owner does not run.
+    `since_boot` says that owners were recorded from the beginning, as page_owner does: a page in use has one.
     """
 
     tables: Tables
@@ -68,6 +69,7 @@ class Frames:
     use: npt.NDArray[np.uint8]
     part: npt.NDArray[np.int32]
     stack: npt.NDArray[np.int64] | None
+    since_boot: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 MAP_NAME = "oom_reports"
 PANIC, KILL = 1, 2
-STACK_LIST, PAGES = 1, 2
-WAYS = {STACK_LIST: "page_owner's own count per stack", PAGES: "page_ext, page by page"}
+STACK_LIST, PAGES, OWNERS = 1, 2, 3
 REPORTS, CONSUMERS, FRAMES = 4, 16, 64
 _MAGIC = 0x31706F63736D6F6F
-_HEAD = struct.Struct("<QIIQQQQQQQQQQIIII")
+_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQIIII")
 _CONSUMER = struct.Struct(f"<QII{FRAMES}Q")
 REPORT_BYTES = _HEAD.size + CONSUMERS * _CONSUMER.size
 
@@ -27,7 +26,10 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class PanicReport:
-    """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold."""
+    """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
+
+    Where pages were tracked, `since_ns`, `older_pages` were allocated before that and `left_out_pages` are the user's.
+    """
 
     cause: int
     way: int
@@ -41,6 +43,9 @@ class PanicReport:
     nameless_pages: int
     lost_pages: int
     unread_pages: int
+    older_pages: int
+    left_out_pages: int
+    since_ns: int
     unread_stacks: int
     stopped: bool
     consumers: tuple[Consumer, ...]
@@ -48,7 +53,8 @@ class PanicReport:
     @property
     def uncounted_pages(self) -> int:
         """Pages that were seen, or should have been, and stand with no stack."""
-        return self.early_pages + self.nameless_pages + self.lost_pages + self.unread_pages
+        seen = self.early_pages + self.nameless_pages + self.lost_pages + self.unread_pages
+        return seen + self.older_pages + self.left_out_pages
 
 
 def decode(raw: bytes) -> PanicReport | None:
@@ -57,7 +63,8 @@ def decode(raw: bytes) -> PanicReport | None:
         return None
     head = _HEAD.unpack_from(raw)
     magic, cause, way, at_ns, took_ns, stacks, pages, ram_pages, walked_pages = head[:9]
-    early_pages, nameless_pages, lost_pages, unread_pages, unread_stacks, stopped, count, _ = head[9:]
+    early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages, since_ns = head[9:16]
+    unread_stacks, stopped, count, _ = head[16:]
     if magic != _MAGIC:
         return None
     kept = []
@@ -77,6 +84,9 @@ def decode(raw: bytes) -> PanicReport | None:
         nameless_pages=nameless_pages,
         lost_pages=lost_pages,
         unread_pages=unread_pages,
+        older_pages=older_pages,
+        left_out_pages=left_out_pages,
+        since_ns=since_ns,
         unread_stacks=unread_stacks,
         stopped=bool(stopped),
         consumers=tuple(kept),

@@ -30,12 +30,17 @@ class Meminfo:
 
 @dataclass(frozen=True, slots=True)
 class PanicTotals:
-    """The totals line of an at-panic report; a field is None where the line does not tell it."""
+    """The totals line of an at-panic report; a field is None where the line does not tell it.
+
+    Where pages were tracked, `older_pages`, of those that are not counted, were allocated before `tracked_since_ns`.
+    """
 
     stacks: int
     pages: int
     ram_pages: int | None
     uncounted_pages: int | None
+    tracked_since_ns: int | None = None
+    older_pages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Notes:
     in which the kernel keeps its own account, `counters` its counters of pages by the names of /proc/vmstat,
     `free_blocks` the free blocks of each zone. Of kernel memory,
     `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
-    slab objects.
+    slab objects. Where oomscope tracked pages itself, `tracked_since_ns` is since when, in nanoseconds since boot:
+    earlier pages have no stack.
     """
 
     records: int = 0
@@ -95,6 +101,7 @@ class Notes:
     absent: tuple[Absent, ...] = ()
     unread_share: float = 0.0
     cache_objects: tuple[CacheObjects, ...] = ()
+    tracked_since_ns: int | None = None
 
     def add(self, other: Notes) -> None:
         """Take in what another worker learnt from another part of the same input."""

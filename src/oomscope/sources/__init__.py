@@ -19,6 +19,7 @@ from oomscope.sources.page_owner_stacks import PageOwnerStacks
 from oomscope.sources.pagetypeinfo import PAGETYPEINFO
 from oomscope.sources.percpu_stats import PERCPU_STATS
 from oomscope.sources.slabinfo import SLABINFO
+from oomscope.sources.tracked_text import TrackedText
 from oomscope.sources.version import VERSION
 from oomscope.sources.vmallocinfo import VMALLOCINFO
 from oomscope.sources.vmstat import VMSTAT
@@ -30,6 +31,7 @@ SOURCES: tuple[Source, ...] = (
     KernelMemory(),
     PageOwnerSortText(),
     PageOwnerText(),
+    TrackedText(),
     PageOwnerStacks(),
     MEMINFO,
     VERSION,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from oomscope.model.batch import Batch, Tables
-from oomscope.model.panic_report import PANIC, PanicReport
+from oomscope.model.panic_report import OWNERS, PANIC, PanicReport
 from oomscope.model.reading import Notes, PanicTotals
 from oomscope.model.stack import Frame, Stack
 
@@ -28,7 +29,14 @@ def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
         reports=1,
         panicked=report.cause == PANIC,
         at_ns=report.at_ns,
-        totals=PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages),
+        totals=_totals(report),
     )
     pages = np.array([consumer.pages for consumer in told], np.int64)
     return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
+
+
+def _totals(report: PanicReport) -> PanicTotals:
+    told = PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages)
+    if report.way != OWNERS:
+        return told
+    return replace(told, tracked_since_ns=report.since_ns, older_pages=report.older_pages)

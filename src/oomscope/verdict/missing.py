@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oomscope.model.absent import Absent
-from oomscope.units import pages_text, share_text
+from oomscope.model.reading import PanicTotals
+from oomscope.units import pages_text, share_text, uptime_text
 from oomscope.verdict.rules.case import Case
 
 
@@ -49,7 +50,10 @@ def missing(case: Case) -> tuple[Absent, ...]:
         reason = f"{teller} not tell: page_owner, a core dump or `oomscope arm` do"
         absent.append(Absent("who allocated the pages", reason))
     elif not latest.counts.requests.values:
-        absent.append(Absent("orders, gfp, tasks, places and times", f"{latest.reading.format} does not tell them"))
+        what = (
+            "orders, gfp, tasks, places" if latest.counts.timed_pages.any() else "orders, gfp, tasks, places and times"
+        )
+        absent.append(Absent(what, f"{latest.reading.format} does not tell them"))
     elif not latest.counts.tasks.values:
         absent.append(Absent("tasks and times", "page_owner of this kernel does not keep them"))
     elif isinstance(latest.at_ns, Absent):
@@ -66,11 +70,22 @@ def missing(case: Case) -> tuple[Absent, ...]:
     ]
     if case.balance is None and not isinstance(evidence.ram_pages, Absent):
         absent.append(Absent("the balance of RAM", _why_no_balance(case)))
-    if latest.totals is not None and latest.totals.uncounted_pages:
-        absent.append(Absent(pages_text(latest.totals.uncounted_pages), "the dying kernel could not count them"))
+    if latest.totals is not None:
+        absent += _uncounted(latest.totals)
     absent += evidence.absent
     absent += evidence.unused
     return tuple(absent)
+
+
+def _uncounted(totals: PanicTotals) -> list[Absent]:
+    """Pages that stand in no stack of a dying kernel's report."""
+    older, since_ns = totals.older_pages or 0, totals.tracked_since_ns
+    others = (totals.uncounted_pages or 0) - older
+    told = [Absent(pages_text(others), "the dying kernel could not count them")] if others else []
+    if since_ns is not None and older:
+        reason = f"allocated before tracking began, {uptime_text(since_ns)} after boot"
+        told.insert(0, Absent(f"who allocated {pages_text(older)}", reason))
+    return told
 
 
 def _why_no_balance(case: Case) -> str:

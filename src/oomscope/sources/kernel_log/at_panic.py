@@ -7,6 +7,7 @@ Those of the 2020 patch (`greatest`; its first version said `largest`) and oomsc
     OOM: memory consumer #2: N pages are allocated from:
      frame...
     OOM: S stacks hold N of R pages; U pages not counted
+    OOM: tracked since T s; N pages were allocated before that
 
 They come through printk, or through the trace buffer that panic() dumps (`<...>-1  [000] ... bpf_trace_printk: `), so
 that what stands before them varies. What follows the last known prefix is the line; frames are recognised by their own
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +32,10 @@ _NEXT = re.compile(rb"OOM: memory consumer #\d{1,5}: (?P<pages>\d{1,15}) pages a
 _TOTALS = re.compile(
     rb"OOM: (?P<stacks>\d{1,9}) stacks hold (?P<pages>\d{1,15})(?: of (?P<ram>\d{1,15}))? pages"
     rb"(?:; (?P<uncounted>\d{1,15}) pages not counted)?"
+)
+_TRACKED = re.compile(
+    rb"OOM: tracked since (?P<seconds>\d{1,9})\.(?P<micros>\d{6}) s; "
+    rb"(?P<older>\d{1,15}) pages were allocated before that"
 )
 _FRAME_AT_END = re.compile(
     rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$"
@@ -106,6 +112,12 @@ class AtPanicReader:
         if (match := _TOTALS.search(line)) is not None:
             self._report.finish(
                 PanicTotals(int(match["stacks"]), int(match["pages"]), _int(match["ram"]), _int(match["uncounted"]))
+            )
+            return True
+        if (match := _TRACKED.search(line)) is not None and self._report.totals is not None:
+            since_ns = int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
+            self._report.totals = replace(
+                self._report.totals, tracked_since_ns=since_ns, older_pages=int(match["older"])
             )
             return True
         return False

@@ -13,6 +13,7 @@ from oomscope.errors import CorruptInput
 from oomscope.model.absent import Absent
 from oomscope.model.batch import Batch, Column, Request, Tables, Task
 from oomscope.model.census import Frames
+from oomscope.model.owners import PageOwners
 from oomscope.model.reading import Notes
 from oomscope.sources.armed_reports import rows_of
 from oomscope.sources.base import printable
@@ -21,6 +22,7 @@ from oomscope.sources.kernel_memory.frame_names import FrameNames
 from oomscope.sources.kernel_memory.frames import FrameUses
 from oomscope.sources.kernel_memory.gfp_names import GfpNames
 from oomscope.sources.kernel_memory.modules import modules
+from oomscope.sources.kernel_memory.owner_maps import page_owners
 from oomscope.sources.kernel_memory.page_owner import Entries, PageOwner
 from oomscope.sources.kernel_memory.panic_reports import panic_reports
 from oomscope.sources.kernel_memory.places import ZonePlaces
@@ -29,6 +31,7 @@ from oomscope.sources.kernel_memory.slab_objects import SlabOwners
 from oomscope.sources.kernel_memory.stack_depot import StackDepot
 from oomscope.sources.kernel_memory.stack_list import listed_handles
 from oomscope.sources.kernel_memory.system import kernel_log, last_stamp_ns, system
+from oomscope.sources.page_owners import OwnerRows
 
 if TYPE_CHECKING:
     from oomscope.sources.kernel_memory.dump import Dump
@@ -65,15 +68,16 @@ class Reader:
         self._gfp = GfpNames(dump)
         self._places = ZonePlaces(dump, self._tables)
         self._owner, self._depot = self._page_owner()
+        self._tracked = self._tracking()
 
     @property
     def has_page_owner(self) -> bool:
         """Whether the dump tells who allocated pages."""
-        return self._owner is not None
+        return self._owner is not None or self._tracked is not None
 
     def batches(self, *, ranking_only: bool = False, progress: PagesDone | None = None) -> Iterator[Batch | Frames]:
         """Rows of page_owner and the uses of page frames, section by section; with `ranking_only` stacks alone."""
-        uses = None if ranking_only and self._owner is not None else FrameUses(self._dump, self._sections)
+        uses = None if ranking_only and self.has_page_owner else FrameUses(self._dump, self._sections)
         done, total = 0, sum(section.pages for section in self._sections)
         for section in self._sections:
             entries = None
@@ -85,14 +89,22 @@ class Reader:
                 self.notes.records += len(stack)
                 self.notes.spoilt_records += entries.spoilt + self._unknown(stack)
                 yield self._batch(section, entries, stack, ranking_only=ranking_only)
+            if self._tracked is not None:
+                rows, table = self._tracked
+                tracked = table.entries(section.start_pfn, section.pages)
+                yield rows.rows(tracked)
+                owned = rows.stack_of_each(tracked)
             if uses is not None:
                 use, part = uses.of(section)
                 if owned is None and self._owner is not None:
                     owned = np.full(section.pages, -1, np.int64)
-                yield Frames(self._tables, uses.parts, use, part, owned)
+                tables = self._tables if self._tracked is None else self._tracked[0].tables
+                yield Frames(tables, uses.parts, use, part, owned, since_boot=self._tracked is None)
             done += section.pages
             if progress is not None:
                 progress(done, total)
+        if self._tracked is not None:
+            self._take_notes(self._tracked[0])
         if uses is not None:
             self.notes.cache_objects = tuple(SlabOwners(self._dump, self._names, self._depot).of(uses.slabs))
         if self._dump.unread_bytes:
@@ -140,6 +152,19 @@ class Reader:
             reason = f"page_owner's data cannot be read: {error}"
             self.notes.absent = (Absent("who allocated the pages", reason),)
             return None, None
+
+    def _tracking(self) -> tuple[OwnerRows, PageOwners] | None:
+        """The owners that oomscope itself has kept, where page_owner did not."""
+        table = None if self._owner is not None else page_owners(self._dump, self.log)
+        if table is None:
+            return None
+        return OwnerRows(table, lambda addresses: tuple(map(self._names.frame, addresses))), table
+
+    def _take_notes(self, rows: OwnerRows) -> None:
+        rows.finish()
+        self.notes.records += rows.notes.records
+        self.notes.tracked_since_ns = rows.notes.tracked_since_ns
+        self.notes.absent = rows.notes.absent
 
     def _unknown(self, stack: Column) -> int:
         """How many blocks have a handle that the depot does not know: their entry, or the depot, is damaged."""

@@ -42,8 +42,12 @@ def _found(case: Case, *, is_live: bool) -> Iterator[tuple[str, int, str, str]]:
     census = case.evidence.latest.reading.census
     assert census is not None
     if pages := census.contradictions:
-        because = "page_owner lets go of a page when it is freed, before it is on any free list"
-        yield f"{pages_text(pages)} are free by struct page and owned by page_owner", pages, because, CERTAIN
+        if case.evidence.latest.reading.notes.tracked_since_ns is not None:
+            because = "tracking misses a free that interrupts it; such a page has its owner until it is allocated again"
+            yield f"{pages_text(pages)} are free by struct page and still tracked", pages, because, CERTAIN
+        else:
+            because = "page_owner lets go of a page when it is freed, before it is on any free list"
+            yield f"{pages_text(pages)} are free by struct page and owned by page_owner", pages, because, CERTAIN
     if pages := census.unowned_pages:
         yield (
             f"{pages_text(pages)} are in use and have no owner on record",

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * Who owns each page, kept by the programs here: no page_owner is needed. Every base page has four bytes: the slot of the
+ * stack that allocated it, and about when. A page that is free, or that was allocated before, has 0.
+ *
+ * page_owner records in post_alloc_hook(), which nothing can be attached to (it is `inline`, and so `notrace`). The ways
+ * there are taken one by one: the tracepoint mm_page_alloc for the allocator itself, and the ends of alloc_pages_bulk(),
+ * compaction_alloc() and alloc_contig_range(). All ways back pass the tracepoint mm_page_free. A migrated folio's owners
+ * change places with its target's, as page_owner does it.
+ *
+ * A page between its allocation and its free belongs to one holder: its entry needs no lock. Events that happen inside
+ * these programs (an interrupt's) are passed over by the kernel; what was missed heals when the page is allocated again.
+ */
+#ifndef OOMSCOPE_OWNERS_H
+#define OOMSCOPE_OWNERS_H
+
+#include "kernel.h"
+#include "owners_layout.h"
+
+#define PROBES 16
+#define MOST_ALLOCATORS 8
+#define MOST_OWN_FRAMES 8 /* of programs and trampolines, above the allocator's */
+#define OFFSET_BASIS 14695981039346656037ULL /* FNV-1a, a frame at a time */
+#define PRIME 1099511628211ULL
+#define GFP_MOVABLE 0x08u /* ___GFP_MOVABLE: user memory and page cache, which the OOM report itself names */
+#define OWNERS_PER_STEP 64
+#define SECTION_FLAGS 4096 /* the low bits of section_mem_map; a map of pages begins at a page */
+
+/* Set by the loader. */
+const volatile struct {
+	__u32 stacks; /* a power of two */
+	__u32 blocks; /* that the table of owners has */
+	__u32 kernel_only;
+	__u32 page_shift;
+	__u32 sections; /* that memory may have */
+	__u32 allocators;
+	struct {
+		__u64 start;
+		__u64 end;
+	} allocator[MOST_ALLOCATORS]; /* the functions in which an allocation's stack begins */
+} owner_options SEC(".rodata.owners");
+
+struct owner_state owner_state SEC(".data.owners") = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct owned_stack);
+} owned_stacks SEC(".maps");
+
+/* Blocks of pages by their number, so that holes between them cost nothing: 1 + the place in `owners`, or 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} owner_places SEC(".maps");
+
+struct owner_block {
+	__u32 owner[OWNER_BLOCK_PAGES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct owner_block);
+} page_owners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct owner_counters);
+} owner_counters SEC(".maps");
+
+static __always_inline struct owner_counters *counters(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&owner_counters, &only);
+}
+
+static __always_inline __u64 pfn_of(__u64 page)
+{
+	const __u64 bytes = bpf_core_type_size(struct page);
+	__u64 offset = page - owner_state.vmemmap;
+
+	return bytes == 64 ? offset >> 6 : offset / bytes;
+}
+
+/* A page's four bytes; none where the table does not reach, as for memory that was plugged in later. */
+static __always_inline __u32 *owner_of(__u64 pfn)
+{
+	__u64 wide = pfn >> OWNER_BLOCK_SHIFT;
+	__u32 number = wide, place;
+	struct owner_block *block;
+	__u64 *at;
+
+	if (wide != number)
+		return NULL;
+	at = bpf_map_lookup_elem(&owner_places, &number);
+	if (!at || !*at)
+		return NULL;
+	place = *at - 1;
+	block = bpf_map_lookup_elem(&page_owners, &place);
+	return block ? &block->owner[pfn & (OWNER_BLOCK_PAGES - 1)] : NULL;
+}
+
+/*
+ * About when, in 16 bits: steps of about a second for nine hours, then 256 of them each. Jiffies, because no other clock is
+ * as cheap, and the coarse one is not for tracing programs; the loader finds out how long one lasts.
+ */
+static __always_inline __u32 time_code(void)
+{
+	__u64 now = bpf_jiffies64(), since = owner_state.since_jiffies, steps;
+
+	steps = now > since ? (now - since) >> (owner_state.step_shift & 31) : 0;
+	if (steps >= OWNER_FINE_STEPS)
+		steps = OWNER_FINE_STEPS + ((steps - OWNER_FINE_STEPS) >> OWNER_COARSE_SHIFT);
+	return steps < OWNER_LAST_STEP ? steps : OWNER_LAST_STEP;
+}
+
+static __always_inline bool is_allocator(__u64 address)
+{
+	for (__u32 i = 0; i < MOST_ALLOCATORS && i < owner_options.allocators; i++) {
+		if (address >= owner_options.allocator[i].start && address < owner_options.allocator[i].end)
+			return 1;
+	}
+	return 0;
+}
+
+/* How many frames stand above the allocator's: they differ from hook to hook, and change when others trace there, too. */
+static __always_inline void count_own_frames(void *ctx, __u32 hook)
+{
+	__u64 frame[MOST_OWN_FRAMES] = {};
+
+	if (bpf_get_stack(ctx, frame, sizeof(frame), 0) < 0)
+		return;
+	for (__u32 i = 0; i < MOST_OWN_FRAMES; i++) {
+		if (is_allocator(frame[i])) {
+			owner_state.own_frames[hook] = i;
+			break;
+		}
+	}
+}
+
+/* The slot of the stack that leads here, a new one if need be; what cannot have one of its own is counted. */
+static __always_inline __u32 slot_of_stack(void *ctx, __u32 hook, struct owner_counters *counted)
+{
+	__u64 frame[OWNER_FRAMES] = {}, hash = OFFSET_BASIS, seen, differ;
+	struct owned_stack *stack;
+	__u32 frames, slot;
+	long bytes;
+
+	bytes = bpf_get_stack(ctx, frame, sizeof(frame), owner_state.own_frames[hook] & 0xff);
+	if (bytes >= (long)sizeof(__u64) && !is_allocator(frame[0])) {
+		count_own_frames(ctx, hook);
+		bytes = bpf_get_stack(ctx, frame, sizeof(frame), owner_state.own_frames[hook] & 0xff);
+	}
+	if (bytes < (long)sizeof(__u64)) {
+		counted->without_stack++;
+		return SLOT_NO_STACK;
+	}
+	frames = bytes / sizeof(__u64);
+#pragma unroll
+	for (int i = 0; i < OWNER_FRAMES; i++)
+		hash = (hash ^ frame[i]) * PRIME;
+	hash |= 1; /* 0 is a free slot */
+	for (__u32 probe = 0; probe < PROBES; probe++) {
+		slot = ((__u32)(hash >> 32) + probe) & (owner_options.stacks - 1);
+		stack = slot < FIRST_SLOT ? NULL : bpf_map_lookup_elem(&owned_stacks, &slot);
+		if (!stack)
+			continue;
+		seen = stack->hash;
+		if (!seen) {
+			seen = __sync_val_compare_and_swap(&stack->hash, 0, hash);
+			if (!seen) {
+				stack->first_ns = bpf_ktime_get_ns();
+				__builtin_memcpy(stack->frame, frame, sizeof(frame));
+				/* Whole from here on, for other processors too. */
+				__sync_val_compare_and_swap(&stack->frames, 0, frames);
+				counted->stacks++;
+				return slot;
+			}
+		}
+		if (seen != hash)
+			continue;
+		if (!*(volatile __u64 *)&stack->frames) { /* somebody is writing it: another slot will do, and frames tell */
+			counted->slot_races++;
+			continue;
+		}
+		differ = 0;
+#pragma unroll
+		for (int i = 0; i < OWNER_FRAMES; i++)
+			differ |= stack->frame[i] ^ frame[i];
+		if (!differ)
+			return slot;
+		counted->collisions++;
+	}
+	counted->beyond_stacks++;
+	return SLOT_TABLE_FULL;
+}
+
+struct owning {
+	__u64 pfn;
+	__u64 seen; /* pages that were owned before */
+	__u64 untracked;
+	__u32 owner;
+	__u32 reserved;
+};
+
+static __always_inline void own_page(__u64 pfn, struct owning *owning)
+{
+	__u32 *owner = owner_of(pfn);
+
+	if (!owner) {
+		owning->untracked++;
+		return;
+	}
+	owning->seen += *owner != 0;
+	*owner = owning->owner;
+}
+
+static __noinline long own_one(__u32 i, struct owning *owning)
+{
+	own_page(owning->pfn + i, owning);
+	return 0;
+}
+
+static __always_inline void own_pages(struct owning *owning, __u32 order)
+{
+	if (order == 0)
+		own_page(owning->pfn, owning);
+	else
+		bpf_loop(1u << (order & 31), own_one, owning, 0);
+}
+
+static __always_inline bool is_left_out(__u32 gfp)
+{
+	return owner_options.kernel_only && gfp & GFP_MOVABLE;
+}
+
+static __always_inline __u32 owner_now(void *ctx, __u32 hook, __u32 gfp, struct owner_counters *counted)
+{
+	return (is_left_out(gfp) ? SLOT_LEFT_OUT : slot_of_stack(ctx, hook, counted)) << 16 | time_code();
+}
+
+SEC("raw_tp/mm_page_alloc")
+int on_alloc(__u64 *ctx)
+{
+	struct owner_counters *counted = counters();
+	__u32 order = ctx[1] & 31;
+	struct owning owning = {};
+
+	if (!counted || !owner_state.ready || !ctx[0])
+		return 0;
+	owning.pfn = pfn_of(ctx[0]);
+	owning.owner = owner_now(ctx, HOOK_ALLOC, ctx[2], counted);
+	own_pages(&owning, order);
+	counted->allocated_pages += (1ULL << order) - owning.untracked;
+	counted->untracked_pages += owning.untracked;
+	counted->healed_pages += owning.seen;
+	return 0;
+}
+
+SEC("raw_tp/mm_page_free")
+int on_free(__u64 *ctx)
+{
+	struct owner_counters *counted = counters();
+	__u32 order = ctx[1] & 31;
+	struct owning owning = {};
+
+	if (!counted || !owner_state.ready)
+		return 0;
+	owning.pfn = pfn_of(ctx[0]);
+	own_pages(&owning, order);
+	counted->freed_pages += owning.seen;
+	counted->unowned_frees += (1ULL << order) - owning.seen - owning.untracked;
+	return 0;
+}
+
+/* Arguments as numbers: what the context gives are pointers to the verifier, which are not to be reckoned with. */
+static __always_inline __u64 argument(void *ctx, __u32 number)
+{
+	__u64 value = 0;
+
+	bpf_get_func_arg(ctx, number, &value);
+	return value;
+}
+
+static __always_inline __u64 returned(void *ctx)
+{
+	__u64 value = 0;
+
+	bpf_get_func_ret(ctx, &value);
+	return value;
+}
+
+struct bulk {
+	__u64 array; /* of pages, or 0 */
+	__u64 next; /* of a list, else */
+	__u64 owned;
+	__u64 untracked;
+	__u32 owner;
+	__u32 reserved;
+};
+
+/* A page that has an owner was in the array before: callers hand in what they still have. */
+static __noinline long own_next(__u32 i, struct bulk *bulk)
+{
+	const __u64 lru_at = bpf_core_field_offset(struct page, lru);
+	__u64 page = 0;
+	__u32 *owner;
+
+	if (bulk->array) {
+		bpf_probe_read_kernel(&page, sizeof(page), (void *)(bulk->array + 8ULL * i));
+	} else {
+		page = bulk->next - lru_at;
+		bpf_probe_read_kernel(&bulk->next, sizeof(bulk->next), (void *)bulk->next);
+	}
+	if (!page)
+		return 0;
+	owner = owner_of(pfn_of(page));
+	if (!owner) {
+		bulk->untracked++;
+	} else if (!*owner) {
+		*owner = bulk->owner;
+		bulk->owned++;
+	}
+	return 0;
+}
+
+/* alloc_pages_bulk(gfp, nid, nodemask, nr_pages, [page_list up to 6.13,] page_array) */
+SEC("fexit")
+int on_bulk_alloc(void *ctx)
+{
+	struct owner_counters *counted = counters();
+	__u32 last = bpf_get_func_arg_cnt(ctx) - 1;
+	__u64 pages = returned(ctx);
+	struct bulk bulk = {};
+
+	if (!counted || !owner_state.ready || !pages)
+		return 0;
+	bulk.array = argument(ctx, last);
+	if (!bulk.array) {
+		bulk.next = argument(ctx, last - 1);
+		bpf_probe_read_kernel(&bulk.next, sizeof(bulk.next), (void *)bulk.next);
+	}
+	bulk.owner = owner_now(ctx, HOOK_BULK, argument(ctx, 0), counted);
+	bpf_loop(pages, own_next, &bulk, 0);
+	counted->allocated_pages += bulk.owned;
+	counted->untracked_pages += bulk.untracked;
+	return 0;
+}
+
+/* alloc_contig_range(start, end, ...) */
+SEC("fexit")
+int on_contig_alloc(void *ctx)
+{
+	struct owner_counters *counted = counters();
+	__u64 start = argument(ctx, 0), end = argument(ctx, 1);
+	struct owning owning = { .pfn = start };
+
+	if (!counted || !owner_state.ready || (__u32)returned(ctx) || end <= start)
+		return 0;
+	owning.owner = owner_now(ctx, HOOK_CONTIG, 0, counted);
+	bpf_loop(end - start, own_one, &owning, 0);
+	counted->allocated_pages += end - start - owning.untracked;
+	counted->untracked_pages += owning.untracked;
+	counted->healed_pages += owning.seen;
+	return 0;
+}
+
+struct moving {
+	__u64 from;
+	__u64 to;
+	__u64 moved;
+	__u64 seen; /* targets that were owned */
+};
+
+static __noinline long swap_one(__u32 i, struct moving *moving)
+{
+	__u32 *from = owner_of(moving->from + i), *to = owner_of(moving->to + i), owner;
+
+	if (from && to) {
+		owner = *from;
+		*from = *to;
+		*to = owner;
+		moving->moved++;
+	}
+	return 0;
+}
+
+static __noinline long copy_one(__u32 i, struct moving *moving)
+{
+	__u32 *from = owner_of(moving->from + i), *to = owner_of(moving->to + i);
+
+	if (from && to && *from) {
+		moving->seen += *to != 0;
+		moving->moved++;
+		*to = *from;
+	}
+	return 0;
+}
+
+/*
+ * include/linux/mm.h folio_nr_pages(), of a folio that nobody splits meanwhile. The flags are the first word of a page; since
+ * 6.6 the low byte of those of the second page is the order.
+ */
+static __always_inline __u32 pages_of_folio(__u64 at)
+{
+	const struct folio *folio = (void *)at;
+	__u64 flags = 0;
+	__u8 order = 0;
+
+	bpf_probe_read_kernel(&flags, sizeof(flags), (void *)at);
+	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_head) & 1))
+		return 1;
+	if (bpf_core_field_exists(folio->_folio_order)) {
+		bpf_core_read(&order, sizeof(order), &folio->_folio_order);
+	} else {
+		bpf_probe_read_kernel(&flags, sizeof(flags), (void *)(at + bpf_core_type_size(struct page)));
+		order = flags;
+	}
+	return 1u << (order & 31);
+}
+
+/* mm/compaction.c compaction_alloc(src, data): a free page for another one to move to, which it will belong to. */
+SEC("fexit")
+int on_compaction_alloc(void *ctx)
+{
+	struct owner_counters *counted = counters();
+	__u64 from = argument(ctx, 0), to = returned(ctx);
+	struct moving moving = {};
+
+	if (!counted || !owner_state.ready || !to)
+		return 0;
+	moving.from = pfn_of(from);
+	moving.to = pfn_of(to);
+	bpf_loop(pages_of_folio(from), copy_one, &moving, 0);
+	counted->allocated_pages += moving.moved;
+	counted->healed_pages += moving.seen;
+	return 0;
+}
+
+/* mm/migrate.c folio_migrate_flags(new, old) */
+static __always_inline int moved(__u64 to, __u64 from)
+{
+	struct owner_counters *counted = counters();
+	struct moving moving = {};
+
+	if (!counted || !owner_state.ready)
+		return 0;
+	moving.from = pfn_of(from);
+	moving.to = pfn_of(to);
+	bpf_loop(pages_of_folio(from), swap_one, &moving, 0);
+	counted->moved_pages += moving.moved;
+	return 0;
+}
+
+SEC("fentry")
+int on_migration(void *ctx)
+{
+	return moved(argument(ctx, 0), argument(ctx, 1));
+}
+
+SEC("kprobe")
+int on_migration_by_kprobe(void *ctx)
+{
+	return moved((__u64)FIRST_ARGUMENT(ctx), SECOND_ARGUMENT(ctx));
+}
+
+/*
+ * mm/sparse.c: where struct page lies. Every section says where its own would have begun from page frame 0; with a virtual
+ * memory map they all say the same, and the low bits are flags.
+ */
+extern const void mem_section __ksym __weak;
+
+struct looking {
+	__u64 roots;
+	__u64 vmemmap;
+	__u32 different;
+	__u32 reserved;
+};
+
+static __noinline long look_at_section(__u32 number, struct looking *looking)
+{
+	const __u64 size = bpf_core_type_size(struct mem_section);
+	const __u64 per_root = (1ULL << (owner_options.page_shift & 31)) / size;
+	struct mem_section *section;
+	__u64 root = 0, map = 0;
+
+	if (!per_root)
+		return 1; /* never: the verifier asks */
+	bpf_probe_read_kernel(&root, sizeof(root), (void *)(looking->roots + number / per_root * 8));
+	if (!root)
+		return 0;
+	section = (void *)(root + number % per_root * size);
+	bpf_probe_read_kernel(&map, sizeof(map), __builtin_preserve_access_index(&section->section_mem_map));
+	if (!(map & 1))
+		return 0; /* SECTION_MARKED_PRESENT */
+	map &= ~(__u64)(SECTION_FLAGS - 1);
+	if (looking->vmemmap && looking->vmemmap != map)
+		looking->different = 1;
+	looking->vmemmap = map;
+	return 0;
+}
+
+/* Run by the loader. */
+SEC("syscall")
+int look_around(void *ctx)
+{
+	struct looking looking = {};
+
+	owner_state.clock_jiffies = bpf_jiffies64();
+	owner_state.clock_ns = bpf_ktime_get_ns();
+	bpf_probe_read_kernel(&looking.roots, sizeof(looking.roots), &mem_section);
+	if (looking.roots)
+		bpf_loop(owner_options.sections, look_at_section, &looking, 0);
+	owner_state.vmemmap = looking.different ? 0 : looking.vmemmap;
+	return 0;
+}
+
+#endif
