@@ -116,6 +116,7 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
         arguments=" ".join(("panic=0", scenario.arguments, built.kernel.architecture.ramoops * scenario.ramoops)),
         devices=("-drive", f"file={disk},format=raw,if=virtio", *devices),
         may_reboot=scenario.may_reboot,
+        processors=scenario.processors,
     )
 
 

@@ -38,6 +38,7 @@ class Machine:
     arguments: str
     devices: tuple[str, ...] = ()
     may_reboot: bool = False
+    processors: int = 2
 
 
 class Guest:
@@ -54,7 +55,7 @@ class Guest:
         machine = self._machine
         command = [
             *machine.architecture.qemu,
-            *("-accel", "tcg", "-smp", "2", "-m", f"{machine.memory_mib}M"),
+            *("-accel", "tcg", "-smp", str(machine.processors), "-m", f"{machine.memory_mib}M"),
             *("-nodefaults", "-display", "none", "-serial", f"file:{self.console}"),
             *("-qmp", f"unix:{self._socket},server=on,wait=off"),
             *("-kernel", str(machine.boot / "kernel"), "-initrd", str(machine.boot / "initramfs")),

@@ -55,6 +55,7 @@ class Scenario:
     runs_oomscope: bool = False  # the guest has a Debian with Python and this checkout, read only
     may_reboot: bool = False
     limit_s: float = 240
+    processors: int = 2
     arms: bool | None = None  # for kernels that can be armed, or for those that cannot
 
     def runs_on(self, kernel: Kernel) -> bool:
@@ -831,6 +832,99 @@ _TRACKED = (
         arguments="",
         runs_oomscope=True,
         arms=True,
+        default=True,
+    ),
+    Scenario(
+        "tracked-kernel-only",
+        # Only the kernel's: what a file of tmpfs holds is counted, and not by stack.
+        """
+        oomscope arm --track --kernel-only > /case/arm.txt
+        mkdir /shm
+        mount -t tmpfs -o size=90% tmpfs /shm
+        hold file 20011 /shm/file
+        take page 30011
+        capture taken
+        oomscope arm --status > /case/status.txt
+        exhaust page
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 30011),),
+        culprit="take_page",
+        memory_mib=768,
+        arguments="",
+        runs_oomscope=True,
+        arms=True,
+    ),
+    Scenario(
+        "tracked-beside-page-owner",
+        # Both record on four processors under load (ten million events), with interrupts that allocate, compaction and
+        # vmalloc; the dump of the stopped machine has both, and they are compared page by page.
+        """
+        oomscope arm --track > /case/arm.txt
+        echo 2000000 > /proc/oomlab/interrupts
+        hold anon 10007
+        for round in 1 2 3; do
+            for each in 1 2 3 4; do echo 420001 > /proc/oomlab/churn & done
+            echo 1 > /proc/sys/vm/compact_memory
+            take vmalloc 3
+            take paths 2003
+            take fragments 1009
+            wait
+        done
+        take split 307
+        take exact 211
+        take high_order 101
+        echo 1 > /proc/sys/vm/compact_memory
+        echo 0 > /proc/oomlab/interrupts
+        oomscope arm --status > /case/status.txt
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_shared", 3 * 2003), Holder("taken", "take_split", 307 * 5)),
+        memory_mib=1024,
+        processors=4,
+        runs_oomscope=True,
+        arms=True,
+        limit_s=500,
+        default=True,
+    ),
+    Scenario(
+        "tracked-live",
+        # A slow leak beside churn while the machine lives: top, explain, collect, diff; then all of it is taken away.
+        """
+        oomscope --version
+        ls /sys/fs/bpf > /case/before.pins
+        oomscope arm --track > /case/arm.txt
+        refusal twice
+        while echo 20011 > /proc/oomlab/churn; do :; done &
+        churn=$!
+        oomscope collect -o /mnt/early.tar.zst
+        oomscope top --interval 5 --sort change --format json > /case/top.json &
+        top=$!
+        until [ -s /case/top.json ]; do sleep 1; done
+        for second in $(seq 60); do take page 50; sleep 1; done
+        lines=$(wc -l < /case/top.json)
+        until [ "$(wc -l < /case/top.json)" -ge $((lines + 1)) ]; do sleep 1; done
+        kill $top
+        kill $churn
+        capture taken
+        oomscope arm --status > /case/status.txt
+        oomscope collect -o /mnt/taken/case.tar.zst
+        oomscope explain --live --format json > /case/taken/live.json
+        oomscope disarm > /case/disarm.txt
+        ls /sys/fs/bpf > /case/after.pins
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 3000),),
+        memory_mib=768,
+        arguments="",
+        architectures=(X86_64,),
+        cores=(),
+        runs_oomscope=True,
+        arms=True,
+        limit_s=500,
+        default=True,
     ),
 )
 

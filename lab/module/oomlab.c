@@ -3,12 +3,15 @@
  * Takes kernel memory in known ways, and tells page by page what it holds.
  *
  * /proc/oomlab/WAY: writing N takes N blocks that way and keeps them; reading takes blocks until none is left.
+ * /proc/oomlab/churn: writing N takes and gives back N blocks of several orders. /proc/oomlab/interrupts: writing N takes and
+ * gives back a page from an interrupt every N nanoseconds, until 0 is written.
  * /proc/oomlab/held: a line per block kept, "FUNCTION PFN PAGES": the function that asked for the memory, the first page
  * and how many pages (for an object of a slab cache: the whole slab it lies in, as often as objects lie in it).
  *
  * Each way is a function of its own, never inlined, so that its name stands in the allocation's stack.
  */
 #include <linux/gfp.h>
+#include <linux/hrtimer.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -218,6 +221,73 @@ static ssize_t read_way(struct file *file, char __user *text, size_t length, lof
 	return 0;
 }
 
+#define CHURNED_AT_ONCE 61
+
+static noinline struct page *churn_one(unsigned int order)
+{
+	return RETURNED(alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, order));
+}
+
+static noinline struct page *churn_other(unsigned int order)
+{
+	return RETURNED(alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN | __GFP_ZERO, order));
+}
+
+/* Several at once may do it: each has blocks of its own. */
+static ssize_t write_churn(struct file *file, const char __user *text, size_t length, loff_t *position)
+{
+	struct page *blocks[CHURNED_AT_ONCE] = {};
+	unsigned int orders[CHURNED_AT_ONCE] = {};
+	unsigned long count, i;
+	int error = kstrtoul_from_user(text, length, 0, &count);
+
+	if (error)
+		return error;
+	for (i = 0; i < count + CHURNED_AT_ONCE; i++) {
+		unsigned int at = i % CHURNED_AT_ONCE;
+
+		if (blocks[at])
+			__free_pages(blocks[at], orders[at]);
+		orders[at] = i % 16 ? 0 : i / 16 % 4;
+		blocks[at] = i >= count ? NULL : i % 3 ? churn_one(orders[at]) : churn_other(orders[at]);
+		if (i % 256 == 0)
+			cond_resched();
+	}
+	return length;
+}
+
+#define HELD_BY_INTERRUPTS 31
+
+static struct hrtimer interrupts;
+static u64 every_ns;
+static struct page *of_interrupts[HELD_BY_INTERRUPTS];
+
+static enum hrtimer_restart interrupt(struct hrtimer *timer)
+{
+	static unsigned int at;
+
+	if (of_interrupts[at])
+		__free_page(of_interrupts[at]);
+	of_interrupts[at] = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+	at = (at + 1) % HELD_BY_INTERRUPTS;
+	hrtimer_forward_now(timer, ns_to_ktime(every_ns));
+	return HRTIMER_RESTART;
+}
+
+static ssize_t write_interrupts(struct file *file, const char __user *text, size_t length, loff_t *position)
+{
+	u64 wanted;
+	int error = kstrtoull_from_user(text, length, 0, &wanted);
+
+	if (error)
+		return error;
+	hrtimer_cancel(&interrupts);
+	every_ns = wanted;
+	if (every_ns)
+		hrtimer_start(&interrupts, ns_to_ktime(every_ns), HRTIMER_MODE_REL);
+	return length;
+}
+
 static void show_block(struct seq_file *out, const struct way *way, void *block)
 {
 	struct page *head;
@@ -294,6 +364,14 @@ static const struct proc_ops way_operations = {
 	.proc_write = write_way,
 };
 
+static const struct proc_ops churn_operations = {
+	.proc_write = write_churn,
+};
+
+static const struct proc_ops interrupts_operations = {
+	.proc_write = write_interrupts,
+};
+
 static int __init oomlab_init(void)
 {
 	struct proc_dir_entry *folder = proc_mkdir("oomlab", NULL);
@@ -305,6 +383,14 @@ static int __init oomlab_init(void)
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
 		proc_create_data(ways[i].name, 0600, folder, &way_operations, &ways[i]);
 	proc_create_seq("held", 0400, folder, &held_operations);
+	proc_create("churn", 0200, folder, &churn_operations);
+	proc_create("interrupts", 0200, folder, &interrupts_operations);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+	hrtimer_init(&interrupts, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	interrupts.function = interrupt;
+#else
+	hrtimer_setup(&interrupts, interrupt, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+#endif
 	return 0;
 }
 module_init(oomlab_init);
@@ -312,6 +398,7 @@ module_init(oomlab_init);
 /* What is held stays held, without an owner: a leak that outlives its module. A cache with objects in it stays, too. */
 static void __exit oomlab_exit(void)
 {
+	hrtimer_cancel(&interrupts);
 	remove_proc_subtree("oomlab", NULL);
 	kmem_cache_destroy(object_cache);
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from oomscope.bpf import arm, outlet
+from oomscope.bpf import arm, outlet, owners
 from oomscope.machine import Machine, PageOwner
 from oomscope.units import bytes_text
 
@@ -18,6 +18,7 @@ _DUMP_SHARE = 10
 _CRASH_FOLDER = "/var/crash"
 # Consoles that somebody else records: serial lines and hypervisors'.
 _LINES = ("ttyS", "ttyAMA", "ttyO", "ttymxc", "ttyMSM", "hvc", "ttysclp")
+TRACK = "oomscope arm --track"
 _NETCONSOLE = "/sys/kernel/config/netconsole"
 
 
@@ -54,7 +55,8 @@ def diagnose(machine: Machine) -> Diagnosis:
     """Examine a machine. What only root may see is unknown to others."""
     checks = tuple(check(machine) for check in _CHECKS)
     state = {check.name: check.state for check in checks}
-    if state["page_owner"] is not State.OK:
+    tracking = arm.status(machine)
+    if state["page_owner"] is not State.OK and (tracking is None or tracking.tracking is None):
         return Diagnosis(checks, False, "nobody records who allocates pages (page_owner)")
     if state["kdump"] is State.OK:
         return Diagnosis(checks, True, "kdump keeps the memory: oomscope explain /var/crash/.../vmcore")
@@ -71,11 +73,17 @@ def page_owner(machine: Machine) -> Check:
     why = "the kernel records the stack of every page only with page_owner=on"
     if state is PageOwner.ON:
         return Check("page_owner", State.OK, "on", why)
+    status = arm.status(machine)
+    if status is not None and status.tracking is not None:
+        return Check("page_owner", State.BETTER, f"{state.value}; pages are tracked instead", why)
     if state is PageOwner.NOT_BUILT:
+        if not owners.missing_for(machine):
+            return Check("page_owner", State.MISSING, "not built in; pages can be tracked without it", why, TRACK)
         return Check("page_owner", State.MISSING, "not built in", why, "a kernel with CONFIG_PAGE_OWNER=y")
     cost = machine.page_owner_cost_bytes
     told = "" if cost is None else f"; it would take {bytes_text(cost)} here"
-    return Check("page_owner", State.MISSING, f"off{told}", why, "boot option page_owner=on")
+    instead = "" if owners.missing_for(machine) else f", or without a reboot: {TRACK}"
+    return Check("page_owner", State.MISSING, f"off{told}{instead}", why, "boot option page_owner=on")
 
 
 def types(machine: Machine) -> Check:
@@ -108,6 +116,8 @@ def programs(machine: Machine) -> Check:
         return Check("BPF", State.MISSING, "locked down: confidentiality", why, "boot option lockdown=integrity")
     lacking = {way: arm.missing_for(machine, way) for way in arm.WAYS}
     ways = [way for way, missing in lacking.items() if not missing]
+    if not owners.missing_for(machine):
+        ways.append("tracking")
     if not ways:
         return Check("BPF", State.MISSING, "; ".join(lacking["pages"]), why, "kdump, and oomscope explain vmcore")
     if not arm.has_bpffs(machine):
@@ -121,7 +131,8 @@ def armed(machine: Machine) -> Check:
     why = "at an OOM panic the console itself names the greatest memory consumers"
     state = arm.status(machine)
     if state is None:
-        return Check("armed", State.MISSING, "no", why, "oomscope arm")
+        command = "oomscope arm" if machine.page_owner is PageOwner.ON else TRACK
+        return Check("armed", State.MISSING, "no", why, command)
     functions = ", ".join(f"{function}()" for function in state.functions)
     return Check("armed", State.OK, f"on {functions}", why)
 

@@ -11,8 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from oomscope.attribution.board import Amounts, Snapshot, amounts_of_sites, amounts_of_stacks, board
-from oomscope.errors import NoAccess, NotOffered, OomscopeError
+from oomscope.attribution.board import (
+    Ages,
+    Amounts,
+    Snapshot,
+    ages_of_stacks,
+    amounts_of_sites,
+    amounts_of_stacks,
+    board,
+)
+from oomscope.bpf import arm
+from oomscope.dumps import read_tracked
+from oomscope.errors import NoAccess, NothingToExplain, NotOffered, OomscopeError
 from oomscope.machine import Machine
 from oomscope.model.board import Board
 from oomscope.model.ledger import BYTES, CALL_SITE, PAGES
@@ -21,6 +31,7 @@ from oomscope.pipeline import read
 SHOW_STACKS = "/sys/kernel/debug/page_owner_stacks/show_stacks"
 ALLOCINFO = "/proc/allocinfo"
 KERNEL_MEMORY = "kernel memory"
+TRACKED = "tracked pages"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # it is always this machine's memory
 
 
@@ -33,10 +44,16 @@ class Watch:
     source: str = ""
     _read: Callable[[], Amounts] = field(init=False, repr=False)
     _snapshots: list[Snapshot] = field(default_factory=list, repr=False)
+    _ages: Ages = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.source = self.source or cheapest(self.machine)
-        readers = {SHOW_STACKS: self._stacks, ALLOCINFO: self._call_sites, KERNEL_MEMORY: self._pages}
+        readers = {
+            TRACKED: self._tracked,
+            SHOW_STACKS: self._stacks,
+            ALLOCINFO: self._call_sites,
+            KERNEL_MEMORY: self._pages,
+        }
         self._read = readers[self.source]
 
     @property
@@ -47,9 +64,14 @@ class Watch:
     def tick(self) -> None:
         """Read once more. Raises OomscopeError where that is no longer possible."""
         started = self.clock()
+        self._ages = {}
         by = self._read()
         # The first reading is what changes are counted from, the one before what rates are.
-        self._snapshots = [*self._snapshots[:1], *self._snapshots[-1:], Snapshot(started, self.clock() - started, by)]
+        self._snapshots = [
+            *self._snapshots[:1],
+            *self._snapshots[-1:],
+            Snapshot(started, self.clock() - started, by, self._ages),
+        ]
 
     def start_again(self) -> None:
         """Count changes from the latest reading on."""
@@ -61,6 +83,13 @@ class Watch:
         ram = None if not ram_bytes else ram_bytes if self.unit == BYTES else ram_bytes // _PAGE_BYTES
         first, before, latest = self._snapshots[0], self._snapshots[-2:][0], self._snapshots[-1]
         return board(first, before, latest, source=self.source, unit=self.unit, ram=ram, fold=fold, sort=sort)
+
+    def _tracked(self) -> Amounts:
+        (reading,) = read_tracked(self.machine) or (None,)
+        if reading is None or reading.counts is None:
+            raise NothingToExplain("nothing tracks pages any more", advice="oomscope arm --track")
+        self._ages = ages_of_stacks(reading.counts, reading.notes.at_ns or 0)
+        return amounts_of_stacks(reading.counts)
 
     def _stacks(self) -> Amounts:
         evidence = read(self.machine.path(SHOW_STACKS), page_size_bytes=_PAGE_BYTES)
@@ -76,7 +105,12 @@ class Watch:
 
 
 def cheapest(machine: Machine) -> str:
-    """The account that costs least to read here. Raises NotOffered or NoAccess where there is none."""
+    """The account that costs least to read here. Raises NotOffered or NoAccess where there is none.
+
+    Where pages are tracked, somebody asked for that one: it knows ages, too.
+    """
+    if machine.is_root and arm.is_tracking(machine):
+        return TRACKED
     for path in (SHOW_STACKS, ALLOCINFO):
         try:
             # Opened, and not read: see kernel_files.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from oomscope.attribution.change import pages_by_culprit, pages_by_stack
-from oomscope.attribution.culprit import name_of
+from oomscope.attribution.culprit import attribute, name_of
 from oomscope.model.board import Board, BoardRow
 from oomscope.model.counts import Counts
 from oomscope.model.ledger import Entry
@@ -20,6 +22,7 @@ _ORDERS: dict[str, Callable[[BoardRow], tuple[float, str]]] = {
 }
 FOLDS, SORTS = (CULPRIT, STACK), tuple(_ORDERS)
 Amounts = Mapping[str, Mapping[str, int]]  # fold -> name -> amount
+Ages = Mapping[str, Mapping[str, float]]  # fold -> name -> how long its pages have been held on average, in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Snapshot:
     at_s: float
     took_s: float
     by: Amounts
+    ages: Ages = field(default_factory=dict)
 
 
 def amounts_of_stacks(counts: Counts) -> Amounts:
@@ -42,6 +46,23 @@ def amounts_of_stacks(counts: Counts) -> Amounts:
         path = " < ".join(frame.function for frame in stack.frames) or name
         by_stack[path] = by_stack.get(path, 0) + pages
     return {CULPRIT: by_culprit, STACK: by_stack}
+
+
+def ages_of_stacks(counts: Counts, at_ns: int) -> Ages:
+    """How long the pages of each have been held, on average: to a 64th of the span that times are kept over."""
+    bins = counts.ages.pages.shape[1] if counts.ages.pages.ndim == 2 else 0
+    age_s = (at_ns - (np.arange(bins) + 0.5) * counts.ages.bin_ns).clip(0) / 1e9
+    held_s = counts.ages.pages @ age_s
+    sums: dict[str, dict[str, list[float]]] = {CULPRIT: {}, STACK: {}}
+    for stack, pages_s, pages in zip(counts.stacks, held_s.tolist(), counts.timed_pages.tolist(), strict=True):
+        path = " < ".join(frame.function for frame in stack.frames) or name_of(stack)
+        answers = attribute(stack).culprit
+        culprit = name_of(stack) if answers is None else str(answers)
+        for fold, name in ((CULPRIT, culprit), (STACK, path)):
+            each = sums[fold].setdefault(name, [0.0, 0.0])
+            each[0] += pages_s
+            each[1] += pages
+    return {fold: {name: of[0] / of[1] for name, of in names.items() if of[1]} for fold, names in sums.items()}
 
 
 def amounts_of_sites(sites: Iterable[Entry]) -> Amounts:
@@ -75,6 +96,7 @@ def board(
             change=now.get(name, 0) - began.get(name, 0),
             per_s=(now.get(name, 0) - then.get(name, 0)) / apart_s if apart_s > 0 else 0.0,
             share_of_ram=None if ram is None else now.get(name, 0) / ram,
+            age_s=latest.ages.get(fold, {}).get(name),
         )
         for name in {**began, **now}
     ]

@@ -107,7 +107,8 @@ def arm(
             armed = replace(armed, tracking=Tracking(track.kernel_only, uncovered, track.size_bytes))
             _write_state(machine, armed)
         # Loading switches the event of bpf_printk() on; what is set comes after it.
-        outlet.change(machine, list(armed.settings))
+        armed = replace(armed, settings=outlet.change(machine, list(armed.settings)))
+        _write_state(machine, armed)
     except (Refused, OSError) as error:
         _undo(machine, armed)
         raise NotOffered(f"the kernel does not take the program: {error}") from error
@@ -157,9 +158,24 @@ def reports(machine: Machine) -> list[PanicReport]:
 
 def tracked(machine: Machine) -> PageOwners | None:
     """The table of owners as it is now; None where nothing tracks. Raises NotOffered or OSError."""
-    if not machine.path(PINS / owners.MAPS[owners.STATE_MAP]).exists():
+    if not is_tracking(machine):
         return None
     return owners.read(LibBpf(), machine.path(PINS))
+
+
+def is_tracking(machine: Machine) -> bool:
+    """Whether a table of owners is kept."""
+    return machine.path(PINS / owners.MAPS[owners.STATE_MAP]).exists()
+
+
+def audit(machine: Machine) -> owners.Audit | None:
+    """The table of owners held against its own counters; None where nothing tracks. Raises OSError, NotOffered."""
+    if not is_tracking(machine):
+        return None
+    try:
+        return owners.audit(LibBpf(), machine.path(PINS))
+    except Refused as error:
+        raise NotOffered(f"the kernel does not tell of its programs: {error}") from error
 
 
 def choose_way(machine: Machine) -> str:

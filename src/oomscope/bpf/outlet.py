@@ -7,7 +7,7 @@ kernel was started, if there is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oomscope.errors import NotOffered
@@ -66,13 +66,20 @@ def events_in_the_way(machine: Machine) -> list[str]:
     return [event for event in (text or "").splitlines() if event and event != "bpf_trace:bpf_trace_printk"]
 
 
-def change(machine: Machine, settings: list[Setting]) -> None:
-    """Do what is needed. Raises NotOffered where the kernel refuses."""
+def change(machine: Machine, settings: list[Setting]) -> tuple[Setting, ...]:
+    """Do what is needed. Raises NotOffered where the kernel refuses.
+
+    Returned are the settings as the kernel then says them: it rounds the size of the buffer up to whole pages.
+    """
+    told = []
     for setting in settings:
         try:
             machine.path(setting.path).write_text(setting.wanted)
         except OSError as error:
             raise NotOffered(f"{setting.path} cannot be set to {setting.wanted}: {error.strerror}") from error
+        now = (machine.text(setting.path) or setting.wanted).partition(" ")[0]
+        told.append(replace(setting, wanted=now))
+    return tuple(told)
 
 
 def restore(machine: Machine, settings: list[Setting]) -> list[str]:

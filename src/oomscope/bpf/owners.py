@@ -265,6 +265,42 @@ def read_counters(library: LibBpf, pins: Path) -> OwnerCounters:
     return owners.counters(raw)
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The table held against the programs' own counters: `owned_pages` entries are set, `counted_pages` must be.
+
+    On a machine that goes on, the two may differ by what was allocated and freed meanwhile, `moving_pages`. `misses`
+    are events passed over because the same program ran on that processor already.
+    """
+
+    owned_pages: int
+    counted_pages: int
+    moving_pages: int
+    misses: int
+    nameless_pages: int
+    counters: OwnerCounters
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is unaccounted for."""
+        return abs(self.owned_pages - self.counted_pages) <= self.moving_pages
+
+
+def audit(library: LibBpf, pins: Path) -> Audit:
+    """Count the table once. Raises OSError, Refused."""
+    before = read_counters(library, pins)
+    table = read(library, pins)
+    owned_pages = nameless_pages = 0
+    for block in table.blocks():
+        owned_pages += int(np.count_nonzero(block))
+        slot = block >> np.uint32(16)
+        nameless_pages += int(np.count_nonzero((slot > 0) & (slot < owners.FIRST_SLOT)))
+    after = read_counters(library, pins)
+    moving = (after.allocated_pages - before.allocated_pages) + (after.freed_pages - before.freed_pages)
+    misses = sum(library.recursion_misses(link) for link in pins.glob("link-on_*"))
+    return Audit(owned_pages, before.owned_pages, moving, misses, nameless_pages, after)
+
+
 def _map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, write: bool = False) -> Any:
     """A pinned array map as an array of its own memory; `entries` of them, or all."""
     fd = library.map_fd(pin)

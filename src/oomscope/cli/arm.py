@@ -12,6 +12,7 @@ from oomscope.machine import Machine
 
 if TYPE_CHECKING:
     from oomscope.bpf import owners
+    from oomscope.bpf.arm import Tracking
 
 
 @click.command()
@@ -66,6 +67,8 @@ def arm(
         machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s, track=plan, kprobes=kprobes
     )
     click.echo(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
+    if armed.tracking is not None and armed.tracking.uncovered:
+        click.echo(f"not covered on this kernel: {', '.join(armed.tracking.uncovered)}")
     for setting in armed.settings:
         click.echo(f"set {setting.path}: {setting.wanted} (was {setting.before})")
     if events_of_others := outlet.events_in_the_way(machine):
@@ -109,11 +112,39 @@ def _status(machine: Machine) -> None:
         click.echo(
             f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed"
         )
+    if machine.is_root and (audit := arming.audit(machine)) is not None:
+        _tell_tracking(audit, None if armed is None else armed.tracking)
     if armed is not None or machine.is_root:
         reports = arming.reports(machine)
         click.echo(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
         for report in reports:
             click.echo("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
+
+
+def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
+    counted = audit.counters
+    what = "kernel memory only" if tracking is not None and tracking.kernel_only else "all pages"
+    click.echo(f"tracked: {what}; {audit.owned_pages:,} pages have an owner, over {counted.stacks:,} stacks")
+    if audit.agrees:
+        during = f", {audit.moving_pages:,} allocated or freed meanwhile" if audit.moving_pages else ""
+        click.echo(f"audit: the table and its counters agree ({audit.counted_pages:,} counted{during})")
+    else:
+        click.echo(
+            f"audit: the table has {audit.owned_pages:,} owned pages, its counters {audit.counted_pages:,}:"
+            f" {abs(audit.owned_pages - audit.counted_pages):,} pages are unaccounted for"
+        )
+    click.echo(
+        f"since then: {counted.allocated_pages:,} pages allocated, {counted.freed_pages:,} freed,"
+        f" {counted.unowned_frees:,} freed that were older, {counted.moved_pages:,} moved"
+    )
+    click.echo(
+        f"missed: {audit.misses:,} events inside the programs, {counted.healed_pages:,} pages healed;"
+        f" {audit.nameless_pages:,} pages without a stack of their own, {counted.untracked_pages:,} beyond the table,"
+        f" {counted.beyond_stacks:,} times the table of stacks was full, {counted.collisions:,} collisions,"
+        f" {counted.slot_races:,} races for a slot"
+    )
+    if tracking is not None and tracking.uncovered:
+        click.echo(f"not covered on this kernel: {', '.join(tracking.uncovered)}")
 
 
 def _points(functions: tuple[str, ...]) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class BoardRow:
     """One holder: `amount` now, its `change` since the watch began, its `per_s` since the reading before.
 
-    In the board's unit. `share_of_ram` is 0..1, None where RAM is not known.
+    In the board's unit. `share_of_ram` is 0..1, None where RAM is not known; `age_s` is how long what it holds has been
+    held on average, None where the account does not tell.
     """
 
     name: str
@@ -17,6 +18,7 @@ class BoardRow:
     change: int
     per_s: float
     share_of_ram: float | None
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from oomscope.model.board import Board, BoardRow
 from oomscope.model.ledger import BYTES
-from oomscope.units import bytes_text, share_text
+from oomscope.units import bytes_text, duration_text, share_text
 
 _HEAD_ROWS = 4  # two lines above the table, its header, and one that stays empty
 KEYS = "q quit  s sort  f fold  p pause  r from now on"
@@ -50,6 +50,7 @@ def as_json(board: Board, *, top: int | None = None) -> str:
                 "change": row.change,
                 "per_s": round(row.per_s, 1),
                 "share_of_ram": row.share_of_ram,
+                "age_s": None if row.age_s is None else round(row.age_s, 1),
             }
             for row in board.rows[:top]
         ],
@@ -59,7 +60,8 @@ def as_json(board: Board, *, top: int | None = None) -> str:
 
 def _table(board: Board, rows: tuple[BoardRow, ...]) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    for name in (board.unit, "change", "per s", "of RAM"):
+    tells_ages = any(row.age_s is not None for row in rows)
+    for name in (board.unit, "change", "per s", "of RAM", *(("age",) if tells_ages else ())):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column(board.fold, no_wrap=True, overflow="ellipsis")
     for row in rows:
@@ -69,6 +71,7 @@ def _table(board: Board, rows: tuple[BoardRow, ...]) -> Table:
             Text(_signed(row.change, board.unit, short=True), style=grows),
             Text(_signed(round(row.per_s), board.unit, short=True), style=grows),
             Text("" if row.share_of_ram is None else share_text(row.share_of_ram)),
+            *((Text("" if row.age_s is None else duration_text(round(row.age_s * 1e9))),) if tells_ages else ()),
             Text(row.name),
         )
     return made
