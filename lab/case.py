@@ -104,7 +104,9 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
         command += ["-d", str(work / "on-disk")]
     subprocess.run([*command, disk], check=True)
     devices = scenario.devices
-    if scenario.runs_oomscope:
+    if scenario.runs_oomscope and built.kernel.flavour:
+        devices += ("-drive", f"file={_debian_disk(built, work)},format=raw,if=virtio")
+    elif scenario.runs_oomscope:
         for tag, path in (("debian", debian.root(built.kernel.architecture)), ("checkout", HERE.parent)):
             devices += ("-fsdev", f"local,id={tag},path={path},security_model=none,readonly=on,multidevs=remap")
             devices += ("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}")
@@ -118,6 +120,20 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
         may_reboot=scenario.may_reboot,
         processors=scenario.processors,
     )
+
+
+def _debian_disk(built: Built, work: Path) -> Path:
+    """The Debian with the checkout's own programs in it, on a disk, for a kernel without 9p."""
+    root, disk = work / "debian", work / "debian.disk"
+    subprocess.run(["cp", "-a", debian.root(built.kernel.architecture), root], check=True)
+    for folder in ("src", "lab"):
+        ignore = shutil.ignore_patterns("out", "__pycache__")
+        shutil.copytree(HERE.parent / folder, root / "opt" / "oomscope" / folder, ignore=ignore)
+    with disk.open("wb") as file:
+        file.truncate(_DISK_BYTES)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, disk], check=True)
+    shutil.rmtree(root)
+    return disk
 
 
 def _core_forms(built: Built, scenario: Scenario) -> tuple[str, ...]:

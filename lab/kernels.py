@@ -87,7 +87,7 @@ KERNELS = (
         ARM64,
         page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP,
         default=True,
-        default_scenarios=("page-panic", "armed-kmalloc-panic", "armed-both-ways", "doctor"),
+        default_scenarios=("page-panic", "armed-kmalloc-panic", "armed-both-ways", "doctor", "tracked-page-panic"),
     ),
     Kernel(
         "6.12-debian",
@@ -95,7 +95,7 @@ KERNELS = (
         "bookworm",
         flavour="cloud-amd64",
         modules=("virtio_blk",),
-        scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump"),
+        scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump", "tracked-page-panic"),
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),

@@ -731,9 +731,11 @@ _ARMED = (
         mount -t bpf bpf /debian/sys/fs/bpf
         mount -t tmpfs tmpfs /debian/sys/kernel/btf
         refusal without-btf
+        refusal tracking-without-btf --track
         umount /debian/sys/kernel/btf
         echo 2 > /proc/sys/kernel/kptr_restrict
         refusal without-addresses
+        refusal tracking-without-addresses --track
         echo 0 > /proc/sys/kernel/kptr_restrict
         refusal without-page-owner
         """,
@@ -751,6 +753,7 @@ _ARMED = (
         mount -t securityfs securityfs /sys/kernel/security
         echo confidentiality > /sys/kernel/security/lockdown
         refusal confidentiality
+        refusal tracking-confidentiality --track
         status=0
         oomscope explain --live > /case/live.txt 2> /case/live.err || status=$?
         echo "exit $status" >> /case/live.err
@@ -801,6 +804,7 @@ _ARMED = (
         "arm-too-old",
         """
         refusal too-old
+        refusal tracking-too-old --track
         """,
         end="alive",
         memory_mib=768,
@@ -816,11 +820,14 @@ _TRACKED = (
         "tracked-page-panic",
         # Without page_owner: the programs on the allocation path know who took the pages.
         """
+        oomscope doctor > /case/doctor.txt || true
         oomscope arm --track --top 8 > /case/arm.txt
         oomscope arm --status > /case/status.txt
         capture at-rest
         take page 40009
         capture taken
+        oomscope explain --live --format json > /case/taken/live.json
+        sync
         exhaust page
         """,
         end="panic",

@@ -33,14 +33,16 @@ def test_the_printed_commands_mend_what_they_say(case: Case) -> None:
 
 @pytest.mark.parametrize("case", each(AT_BOOT))
 def test_what_takes_a_reboot_is_no_command(case: Case) -> None:
-    """Without page_owner nothing helps until the next boot; a crash kernel and tp_printk are seen where they are."""
+    """Page_owner itself takes a boot, tracking does not; a crash kernel and tp_printk are seen where they are."""
     before, after = told(case)["before"], told(case)["after"]
-    assert (before["explained"], after["explained"]) == (False, False)
-    assert before["checks"]["page_owner"][0] == after["checks"]["page_owner"][0] == "missing"
+    assert (before["explained"], after["explained"]) == (False, True)
+    assert "oomscope arm --track" in told(case)["commands"]
+    assert before["checks"]["page_owner"][0] == "missing"
+    assert after["checks"]["page_owner"] == ["could be better", "off; pages are tracked instead"]
     assert before["checks"]["page_owner"][1].startswith("off; it would take ")
     assert (before["checks"]["kdump"][0], before["checks"]["trace"][0]) == ("ok", "ok")
     assert (before["checks"]["console"][0], after["checks"]["console"][0]) == ("missing", "ok")
-    assert after["checks"]["armed"][0] == "missing"
+    assert (before["checks"]["armed"][0], after["checks"]["armed"][0]) == ("missing", "ok")
 
 
 @pytest.mark.parametrize("case", each(MENDED))
