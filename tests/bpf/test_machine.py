@@ -116,6 +116,8 @@ def test_the_unit_comes_and_goes(tmp_path: Path) -> None:
     at_boot.enable(this, top=5, events="kill")
     assert "-m oomscope arm --top 5 --on kill\n" in this.path(at_boot.UNIT).read_text()
     assert [path.name for path in this.path(at_boot.UNITS).rglob("*.service")] == [at_boot.UNIT.name] * 2
+    at_boot.enable(this, top=3, events="panic", options=("--track", "--kernel-only"))
+    assert "arm --top 3 --on panic --track --kernel-only\n" in this.path(at_boot.UNIT).read_text()
     at_boot.disable(this)
     assert list(this.path(at_boot.UNITS).rglob("*.service")) == []
     with pytest.raises(NothingToExplain):

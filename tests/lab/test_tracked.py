@@ -28,6 +28,7 @@ PANICS = [case for case in TRACKED if case.end == "panic"]
 BESIDE = [case for case in TRACKED if case.scenario == "tracked-beside-page-owner"]
 LIVE = [case for case in TRACKED if case.scenario == "tracked-live"]
 KERNEL_ONLY = [case for case in TRACKED if case.scenario == "tracked-kernel-only"]
+GOES_ON_PAGES = 16
 TWO_CLOCKS_NS = 10**9  # page_owner's local_clock() and the table's CLOCK_MONOTONIC
 MISSED = re.compile(r"missed: ([\d,]+) events inside the programs, ([\d,]+) pages healed")
 # Where page_owner's stack has the frame in which ours begins.
@@ -54,13 +55,18 @@ def missed_events(case: Case) -> int:
 
 @pytest.mark.parametrize("case", each(PANICS))
 def test_the_dying_console_says_what_the_table_in_the_dump_says(case: Case) -> None:
-    """Each stack printed holds the pages that its entries have in the dump; the culprit is first; nothing is lost."""
+    """The module's stacks hold, to the page, what their entries say in the dump; the culprit is first; nothing is lost.
+
+    Other processors go on between the report and the stop of the machine: other stacks may differ by the few pages that
+    are allocated and freed in those milliseconds.
+    """
     (report,) = panic_reports(open_dump(dump_of(case)))
     console = oomscope.read(case.folder / next(p.name for p in case.folder.glob("console.log*"))).latest
     in_dump = {consumer.holding.stack: consumer.pages for consumer in explained(case).consumers}
     assert console.counts.pages is not None
     for stack, pages in zip(console.counts.stacks, console.counts.pages.tolist(), strict=True):
-        assert in_dump[stack] == pages
+        by_module = any(frame.module == "oomlab" for frame in stack.frames)
+        assert abs(in_dump.get(stack, 0) - pages) <= (0 if by_module else GOES_ON_PAGES)
     assert explained(case).culprits[0].culprit.function == case.culprit_at_end
     assert console.totals is not None
     assert console.totals.older_pages == report.older_pages > 0

@@ -20,7 +20,7 @@ After=sys-fs-bpf.mount sys-kernel-tracing.mount sys-kernel-debug.mount systemd-s
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={python} -m oomscope arm --top {top} --on {events}
+ExecStart={python} -m oomscope arm --top {top} --on {events}{more}
 ExecStop={python} -m oomscope disarm
 
 [Install]
@@ -28,11 +28,13 @@ WantedBy=multi-user.target
 """
 
 
-def enable(machine: Machine, *, top: int, events: str) -> None:
-    """Arm at every boot from the next one on. Raises NotOffered without systemd."""
+def enable(machine: Machine, *, top: int, events: str, options: tuple[str, ...] = ()) -> None:
+    """Arm at every boot from the next one on, with more `options` of `arm`. Raises NotOffered without systemd."""
     if not machine.path(UNITS).is_dir():
         raise NotOffered(f"there is no {UNITS}: this machine does not run systemd")
-    machine.path(UNIT).write_text(_TEXT.format(python=sys.executable, top=top, events=events))
+    machine.path(UNIT).write_text(
+        _TEXT.format(python=sys.executable, top=top, events=events, more="".join(f" {each}" for each in options))
+    )
     wanted = machine.path(_WANTED)
     wanted.parent.mkdir(exist_ok=True)
     if not wanted.is_symlink():

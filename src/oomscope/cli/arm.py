@@ -59,7 +59,8 @@ def arm(
         raise BadQuestion(f"{'--kernel-only' if kernel_only else '--yes'} goes with --track")
     if at_boot:
         arming.require_root(machine)
-        units.enable(machine, top=top, events=events)
+        asked = {"--track": track, "--kernel-only": kernel_only, "--yes": confirmed}
+        units.enable(machine, top=top, events=events, options=tuple(name for name, is_set in asked.items() if is_set))
         click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
         return
     plan = _planned(machine, kernel_only=kernel_only, confirmed=confirmed) if track else None
