@@ -910,7 +910,7 @@ _TRACKED = (
         oomscope top --interval 5 --sort change --format json > /case/top.json &
         top=$!
         until [ -s /case/top.json ]; do sleep 1; done
-        for second in $(seq 60); do take page 50; sleep 1; done
+        for second in $(seq 60); do take page 53; sleep 1; done
         lines=$(wc -l < /case/top.json)
         until [ "$(wc -l < /case/top.json)" -ge $((lines + 1)) ]; do sleep 1; done
         kill $top
@@ -923,7 +923,7 @@ _TRACKED = (
         ls /sys/fs/bpf > /case/after.pins
         """,
         end="alive",
-        holders=(Holder("taken", "take_page", 3000),),
+        holders=(Holder("taken", "take_page", 60 * 53),),
         memory_mib=768,
         arguments="",
         architectures=(X86_64,),
@@ -932,6 +932,37 @@ _TRACKED = (
         arms=True,
         limit_s=500,
         default=True,
+    ),
+)
+
+
+_COSTS = (
+    Scenario(
+        "tracked-cost",
+        # What the allocation path costs with and without, in turn in one guest.
+        """
+        lab_python track_cost.py /case/cost.json off kernel-only all
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="",
+        cores=(),
+        runs_oomscope=True,
+        arms=True,
+        limit_s=600,
+    ),
+    Scenario(
+        "page-owner-cost",
+        # The same loads where page_owner records.
+        """
+        lab_python track_cost.py /case/cost.json page_owner
+        """,
+        end="alive",
+        memory_mib=768,
+        cores=(),
+        runs_oomscope=True,
+        arms=True,
+        limit_s=600,
     ),
 )
 
@@ -951,4 +982,10 @@ def _armed(scenario: Scenario) -> Scenario:
 
 
 _TO_BE_ARMED = ("kmalloc-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
-SCENARIOS = (*_PLAIN, *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED), *_ARMED, *_TRACKED)
+SCENARIOS = (
+    *_PLAIN,
+    *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED),
+    *_ARMED,
+    *_TRACKED,
+    *_COSTS,
+)

@@ -1,0 +1,111 @@
+"""What tracking costs: five loads, each timed in turn without it, with --kernel-only and with all pages."""
+
+import json
+import mmap
+import os
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from oomscope.bpf import arm, owners
+from oomscope.machine import Machine
+
+ROUNDS = 5
+PAGES = 4001
+
+
+def page_faults() -> None:
+    """Fresh anonymous memory, touched a page at a time."""
+    with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for page in range(0, len(memory), mmap.PAGESIZE):
+            memory[page] = 1
+
+
+def file_pages() -> None:
+    """A new file of tmpfs, written and taken away."""
+    path = Path("/tmp/written")
+    with path.open("wb", buffering=0) as file:
+        for _ in range(PAGES // 16):
+            file.write(bytes(16 * mmap.PAGESIZE))
+    path.unlink()
+
+
+def forks() -> None:
+    """Processes that end at once."""
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def sockets() -> None:
+    """Objects of many slab caches, taken and given back."""
+    pairs = [socket.socketpair() for _ in range(400)]
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def messages() -> None:
+    """Bytes through a socket: buffers of the network."""
+    one, other = socket.socketpair()
+    for _ in range(300):
+        one.send(bytes(32768))
+        left = 32768
+        while left:
+            left -= len(other.recv(left))
+    one.close()
+    other.close()
+
+
+LOADS = (page_faults, file_pages, forks, sockets, messages)
+
+
+def seconds(load: Callable[[], None]) -> float:
+    """One run behind one that warms up."""
+    load()
+    started = time.perf_counter()
+    load()
+    return time.perf_counter() - started
+
+
+def in_a_process(act: Callable[[], object]) -> None:
+    """As the command does it."""
+    child = os.fork()
+    if child == 0:
+        act()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def tracked(*, kernel_only: bool) -> None:
+    """One `oomscope arm --track`."""
+    machine = Machine()
+    plan = owners.plan(machine, kernel_only=kernel_only)
+    in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
+
+
+def main() -> None:
+    """Write the median of each load in each mode, in seconds."""
+    modes = sys.argv[2:]
+    times: dict[str, dict[str, list[float]]] = {mode: {load.__name__: [] for load in LOADS} for mode in modes}
+    for _ in range(ROUNDS):
+        for mode in modes:
+            if mode in ("kernel-only", "all"):
+                tracked(kernel_only=mode == "kernel-only")
+            for load in LOADS:
+                times[mode][load.__name__].append(seconds(load))
+            if mode in ("kernel-only", "all"):
+                in_a_process(lambda: arm.disarm(Machine()))
+    medians = {
+        mode: {name: statistics.median(each) for name, each in of_loads.items()} for mode, of_loads in times.items()
+    }
+    Path(sys.argv[1].replace("/case", "/mnt")).write_text(json.dumps(medians, indent=1))
+
+
+main()
