@@ -20,7 +20,7 @@ from oomscope.sources.kernel_memory.panic_reports import panic_reports
 from oomscope.sources.kernel_memory.sections import sections
 from oomscope.sources.kernel_memory.stack_depot import StackDepot
 from oomscope.sources.kernel_memory.system import kernel_log
-from tests.lab.cases import CASES, Case, each
+from tests.lab.cases import CASES, WITHOUT_CASES, Case, each
 from tests.lab.test_dumps import dump_of, explained
 
 TRACKED = [case for case in CASES if case.scenario.startswith("tracked-")]
@@ -168,9 +168,14 @@ def test_what_was_missed_is_counted_and_heals(case: Case) -> None:
     status = case.text("status.txt")
     assert missed_events(case) > 0
     assert "audit: the table and its counters agree" in status
-    allocated, moved = re.findall(r"since then: ([\d,]+) pages allocated.* ([\d,]+) moved", status)[0]
-    assert number(allocated) > 5_000_000
-    assert number(moved) > 0
+    assert number(re.findall(r"since then: ([\d,]+) pages allocated", status)[0]) > 5_000_000
+
+
+def test_compaction_moved_owned_pages() -> None:
+    """On one kernel at least: how much there is to compact is the guest's own affair."""
+    if not BESIDE:
+        pytest.skip(WITHOUT_CASES)
+    assert any(number(re.findall(r"([\d,]+) moved", case.text("status.txt"))[0]) for case in BESIDE)
 
 
 @pytest.mark.parametrize("case", each(LIVE))
