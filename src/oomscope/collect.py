@@ -14,7 +14,7 @@ import socket
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -141,13 +141,18 @@ def collect(
     manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), os.uname().release, redact)
     redactor = _Redactor(socket.gethostname()) if redact else None
     with _written_at_once(output) as file, _tar_zst(file) as tar:
-        if (reason := _take_tracked(tar, machine, bounds, redactor, manifest, output.parent)) is not None:
+        try:
+            tracked = _tracked(machine)
+            reason = tracked and _take(tar, TRACKED, tracked, bounds, redactor, manifest, output.parent)
+        except (OSError, NotOffered) as error:
+            reason = str(error)
+        if reason:
             manifest.unread.append({"path": TRACKED, "reason": reason})
         for path in _paths(machine):
             reason = _why_not(path, machine, page_owner=page_owner, redact=redact) or bounds.reached()
             if reason is None:
                 try:
-                    reason = _take(tar, path, machine, bounds, redactor, manifest, output.parent)
+                    reason = _take(tar, path, _pieces(machine.path(path)), bounds, redactor, manifest, output.parent)
                 except OSError as error:
                     reason = (error.strerror or str(error)).lower()
             if reason is not None:
@@ -200,7 +205,7 @@ def _tar_zst(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
 def _take(
     tar: tarfile.TarFile,
     path: str,
-    machine: Machine,
+    pieces: Iterable[bytes],
     bounds: _Bounds,
     redactor: _Redactor | None,
     manifest: Manifest,
@@ -212,7 +217,7 @@ def _take(
     """
     started = time.monotonic()
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=str(beside)) as held:
-        cut = _copy(machine.path(path), held, bounds, redactor)
+        cut = _copy(pieces, held, bounds, redactor)
         size = held.tell()
         held.seek(0)
         _add(tar, path.lstrip("/"), held, size)
@@ -221,34 +226,13 @@ def _take(
     return f"its end is missing: {cut}" if cut else None
 
 
-def _take_tracked(
-    tar: tarfile.TarFile,
-    machine: Machine,
-    bounds: _Bounds,
-    redactor: _Redactor | None,
-    manifest: Manifest,
-    beside: Path,
-) -> str | None:
-    """What `oomscope arm --track` knows, as text; why it is missing where something tracks, else None."""
-    started = time.monotonic()
-    try:
-        table = arm.tracked(machine)
-    except (OSError, NotOffered) as error:
-        return str(error)
+def _tracked(machine: Machine) -> Iterator[bytes] | None:
+    """What `oomscope arm --track` knows, as text; None where nothing tracks. Raises NotOffered or OSError."""
+    table = arm.tracked(machine)
     if table is None:
         return None
     rows = OwnerRows(table, lambda addresses: tuple(filter(None, map(parse_frame, machine.frames(addresses)))))
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=str(beside)) as held:
-        for piece in text_of(rows, table.at_ns):
-            data = piece.encode()
-            held.write(data if redactor is None else redactor(data))
-        size = held.tell()
-        bounds.bytes_left -= size
-        held.seek(0)
-        _add(tar, TRACKED, held, size)
-    seconds = round(time.monotonic() - started, 3)
-    manifest.files.append({"name": TRACKED, "bytes": size, "seconds": seconds})
-    return None
+    return (piece.encode() for piece in text_of(rows, table.at_ns))
 
 
 def _paths(machine: Machine) -> Iterator[str]:
@@ -277,11 +261,11 @@ def _why_not(path: str, machine: Machine, *, page_owner: bool, redact: bool) -> 
 
 
 def _copy(
-    path: Path, held: tempfile.SpooledTemporaryFile[bytes], bounds: _Bounds, redactor: _Redactor | None
+    pieces: Iterable[bytes], held: tempfile.SpooledTemporaryFile[bytes], bounds: _Bounds, redactor: _Redactor | None
 ) -> str | None:
     """Copy a file as far as the bounds allow; the one that cut it, None where it is whole."""
     rest = b""
-    for data in _pieces(path):
+    for data in pieces:
         bounds.bytes_left -= len(data)
         if redactor is not None:
             whole, newline, rest = (rest + data).rpartition(b"\n")

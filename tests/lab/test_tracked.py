@@ -216,7 +216,8 @@ def test_two_archives_differ_by_the_leak(case: Case) -> None:
 
 @pytest.mark.parametrize("case", each(LIVE))
 def test_disarming_leaves_nothing(case: Case) -> None:
-    """The pins are gone; arming twice was refused."""
+    """The pins are gone, and every setting went back; arming twice was refused."""
+    assert "which arm did not write" not in case.text("console.log")
     assert case.text("disarm.txt") == "disarmed\n"
     assert case.text("after.pins") == case.text("before.pins")
     assert case.text("refused.twice").endswith("exit 4\n")

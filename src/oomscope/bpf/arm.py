@@ -160,7 +160,10 @@ def tracked(machine: Machine) -> PageOwners | None:
     """The table of owners as it is now; None where nothing tracks. Raises NotOffered or OSError."""
     if not is_tracking(machine):
         return None
-    return owners.read(LibBpf(), machine.path(PINS))
+    try:
+        return owners.read(LibBpf(), machine.path(PINS))
+    except Refused as error:
+        raise NotOffered(f"the kernel does not tell of its maps: {error}") from error
 
 
 def is_tracking(machine: Machine) -> bool:
@@ -169,12 +172,12 @@ def is_tracking(machine: Machine) -> bool:
 
 
 def audit(machine: Machine) -> owners.Audit | None:
-    """The table of owners held against its own counters; None where nothing tracks. Raises OSError, NotOffered."""
+    """The table of owners held against its own counters; None where nothing tracks. Raises NotOffered."""
     if not is_tracking(machine):
         return None
     try:
         return owners.audit(LibBpf(), machine.path(PINS))
-    except Refused as error:
+    except (Refused, OSError) as error:
         raise NotOffered(f"the kernel does not tell of its programs: {error}") from error
 
 

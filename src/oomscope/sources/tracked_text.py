@@ -76,7 +76,7 @@ class TrackedTextParser:
     """Turns blocks into rows; see Parser."""
 
     def __init__(self) -> None:
-        self.notes = Notes(tracked_since_ns=0)
+        self.notes = Notes()
         self._tables = Tables()
         self._ids: dict[Stack, int] = {}
         self._frames: list[Frame] = []
