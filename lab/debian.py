@@ -13,6 +13,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from lab import peers
 from lab.cache import CACHE, only_one
 from lab.errors import Missing
 from lab.kernels import HERE, X86_64, Architecture
@@ -32,7 +33,7 @@ _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 def root(architecture: Architecture) -> Path:
     """The root folder, made once for each list of packages and wheels. Raises Missing."""
     wheels = _wheels(architecture)
-    recipe = hashlib.sha256(repr((_PACKAGES, _PYTHON, wheels, _COMMAND)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((_PACKAGES, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)).encode()).hexdigest()[:12]
     folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
     with only_one(folder):
         if not folder.exists():
@@ -58,6 +59,8 @@ def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> 
     command.write_text(_COMMAND)
     command.chmod(0o755)
     _install_wheels(architecture, wheels, folder / "usr" / "local" / "lib" / f"python{_PYTHON}" / "dist-packages")
+    if architecture is X86_64:
+        peers.put(folder / "opt" / "peers")
     # Emulated, compiling takes longer than what is compiled. Another Python than the guest's compiles in vain, no more.
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", "-j0", "-s", folder, "-p", "/", folder / "usr"], check=False

@@ -75,6 +75,12 @@ _ARMED = tuple(f"armed-{name}" for name in _PANICS)
 # page_owner ends in an oops as soon as a page is charged to any cgroup but the root.
 _CHARGED_TO_A_CGROUP = ("memcg-kill", "panic-on-oom-2")
 
+# In the order in which they depend on each other: Debian's general image has even these as modules.
+_DISK_OF_DEBIAN = (
+    *("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"),
+    *("crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"),
+)
+
 KERNELS = (
     Kernel("6.1", "linux-source-6.1", "bookworm", default=True),
     Kernel("6.12", "linux-source-6.12", "bookworm", default=True, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
@@ -96,6 +102,14 @@ KERNELS = (
         flavour="cloud-amd64",
         modules=("virtio_blk",),
         scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump", "tracked-page-panic"),
+    ),
+    Kernel(
+        "6.1-debian",
+        "linux-source-6.1",
+        "bookworm",
+        flavour="amd64",
+        modules=_DISK_OF_DEBIAN,
+        scenarios=("page-panic", "tracked-page-panic"),
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),

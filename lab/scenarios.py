@@ -897,6 +897,100 @@ _TRACKED = (
         default=True,
     ),
     Scenario(
+        "tracked-by-kprobes",
+        # As on kernels without function entries: migration by a kprobe, the ends of functions not at all.
+        """
+        oomscope arm --track --kprobes > /case/arm.txt
+        hold anon 10007
+        for round in 1 2 3; do
+            for each in 1 2 3 4; do echo 42001 > /proc/oomlab/churn & done
+            echo 1 > /proc/sys/vm/compact_memory
+            take paths 2003
+            take fragments 1009
+            wait
+        done
+        echo 1 > /proc/sys/vm/compact_memory
+        take vmalloc 3
+        oomscope arm --status > /case/status.txt
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_shared", 3 * 2003), Holder("taken", "take_vmalloc", 3 * 256)),
+        memory_mib=1024,
+        processors=4,
+        architectures=(X86_64,),
+        runs_oomscope=True,
+        arms=True,
+        limit_s=500,
+        default=True,
+    ),
+    Scenario(
+        "tracked-plugged-in",
+        # Memory that came later than the table, which a process gets first; and contiguous memory.
+        """
+        oomscope arm --track > /case/arm.txt
+        eat cma 1009
+        take page 20011
+        echo 0x30000000 > /sys/devices/system/memory/probe
+        echo online_movable > /sys/devices/system/memory/memory6/state
+        hold anon 10007
+        oomscope arm --status > /case/status.txt
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 20011), Holder("taken", "anon", 10007, None, "user")),
+        memory_mib=1024,
+        arguments="page_owner=on cma=64M mem=768M",
+        architectures=(X86_64,),
+        runs_oomscope=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "tracked-spoilt-stacks",
+        # Equal hashes, a slot that is being written, and in the end no slot for what takes the last of memory.
+        """
+        lab_python spoilt_stacks.py /case/spoilt.json
+        oomscope arm --status > /case/status.txt
+        capture taken
+        exhaust compound
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(
+            Holder("taken", "take_split", (101 + 1) * 5),
+            Holder("taken", "take_order_3", (103 + 1) * 8),
+            Holder("taken", "take_order_4", 7 * 16),
+        ),
+        memory_mib=768,
+        arguments="",
+        architectures=(X86_64,),
+        runs_oomscope=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
+        "tracked-kill",
+        # An OOM kill with tracking: the same lines, and the map for whoever asks later.
+        """
+        oomscope arm --track --on kill --top 2 > /case/arm.txt
+        take page 20011
+        capture taken
+        eat all || true
+        oomscope arm --status > /case/status.txt
+        oomscope explain --live --format json > /case/live.json
+        """,
+        end="kill",
+        says=KILLED,
+        holders=(Holder("taken", "take_page", 20011),),
+        memory_mib=768,
+        arguments="",
+        architectures=(X86_64,),
+        runs_oomscope=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
         "tracked-live",
         # A slow leak beside churn while the machine lives: top, explain, collect, diff; then all of it is taken away.
         """
@@ -939,9 +1033,9 @@ _TRACKED = (
 _COSTS = (
     Scenario(
         "tracked-cost",
-        # What the allocation path costs with and without, in turn in one guest.
+        # What the allocation path costs with and without, and with bcc's memleak, in turn in one guest.
         """
-        lab_python track_cost.py /case/cost.json off kernel-only all
+        lab_python track_cost.py /case/cost.json off idle kernel-only all memleak
         """,
         end="alive",
         memory_mib=768,

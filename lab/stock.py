@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from lab.errors import Missing
 from lab.kernels import Kernel
 from lab.packages import Archive, unpack
 
@@ -16,8 +17,7 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> 
 
     Returns the release ("6.12.117+deb12-cloud-amd64"). The names of the packages contain it, so they are looked up.
     """
-    upstream = re.split(r"[-~]", version)[0]
-    (image,) = (name for name in archive.names(f"linux-image-{upstream}") if name.endswith(f"-{kernel.flavour}"))
+    image = _image(kernel, archive, version)
     release = image.removeprefix("linux-image-")
     abi = release.removesuffix(f"-{kernel.flavour}")
     files = tree / "files"
@@ -34,3 +34,14 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> 
         (compressed,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko.xz")
         (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(compressed.read_bytes()))
     return release
+
+
+def _image(kernel: Kernel, archive: Archive, version: str) -> str:
+    """The package of the flavour's image of this version, "linux-image-6.1.0-56-amd64" and the like."""
+    series = kernel.package.removeprefix("linux-source-")
+    pattern = re.compile(rf"linux-image-{re.escape(series)}\.[\w.+]+(-\d+)?-{kernel.flavour}")
+    names = [name for name in archive.names(f"linux-image-{series}.") if pattern.fullmatch(name)]
+    for name in names:
+        if archive.version(name) == version:
+            return name
+    raise Missing(f"no image of {kernel.flavour} is of the version {version}; there are: {' '.join(names) or 'none'}")

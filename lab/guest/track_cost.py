@@ -1,17 +1,21 @@
-"""What tracking costs: five loads, each timed in turn without it, with --kernel-only and with all pages."""
+"""What tracking costs: five loads, each timed in turn without it, in each of its ways, and with bcc's memleak."""
 
 import json
 import mmap
 import os
 import socket
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from oomscope.bpf import arm, owners
+from oomscope.bpf.libbpf import LibBpf
 from oomscope.machine import Machine
+from oomscope.model.owners import STATE
 
 ROUNDS = 5
 PAGES = 4001
@@ -83,11 +87,42 @@ def in_a_process(act: Callable[[], object]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def tracked(*, kernel_only: bool) -> None:
-    """One `oomscope arm --track`."""
-    machine = Machine()
-    plan = owners.plan(machine, kernel_only=kernel_only)
+@contextmanager
+def tracked(*, kernel_only: bool = False, idle: bool = False) -> Iterator[None]:
+    """One `oomscope arm --track`; when idle, its programs run and return at once: what attaching alone costs."""
+    plan = owners.plan(Machine(), kernel_only=kernel_only)
     in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
+    if idle:
+        state = owners.map_array(LibBpf(), arm.PINS / "owner_state", STATE, 1, write=True)
+        state[0]["ready"] = 0
+    yield
+    in_a_process(lambda: arm.disarm(Machine()))
+
+
+@contextmanager
+def memleak() -> Iterator[None]:
+    """The memleak of bcc over the kernel's allocations, which prints nothing meanwhile."""
+    loader = "/opt/peers/ld-linux-x86-64.so.2"
+    command = [loader, "--library-path", "/opt/peers", "/opt/peers/memleak-libbpf", "3600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if b"Tracing outstanding memory allocs" in line:
+                break
+        else:
+            raise SystemExit("memleak does not start")
+        yield
+        process.kill()
+
+
+MODES: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "off": nullcontext,
+    "page_owner": nullcontext,
+    "idle": lambda: tracked(idle=True),
+    "kernel-only": lambda: tracked(kernel_only=True),
+    "all": tracked,
+    "memleak": memleak,
+}
 
 
 def main() -> None:
@@ -96,12 +131,9 @@ def main() -> None:
     times: dict[str, dict[str, list[float]]] = {mode: {load.__name__: [] for load in LOADS} for mode in modes}
     for _ in range(ROUNDS):
         for mode in modes:
-            if mode in ("kernel-only", "all"):
-                tracked(kernel_only=mode == "kernel-only")
-            for load in LOADS:
-                times[mode][load.__name__].append(seconds(load))
-            if mode in ("kernel-only", "all"):
-                in_a_process(lambda: arm.disarm(Machine()))
+            with MODES[mode]():
+                for load in LOADS:
+                    times[mode][load.__name__].append(seconds(load))
     medians = {
         mode: {name: statistics.median(each) for name, each in of_loads.items()} for mode, of_loads in times.items()
     }

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from oomscope.bpf import outlet, owners
+from oomscope.bpf.fault_cost import page_fault_ns
 from oomscope.bpf.libbpf import LibBpf, Object, Refused
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered
 from oomscope.machine import Machine, PageOwner
@@ -39,14 +40,16 @@ _LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """How the owners of pages are kept: `size_bytes` is what their maps were to take.
+    """How the owners of pages are kept: `size_bytes` is what their maps take, by the kernel's own account.
 
-    Pages that come by the ways in `uncovered` have no owner.
+    Pages that come by the ways in `uncovered` have no owner. A page fault took `fault_before_ns`, and takes `fault_ns`.
     """
 
     kernel_only: bool
     uncovered: tuple[str, ...]
     size_bytes: int
+    fault_before_ns: float
+    fault_ns: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,11 @@ def arm(
         if track is None:
             _load(machine, options, program, functions, way)
         else:
+            fault_before_ns = page_fault_ns()
             uncovered = _load_tracking(machine, options, program, functions, track, kprobes=kprobes)
-            armed = replace(armed, tracking=Tracking(track.kernel_only, uncovered, track.size_bytes))
+            size_bytes = owners.memory_bytes(LibBpf(), machine.path(PINS))
+            tracking = Tracking(track.kernel_only, uncovered, size_bytes, fault_before_ns, page_fault_ns())
+            armed = replace(armed, tracking=tracking)
             _write_state(machine, armed)
         # Loading switches the event of bpf_printk() on; what is set comes after it.
         armed = replace(armed, settings=outlet.change(machine, list(armed.settings)))

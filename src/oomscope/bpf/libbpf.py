@@ -81,6 +81,12 @@ class LibBpf:
         _, _, _, value_bytes, entries = _MAP_INFO.unpack_from(self._info(fd, 128))
         return MapInfo(value_bytes, entries)
 
+    @staticmethod
+    def map_memory_bytes(fd: int) -> int:
+        """What the kernel says that a map takes, kernel/bpf/syscall.c bpf_map_show_fdinfo(). Raises OSError."""
+        told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
+        return int(told["memlock"])
+
     def recursion_misses(self, link: Path) -> int:
         """How often the program behind a pinned link was passed over as it was running. Raises OSError, Refused."""
         link_fd = self.map_fd(link)

@@ -196,9 +196,9 @@ def start(
     """
     for name, pin in MAPS.items():
         program_object.pin_map(name, machine.path(pins / pin))
-    places = _map_array(library, machine.path(pins / "owner_places"), "<u8", plan.blocks[-1] + 1, write=True)
+    places = map_array(library, machine.path(pins / "owner_places"), "<u8", plan.blocks[-1] + 1, write=True)
     places[list(plan.blocks)] = np.arange(1, len(plan.blocks) + 1)
-    state = _map_array(library, machine.path(pins / "owner_state"), owners.STATE, 1, write=True)[0]
+    state = map_array(library, machine.path(pins / "owner_state"), owners.STATE, 1, write=True)[0]
     program_object.run(_LOOK_AROUND)
     if not int(state["vmemmap"]):
         raise NotOffered("struct pages do not lie in one array (CONFIG_SPARSEMEM_VMEMMAP)")
@@ -239,15 +239,15 @@ def _attach(machine: Machine, library: LibBpf, program_object: Object, way: Way,
 
 def read(library: LibBpf, pins: Path) -> PageOwners:
     """The table as it is now. Raises OSError where it is not pinned there or may not be read."""
-    state = _map_array(library, pins / "owner_state", owners.STATE, 1)[0]
-    stacks = _map_array(library, pins / "owned_stacks", owners.STACK, None)
-    table = _map_array(library, pins / "page_owners", "<u4", None).reshape(-1, owners.BLOCK_PAGES)
+    state = map_array(library, pins / "owner_state", owners.STATE, 1)[0]
+    stacks = map_array(library, pins / "owned_stacks", owners.STACK, None)
+    table = map_array(library, pins / "page_owners", "<u4", None).reshape(-1, owners.BLOCK_PAGES)
     return PageOwners(
         since_ns=int(state["since_ns"]),
         step_ns=int(state["step_ns"]),
         at_ns=time.monotonic_ns(),
         stacks=stacks,
-        places=_map_array(library, pins / "owner_places", "<u8", None),
+        places=map_array(library, pins / "owner_places", "<u8", None),
         block=lambda place: table[place],
         counters=read_counters(library, pins),
     )
@@ -263,6 +263,18 @@ def read_counters(library: LibBpf, pins: Path) -> OwnerCounters:
     if raw is None:
         raise OSError(f"{pins / 'owner_counters'} has no value")
     return owners.counters(raw)
+
+
+def memory_bytes(library: LibBpf, pins: Path) -> int:
+    """What the pinned maps take by the kernel's own account. Raises OSError."""
+    taken = 0
+    for pin in MAPS.values():
+        fd = library.map_fd(pins / pin)
+        try:
+            taken += library.map_memory_bytes(fd)
+        finally:
+            os.close(fd)
+    return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +313,7 @@ def audit(library: LibBpf, pins: Path) -> Audit:
     return Audit(owned_pages, before.owned_pages, moving, misses, nameless_pages, after)
 
 
-def _map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, write: bool = False) -> Any:
+def map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, write: bool = False) -> Any:
     """A pinned array map as an array of its own memory; `entries` of them, or all."""
     fd = library.map_fd(pin)
     try:

@@ -9,6 +9,7 @@ import click
 
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.machine import Machine
+from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
     from oomscope.bpf import owners
@@ -68,8 +69,8 @@ def arm(
         machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s, track=plan, kprobes=kprobes
     )
     click.echo(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
-    if armed.tracking is not None and armed.tracking.uncovered:
-        click.echo(f"not covered on this kernel: {', '.join(armed.tracking.uncovered)}")
+    if armed.tracking is not None:
+        _tell_cost(armed.tracking)
     for setting in armed.settings:
         click.echo(f"set {setting.path}: {setting.wanted} (was {setting.before})")
     if events_of_others := outlet.events_in_the_way(machine):
@@ -144,7 +145,16 @@ def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
         f" {counted.beyond_stacks:,} times the table of stacks was full, {counted.collisions:,} collisions,"
         f" {counted.slot_races:,} races for a slot"
     )
-    if tracking is not None and tracking.uncovered:
+    if tracking is not None:
+        _tell_cost(tracking)
+
+
+def _tell_cost(tracking: Tracking) -> None:
+    click.echo(
+        f"measured: its maps take {bytes_text(tracking.size_bytes)};"
+        f" a page fault takes {tracking.fault_ns / 1000:.2f} us, {tracking.fault_before_ns / 1000:.2f} us before"
+    )
+    if tracking.uncovered:
         click.echo(f"not covered on this kernel: {', '.join(tracking.uncovered)}")
 
 

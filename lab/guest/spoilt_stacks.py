@@ -1,0 +1,82 @@
+"""The table of stacks in every trouble it can have: equal hashes, a slot that is being written, no room left.
+
+What happens by chance on other machines is brought about here in the table itself, through its pinned map.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from oomscope.bpf import arm, owners
+from oomscope.bpf.libbpf import LibBpf
+from oomscope.machine import Machine
+from oomscope.model.owners import FIRST_SLOT, STACK, OwnerCounters
+
+PINS = arm.PINS
+COLLIDING, RACING, WITHOUT_ROOM = 101, 103, 7
+
+
+def take(way: str, blocks: int) -> None:
+    """Kernel memory, kept."""
+    Path(f"/proc/oomlab/{way}").write_text(str(blocks))
+
+
+def counters() -> OwnerCounters:
+    """The programs' own."""
+    return owners.read_counters(LibBpf(), PINS)
+
+
+def slot_of(way: str) -> int:
+    """Take one block of a way that was never used before: the slot that its stack gets."""
+    before = pages_per_slot()
+    take(way, 1)
+    return int((pages_per_slot() - before).argmax())
+
+
+def pages_per_slot() -> np.ndarray:
+    """Over the whole table; the first slots are no stacks."""
+    table = owners.read(LibBpf(), PINS)
+    pages = np.zeros(len(table.stacks), np.int64)
+    for block in table.blocks():
+        pages += np.bincount(block >> np.uint32(16), minlength=len(pages))
+    pages[:FIRST_SLOT] = 0
+    return pages
+
+
+def counted(act: Callable[[], None], name: str) -> int:
+    """By how much a counter grows meanwhile."""
+    before = getattr(counters(), name)
+    act()
+    return int(getattr(counters(), name)) - int(before)
+
+
+def main() -> None:
+    """Write what each trouble was counted as."""
+    machine = Machine()
+    arm.arm(machine, top=16, on_kill=False, track=owners.plan(machine, kernel_only=False))
+    stacks = owners.map_array(LibBpf(), PINS / "owned_stacks", STACK, None, write=True)
+    told = {}
+
+    # Another stack with the same hash was there first: the frames decide.
+    page, split = slot_of("page"), slot_of("split")
+    stacks["frame"][split] = stacks["frame"][page]
+    stacks["frames"][split] = stacks["frames"][page]
+    told["collisions"] = counted(lambda: take("split", COLLIDING), "collisions")
+
+    # Another processor has claimed the slot and is writing its frames.
+    order_3 = slot_of("order_3")
+    frames, stacks["frames"][order_3] = int(stacks["frames"][order_3]), 0
+    told["slot_races"] = counted(lambda: take("order_3", RACING), "slot_races")
+    stacks["frames"][order_3] = frames
+
+    # No slot is free any more.
+    free = stacks["hash"] == 0
+    stacks["frame"][free, 0], stacks["frames"][free], stacks["hash"][free] = 1, 1, 1
+    told["beyond_stacks"] = counted(lambda: take("order_4", WITHOUT_ROOM), "beyond_stacks")
+    Path(sys.argv[1].replace("/case", "/mnt")).write_text(json.dumps(told, indent=1))
+
+
+main()
