@@ -138,8 +138,10 @@ class Compared:
 
 
 def compared(case: Case) -> Compared:
-    """Page by page. page_owner keeps as many frames as the table does and spends some on its own, so that its
-    outermost ones are cut."""
+    """Page by page.
+
+    page_owner keeps as many frames as the table does and spends some on its own: its outermost ones are cut.
+    """
     dump = open_dump(dump_of(case))
     table = page_owners(dump, kernel_log(dump))
     assert table is not None
@@ -217,7 +219,7 @@ def test_page_owner_says_the_same_of_every_page(case: Case) -> None:
 
 @pytest.mark.parametrize("case", each([case for case in BESIDE if case.scenario == "tracked-plugged-in"]))
 def test_memory_that_came_later_is_counted_and_contiguous_memory_is_owned(case: Case) -> None:
-    """The process's pages in the memory that was plugged in are counted as beyond the table; CMA's have their caller."""
+    """The process's pages in memory that was plugged in are counted as beyond the table; CMA's have their caller."""
     held = held_pages(case.folder / "taken" / "held")["anon"]
     beyond = sum(pfn >= PLUGGED_IN_PFN for pfn in held)
     (counted,) = re.findall(r"([\d,]+) beyond the table", case.text("status.txt"))
