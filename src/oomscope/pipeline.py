@@ -34,7 +34,7 @@ from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import HEAD_BYTES, Input, Stream, inputs
 from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
 from oomscope.sources.live import LIVE, PAGE_OWNER, live_files
-from oomscope.verdict import Question, judge
+from oomscope.verdict import Question, judge, judge_each
 from oomscope.verdict.difference import difference, moments_apart
 from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
 
@@ -162,7 +162,7 @@ def explain_events(
     evidence = read(*paths, page_size_bytes=page_size_bytes, progress=progress)
     if not evidence.events:
         raise NothingToExplain(f"{evidence.latest.reading.origin}: no OOM event in it")
-    return [judge(evidence, Question(event=number), Selection()) for number in range(1, len(evidence.events) + 1)]
+    return judge_each(evidence)
 
 
 @dataclass(frozen=True, slots=True)

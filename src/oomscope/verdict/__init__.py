@@ -24,11 +24,11 @@ from oomscope.verdict.consumers import Ranking, greatest, greatest_kernel, may_b
 from oomscope.verdict.missing import missing
 from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
 from oomscope.verdict.oom.case import UNDETERMINED
-from oomscope.verdict.oom.judgement import WANTS_A_NAME, Judgement, judge_events
+from oomscope.verdict.oom.judgement import WANTS_A_NAME, Judgement, ToldEvents, judge_event, tell_events
 from oomscope.verdict.rules import RULES, Case
 from oomscope.verdict.rules.case import where_command
 
-__all__ = ["Question", "judge"]
+__all__ = ["Question", "judge", "judge_each"]
 
 _WORTH_NAMING = 0.05  # of RAM: a culprit that belongs into the first paragraph
 
@@ -47,12 +47,20 @@ class Question:
     event: int | None = None
 
 
-def judge(evidence: Evidence, question: Question, selection: Selection) -> Verdict:
+def judge_each(evidence: Evidence) -> list[Verdict]:
+    """A verdict on every OOM event, in their order in time; where none is told of, the one on the latest moment."""
+    told = tell_events(evidence)
+    numbers: list[int | None] = [*range(1, len(evidence.events) + 1)]
+    return [judge(evidence, Question(event=number), Selection(), told=told) for number in numbers or [None]]
+
+
+def judge(evidence: Evidence, question: Question, selection: Selection, *, told: ToldEvents | None = None) -> Verdict:
     """The verdict on the latest moment; earlier ones show growth.
 
-    Raises NothingToExplain where the filters leave nothing over, BadQuestion for a grouping that does not exist.
+    `told` are the evidence's events where they have been looked at already. Raises NothingToExplain where the filters
+    leave nothing over, BadQuestion for a grouping that does not exist.
     """
-    judgement = judge_events(evidence, question.event)
+    judgement = judge_event(evidence, told or tell_events(evidence), question.event)
     if judgement is not None and not judgement.is_default:
         evidence = without_stacks(evidence, judgement.logged)  # they are of a later moment
     latest = evidence.latest

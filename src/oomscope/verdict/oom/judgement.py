@@ -111,20 +111,25 @@ class Judgement:
         return tuple(found)
 
 
-def judge_events(evidence: Evidence, number: int | None) -> Judgement | None:
-    """The event of that number (from 1), else the last one that tells something; None without any.
+@dataclass(frozen=True, slots=True)
+class ToldEvents:
+    """The events of a machine with their causes and a line on each: what judging any one of them begins with.
 
-    Raises BadQuestion for a number that no event has.
+    `default` is the place of the log's last word.
     """
+
+    cases: tuple[OomCase, ...]
+    causes: tuple[list[Cause], ...]
+    lines: tuple[EventLine, ...]
+    default: int
+
+
+def tell_events(evidence: Evidence) -> ToldEvents:
+    """Look at every event once."""
     events = evidence.events
-    if number is not None and not 1 <= number <= len(events):
-        raise BadQuestion(f"--event {number}: the input tells of {len(events):,}")
-    if not events:
-        return None
-    cases = [OomCase(e.analysis, _before(evidence, index)) for index, e in enumerate(events)]
-    told = [causes(case) for case in cases]
-    default = _last_word([case.event for case in cases])
-    chosen = default if number is None else number - 1
+    cases = tuple(OomCase(e.analysis, _before(evidence, index)) for index, e in enumerate(events))
+    told = tuple(causes(case) for case in cases)
+    default = _last_word([case.event for case in cases]) if cases else 0
     lines = tuple(
         EventLine(
             number=index,
@@ -138,7 +143,23 @@ def judge_events(evidence: Evidence, number: int | None) -> Judgement | None:
         )
         for index, (logged, case, its_causes) in enumerate(zip(events, cases, told, strict=True), 1)
     )
-    return Judgement(events[chosen], chosen + 1, chosen == default, cases[chosen], told[chosen], lines)
+    return ToldEvents(cases, told, lines, default)
+
+
+def judge_event(evidence: Evidence, told: ToldEvents, number: int | None) -> Judgement | None:
+    """The event of that number (from 1), else the last one that tells something; None without any.
+
+    Raises BadQuestion for a number that no event has.
+    """
+    events = evidence.events
+    if number is not None and not 1 <= number <= len(events):
+        raise BadQuestion(f"--event {number}: the input tells of {len(events):,}")
+    if not events:
+        return None
+    chosen = told.default if number is None else number - 1
+    return Judgement(
+        events[chosen], chosen + 1, chosen == told.default, told.cases[chosen], told.causes[chosen], told.lines
+    )
 
 
 def _caches(case: OomCase) -> tuple[tuple[str, int], ...]:
