@@ -825,6 +825,7 @@ _TRACKED = (
         oomscope arm --status > /case/status.txt
         capture at-rest
         take page 40009
+        take vmalloc 3
         capture taken
         oomscope explain --live --format json > /case/taken/live.json
         sync
@@ -833,7 +834,7 @@ _TRACKED = (
         end="panic",
         oom_class="hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
-        holders=(Holder("taken", "take_page", 40009),),
+        holders=(Holder("taken", "take_page", 40009), Holder("taken", "take_vmalloc", 3 * 256)),
         culprit="take_page",
         memory_mib=768,
         arguments="",

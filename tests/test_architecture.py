@@ -23,6 +23,7 @@ ALLOWED = {
     "workers": {"sources", "attribution", "model", "errors", "units"},
     "pipeline": {"kernel_files", "dumps", "workers", "sources", "verdict", "attribution", "model", "errors", "units"},
     "export": {"model", "errors", "units", "__init__"},
+    "fleet": {"pipeline", "verdict", "report", "sources", "attribution", "model", "errors", "units"},
     "top": {"dumps", "pipeline", "attribution", "bpf", "machine", "model", "errors", "units"},
     "machine": set(),
     "bpf": {"machine", "model", "errors", "units"},
@@ -30,6 +31,7 @@ ALLOWED = {
     "collect": {"bpf", "kernel_files", "machine", "sources", "model", "errors", "units"},
     "cli": {
         "top",
+        "fleet",
         "export",
         "collect",
         "doctor",

@@ -13,7 +13,7 @@ import numpy as np
 from oomscope.bpf import arm, owners
 from oomscope.bpf.libbpf import LibBpf
 from oomscope.machine import Machine
-from oomscope.model.owners import FIRST_SLOT, STACK, OwnerCounters
+from oomscope.model.owners import STACK, OwnerCounters
 
 PINS = arm.PINS
 COLLIDING, RACING, WITHOUT_ROOM = 101, 103, 7
@@ -31,19 +31,14 @@ def counters() -> OwnerCounters:
 
 def slot_of(way: str) -> int:
     """Take one block of a way that was never used before: the slot that its stack gets."""
-    before = pages_per_slot()
     take(way, 1)
-    return int((pages_per_slot() - before).argmax())
-
-
-def pages_per_slot() -> np.ndarray:
-    """Over the whole table; the first slots are no stacks."""
-    table = owners.read(LibBpf(), PINS)
-    pages = np.zeros(len(table.stacks), np.int64)
-    for block in table.blocks():
-        pages += np.bincount(block >> np.uint32(16), minlength=len(pages))
-    pages[:FIRST_SLOT] = 0
-    return pages
+    machine, stacks = Machine(), owners.read(LibBpf(), PINS).stacks
+    (found,) = (
+        slot
+        for slot in np.flatnonzero(stacks["frames"]).tolist()
+        if any(frame.startswith(f"take_{way}+") for frame in machine.frames(stacks["frame"][slot].tolist()))
+    )
+    return int(found)
 
 
 def counted(act: Callable[[], None], name: str) -> int:

@@ -45,8 +45,11 @@ Part = FilePart | bytes
 
 
 def worker_count() -> int:
-    """One process per CPU that this one may use; 1 beside other Python threads, whose locks a fork would copy."""
-    if threading.active_count() > 1:
+    """One process per CPU that this one may use.
+
+    1 beside other Python threads, whose locks a fork would copy, and in a process that is one of many already.
+    """
+    if threading.active_count() > 1 or multiprocessing.current_process().daemon:
         return 1
     return min(len(os.sched_getaffinity(0)), _WORKERS_AT_MOST)
 

@@ -16,6 +16,7 @@ from oomscope.model import owners
 from oomscope.model.difference import CULPRIT
 from oomscope.pipeline import compare
 from oomscope.sources.kernel_memory.dump import open_dump
+from oomscope.sources.kernel_memory.modules import modules
 from oomscope.sources.kernel_memory.owner_maps import page_owners
 from oomscope.sources.kernel_memory.page_owner import PageOwner
 from oomscope.sources.kernel_memory.panic_reports import panic_reports
@@ -41,6 +42,9 @@ GOES_ON_PAGES = 16
 LEAKED_PAGES = 60 * 53
 PLUGGED_IN_PFN = 0x30000000 >> 12
 LEFT_OF_FIRST_ZONE_PAGES = 100  # of a process's pages, those that do not come from the zone for movable ones
+# What lab/guest/spoilt_stacks.py takes away: stacks that find no slot, and the first five pages of one written over.
+NAMELESS = {"tracked-spoilt-stacks": ("take_order_4",)}
+WRITTEN_OVER = {("tracked-spoilt-stacks", "take_split"): 5}
 TWO_CLOCKS_NS = 10**9  # page_owner's local_clock() and the table's CLOCK_MONOTONIC
 MISSED = re.compile(r"missed: ([\d,]+) events inside the programs, ([\d,]+) pages healed")
 # Where page_owner's stack has the frame in which ours begins.
@@ -96,6 +100,29 @@ def test_the_doctor_proposes_it_and_the_living_machine_tells_of_it(case: Case) -
     assert pages["take_page"] == json.loads(case.text("truth.json"))["moments"]["taken"][0]["pages"]
 
 
+@pytest.mark.parametrize("case", each([case for case in TRACKED if case.end == "panic"]))
+def test_every_page_that_the_module_holds_is_owned_by_its_function(case: Case) -> None:
+    """Page by page: what the module lists at the last moment, and holds to the end, has a stack that says so.
+
+    Order-0 pages of vmalloc come from alloc_pages_bulk(), which no tracepoint tells of.
+    """
+    dump = open_dump(dump_of(case))
+    table = page_owners(dump, kernel_log(dump))
+    assert table is not None
+    dump.symbols.add_modules(modules(dump))
+    functions: dict[int, set[str]] = {}
+    for holder, pfns in held_pages(case.folder / "taken" / "held").items():
+        if not holder.startswith("take_") or holder in NAMELESS.get(case.scenario, ()):
+            continue
+        slots = np.array([int(table.entries(pfn, 1)[0]) >> 16 for pfn in sorted(pfns)])
+        for slot in np.unique(slots[slots >= owners.FIRST_SLOT]).tolist():
+            record = table.stacks[slot]
+            names = (dump.symbols.name(address) for address in record["frame"][: int(record["frames"])].tolist())
+            functions[slot] = {name.partition("+")[0] for name in names}
+        wrong = sum(holder not in functions.get(slot, ()) for slot in slots.tolist())
+        assert wrong == WRITTEN_OVER.get((case.scenario, holder), 0), holder
+
+
 @pytest.mark.parametrize("case", each([*PANICS, *SPOILT, *BESIDE]))
 def test_the_table_of_a_stopped_machine_has_as_many_owned_pages_as_were_counted(case: Case) -> None:
     """The audit, exact where nothing moves any more: entries that are set, against what the programs counted."""
@@ -116,15 +143,24 @@ def test_user_memory_is_left_out_and_counted(case: Case) -> None:
 
 
 def tail(frames: list[str], *, of_page_owner: bool) -> tuple[str, ...]:
-    """The callers of the page allocator: what stands outside the last frame of its own."""
-    first = 0
-    if of_page_owner:
-        names = [frame.partition("+")[0] for frame in frames]
-        of_allocator = [
-            at for at, name in enumerate(names) if name.startswith(ALLOCATORS) and not name.startswith(NOT_ALLOCATORS)
-        ]
-        first = of_allocator[0] if of_allocator else 0
-    return tuple(frames[first + 1 :])
+    """The callers of the page allocator: what stands outside the last frame of its own.
+
+    A function that a program is attached to stands twice, a trampoline without a name between.
+    """
+    if not of_page_owner:
+        return tuple(frames[1:])
+    names = [frame.partition("+")[0] for frame in frames]
+    of_allocator = [
+        at for at, name in enumerate(names) if name.startswith(ALLOCATORS) and not name.startswith(NOT_ALLOCATORS)
+    ]
+    if not of_allocator:
+        return tuple(frames[1:])
+    last = of_allocator[0]
+    while (
+        names[last + 1 : last + 2] and names[last + 1].startswith("0x") and names[last + 2 : last + 3] == [names[last]]
+    ):
+        last += 2
+    return tuple(frames[last + 1 :])
 
 
 @dataclass
@@ -182,6 +218,8 @@ def compared(case: Case) -> Compared:
                 ours[slot] = tail([dump.symbols.name(a) for a in frames], of_page_owner=False)
             said = tail(list(names(handle)), of_page_owner=True)
             common = min(len(said), len(ours[slot]))
+            if any("set_page_owner" in name for name in ours[slot]):
+                continue  # what page_owner takes for itself has its dummy stack
             if handle and said[:common] == ours[slot][:common]:
                 found.same += pages
             else:
@@ -203,17 +241,14 @@ def test_page_owner_says_the_same_of_every_page(case: Case) -> None:
     says it passed over; and what the scenario leaves out is left out, and nothing else.
     """
     found = compared(case)
-    bulk = 0
-    if case.scenario == "tracked-by-kprobes":
-        bulk = sum(pages for stack, pages in found.unseen.items() if any("alloc_pages_bulk" in name for name in stack))
-        assert bulk >= 3 * 256
+    if case.scenario == "tracked-by-kprobes":  # with page_owner on, alloc_pages_bulk() gives out single pages
         assert "not covered on this kernel: alloc_pages_bulk()" in case.text("status.txt")
     if case.scenario == "tracked-plugged-in":
         assert found.beyond >= 10007 - LEFT_OF_FIRST_ZONE_PAGES
     else:
         assert found.beyond == 0
     assert found.same > 20_000
-    assert sum(found.unseen.values()) - bulk <= missed_events(case), found.unseen.most_common(5)
+    assert sum(found.unseen.values()) <= missed_events(case), found.unseen.most_common(5)
     assert sum(found.differ.values()) <= missed_events(case), found.differ.most_common(5)
 
 
@@ -230,7 +265,7 @@ def test_memory_that_came_later_is_counted_and_contiguous_memory_is_owned(case: 
     by_cma = 0
     for slot in range(owners.FIRST_SLOT, len(table.stacks)):
         frames = table.stacks[slot]["frame"][: int(table.stacks[slot]["frames"])].tolist()
-        if any(dump.symbols.name(address).startswith("cma_alloc") for address in frames):
+        if any("cma_alloc" in dump.symbols.name(address) for address in frames):
             by_cma += sum(int(np.count_nonzero(block >> np.uint32(16) == slot)) for block in table.blocks())
     assert by_cma == 1009
 
@@ -302,13 +337,15 @@ def test_no_page_goes_to_a_wrong_stack_in_a_spoilt_table(case: Case) -> None:
 
     The first block of take_split went to the stack that was written over its own: what the table says is believed.
     """
-    assert json.loads(case.text("spoilt.json")) == {"collisions": 101, "slot_races": 103, "beyond_stacks": 7}
+    told = json.loads(case.text("spoilt.json"))
+    assert (told["collisions"], told["slot_races"]) == (101, 103)
+    assert told["beyond_stacks"] >= 7  # others find no slot either
     status = case.text("status.txt")
-    assert re.search(r"7 times the table of stacks was full, 101 collisions, 103 races for a slot", status)
+    assert re.search(r"\d times the table of stacks was full, 101 collisions, 103 races for a slot", status)
     assert "audit: the table and its counters agree" in status
     (report,) = panic_reports(open_dump(dump_of(case)))
-    assert f"{report.nameless_pages} beyond the table" in case.text("console.log")
-    assert report.nameless_pages > 7 * 16  # what takes the last of memory has no slot, either
+    assert f"{report.lost_pages} beyond the table" in case.text("console.log")
+    assert report.lost_pages > 7 * 16  # what takes the last of memory has no slot, either
     pages = {row.culprit.function: row.pages for row in explained(case).culprits}
     assert pages["take_split"] == 101 * 5
     assert pages["take_order_3"] == (103 + 1) * 8
@@ -318,11 +355,10 @@ def test_no_page_goes_to_a_wrong_stack_in_a_spoilt_table(case: Case) -> None:
 
 @pytest.mark.parametrize("case", each(KILLS))
 def test_a_kill_is_reported_from_the_table(case: Case) -> None:
-    """With --on kill: the console has the module's pages and since when, the map tells --status and --live the same."""
-    console, status = case.text("console.log"), case.text("status.txt")
-    for text in (console, status):
-        assert re.search(r"memory consumer #2: 20011 pages are allocated from:", text)
-        assert re.search(r"OOM: tracked since [\d.]+ s; \d+ pages were allocated before that", text)
+    """With --on kill the map has the report, which --status prints and --live takes for an earlier moment."""
+    status = case.text("status.txt")
+    assert re.search(r"memory consumer #2: 20011 pages are allocated from:", status)
+    assert re.search(r"OOM: tracked since [\d.]+ s; \d+ pages were allocated before that", status)
     live = json.loads(case.text("live.json"))
     assert any("report of OOM kill 1" in told["origin"] for told in live["inputs"])
 

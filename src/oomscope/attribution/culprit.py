@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from oomscope.attribution.frame_table import Row, frame_row, subsystem_of
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, UNTRACKED, USER, Culprit
-from oomscope.model.stack import Frame, Stack
+from oomscope.model.stack import Frame, Stack, parse_frame
 
 BUILT_IN = "vmlinux"
 
@@ -49,6 +50,17 @@ def attribute(stack: Stack) -> Attributed:
     if kind in (USER, PAGE_CACHE, HUGETLB):
         return Attributed(kind, None, None, None)
     return Attributed(kind, None, _culprit(stack.frames[index]), index, is_helper=rows[index] is not None)
+
+
+def requester(texts: Iterable[str]) -> Culprit | None:
+    """Who asked, by the stack that an OOM report prints of the request: what printed the report stands outside of it.
+
+    None where the stack tells of no allocation.
+    """
+    frames = [frame for text in texts if (frame := parse_frame(text)) is not None]
+    rows = [frame_row(frame.function) for frame in frames]
+    first = next((at for at, row in enumerate(rows) if row is not None and row.role == "plumbing"), None)
+    return None if first is None else attribute(Stack(tuple(frames[first:]))).culprit
 
 
 def module_name(culprit: Culprit | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from oomscope.model.panic_report import KILL, PanicReport
+from oomscope.model.panic_report import KILL, OWNERS, STACK_LIST, PanicReport
 
 
 def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, top: int) -> list[str]:
@@ -18,4 +18,17 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         f"OOM: {report.stacks} stacks hold {report.pages} of {report.ram_pages} pages;"
         f" {report.uncounted_pages} pages not counted"
     )
+    beyond = f"{report.nameless_pages} without a stack, {report.lost_pages} beyond the table"
+    if report.way == OWNERS:
+        since = f"{report.since_ns // 10**9}.{report.since_ns % 10**9 // 1000:06}"
+        told.append(f"OOM: tracked since {since} s; {report.older_pages} pages were allocated before that")
+        told.append(f"OOM: not counted: {report.left_out_pages} user memory, {beyond}")
+    elif report.uncounted_pages:
+        told.append(f"OOM: not counted: {report.early_pages} early, {beyond}, {report.unread_pages} unread")
+    if report.unread_stacks:
+        told.append(f"OOM: {report.unread_stacks} stacks cannot be read")
+    walked, what = (report.stacks, "stacks") if report.way == STACK_LIST else (report.walked_pages, "pages")
+    told.append(f"OOM: walked {walked} {what} in {report.took_ns // 1000} us")
+    if report.stopped:
+        told.append(f"OOM: stopped after {report.took_ns // 1000000} ms: the numbers are too small")
     return told

@@ -16,6 +16,7 @@ from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.cli.export import export
 from oomscope.cli.top import top
+from oomscope.cli.triage import triage
 from oomscope.errors import OomscopeError
 
 __all__ = ["main"]
@@ -33,7 +34,7 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-for command in (explain_command, diff, export, top, collect, arm, disarm, doctor):
+for command in (explain_command, diff, triage, export, top, collect, arm, disarm, doctor):
     cli.add_command(command)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,8 @@ def render(verdict: Verdict, trees: dict[str, FrameTree]) -> str:
     answer = headline(verdict)
     lines = _evidence_lines(verdict)
     pictures = charts.of_verdict(verdict, trees)
-    return _filled(
+    return filled(
+        "page.html.j2",
         title=f"{answer.who}{answer.text}",
         answer=answer,
         verdict=verdict,
@@ -75,7 +76,8 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
         if difference.of(kind)
     ]
     apart = "" if difference.apart_ns is None else duration_text(difference.apart_ns)
-    return _filled(
+    return filled(
+        "page.html.j2",
         title=title,
         answer=None,
         verdict=None,
@@ -88,7 +90,8 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
     )
 
 
-def _filled(**values: Any) -> str:
+def filled(template: str, *, filters: Mapping[str, Callable[..., str]] | None = None, **values: Any) -> str:
+    """A template of this folder with its values, as one page. Raises NotOffered where the extra is not installed."""
     try:
         import jinja2
 
@@ -96,12 +99,13 @@ def _filled(**values: Any) -> str:
     except ImportError as error:
         raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install 'oomscope[html]'") from error
     here = resources.files(__package__)
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8"))
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)
     page.filters["share"] = share_text
     page.filters["pages"] = pages_text
     page.filters["shown"] = _shown
-    template = page.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    page.filters |= filters or {}
+    return page.get_template(template).render(
         **values,
         data=_as_script(values["pictures"]),
         style=here.joinpath("page.css").read_text(encoding="utf-8"),

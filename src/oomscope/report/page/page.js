@@ -123,6 +123,17 @@
     }), config);
   }
 
+  function timeline() {
+    const traces = data.timeline.series.map((row, i) => ({
+      type: "bar", name: text(row.name), x: data.timeline.days, y: row.cases, marker: { color: palette[i % palette.length] },
+      hovertemplate: "%{x}: %{y:,} cases<extra>%{fullData.name}</extra>",
+    }));
+    Plotly.react("timeline", traces, layout({
+      barmode: "stack", margin: { t: 10, l: 60, r: 10, b: 45 }, legend: { orientation: "h", y: 1.15 },
+      xaxis: { type: "date", gridcolor: colour("--line") }, yaxis: { title: { text: "cases" }, gridcolor: colour("--line") },
+    }), config);
+  }
+
   function draw() {
     root.dataset.scheme = scheme.value || (system.matches ? "dark" : "light");
     if (data.balance) balance();
@@ -130,6 +141,7 @@
     if (data.growth) growth();
     if (data.moments) moments();
     if (data.free) free();
+    if (data.timeline) timeline();
   }
 
   document.querySelectorAll("table.sorts").forEach((table) => {

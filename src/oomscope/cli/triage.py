@@ -1,0 +1,162 @@
+"""`oomscope triage`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oomscope.errors import BadQuestion
+
+if TYPE_CHECKING:
+    from oomscope.model.fleet import Case, Triage
+
+    Clustered = Iterable[tuple[Case, str | None]]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+@click.option("--parquet", metavar="FOLDER", help="Write the tables cases, consumers and findings below this, too.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many clusters to show as text.")
+@click.option("--sort", type=click.Choice(["cases", "pages"]), default="cases", show_default=True,
+              help="Order of the clusters.")  # fmt: skip
+@click.option("--each", "grouping", type=click.Choice(["auto", "file", "folder"]), default="auto", show_default=True,
+              help="What is one case: each file; each folder directly below PATH; or as its files tell.")  # fmt: skip
+@click.option("--labels", "pattern", metavar="NAME/NAME", help="Names for the folders that cases lie in: site/host.")
+@click.option("--sidecar", metavar="FILE", help="CSV or JSON: a column 'case', labels, and 'seen' for when it was.")
+@click.option(
+    "--since", "previous", type=click.Path(dir_okay=False), help="An earlier triage's JSON: mark what is new."
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="How many processes.  [one per CPU]")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster does the work: tcp://host:8786.")
+@click.option("--no-cache", is_flag=True, help="Explain every case again, and keep nothing for the next time.")
+@click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
+def triage(
+    paths: tuple[str, ...],
+    form: str,
+    output: str | None,
+    parquet: str | None,
+    top: int,
+    sort: str,
+    grouping: str,
+    pattern: str | None,
+    sidecar: str | None,
+    previous: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    no_cache: bool,
+    no_color: bool,
+) -> None:
+    """Explain a fleet's cases, and say what they have in common: classes, clusters of equal causes, what is new.
+
+    PATH is a folder, an archive, a log, or a URL that fsspec reads. A case that fails stays in the result with its
+    reason. What is finished is kept: an interrupted triage goes on where it was.
+
+    \b
+    oomscope triage /srv/oom
+    oomscope triage fleet/ --labels site/host --format html -o fleet.html
+    oomscope triage fleet/ --parquet tables/ --format json -o today.json
+    oomscope triage fleet/ --since yesterday.json
+    oomscope triage s3://bucket/oom --scheduler tcp://scheduler:8786
+    """  # noqa: D301 - click knows the backspace
+    from oomscope.cli.progress import progress_bar
+    from oomscope.cli.terminal import no_page_on_a_terminal
+    from oomscope.fleet import clusters, engines
+    from oomscope.fleet import triage as steps
+    from oomscope.fleet.labels import labels as labels_of
+    from oomscope.fleet.results import Results, default_path
+
+    output = None if output == "-" else output
+    if form == "html" and output is None:
+        no_page_on_a_terminal()
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    labels = labels_of(pattern, sidecar)
+    before = None if previous is None else clusters.previous(previous)
+    engine = engines.Processes(workers) if scheduler is None else engines.Dask(scheduler)
+    with Results(None if no_cache else default_path()) as results, engine:
+        with _interruptible(), progress_bar() as tell:
+            found = steps.find(
+                paths,
+                grouping=grouping,
+                engine=engine,
+                by_content=not no_cache,
+                progress=tell and (lambda done, total: tell("looking", done, total, "files")),
+            )
+            finished = steps.explain_all(
+                found.units,
+                engine=engine,
+                results=results,
+                progress=tell and (lambda done, total: tell("explaining", done, total, "cases")),
+            )
+        if finished:
+            click.echo(f"oomscope: {finished:,} cases were explained before and are taken from there", err=True)
+        if results.trouble is not None:
+            click.echo(f"oomscope: nothing is kept for the next time: {results.trouble}", err=True)
+
+        def cases() -> Clustered:
+            return clusters.with_ids(steps.cases(found.units, results, labels))
+
+        with _tables(parquet, labels.names) as add:
+            notes = [*found.notes, *labels.notes(unit.name for unit in found.units)]
+            told = clusters.triage_of(cases(), before=before, sort=sort, notes=notes, each=add)
+        _write(_report(told, cases, form, top=top, made=made, no_color=no_color or output is not None), output)
+    sys.exit(told.exit_code)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the command with what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("oomscope: interrupted; what is finished is kept: the same command goes on from there", err=True)
+        sys.exit(130)
+
+
+@contextmanager
+def _tables(place: str | None, labels: tuple[str, ...]) -> Iterator[Callable[[Case, str | None], None] | None]:
+    """What each case is given to, where tables are asked for."""
+    from oomscope.export.fleet_tables import FleetTables
+
+    try:
+        with nullcontext() if place is None else FleetTables(place, labels) as tables:
+            yield None if tables is None else tables.add
+    except OSError as error:
+        raise BadQuestion(f"--parquet {place}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _report(
+    told: Triage, cases: Callable[[], Clustered], form: str, *, top: int, made: str, no_color: bool
+) -> Iterator[str]:
+    from oomscope.cli.terminal import columns, wants_colour
+    from oomscope.report import fleet_json, fleet_text
+
+    if form == "json":
+        yield from fleet_json.pieces(told, cases(), made=made)
+    elif form == "html":
+        from oomscope.report.page import fleet
+
+        yield fleet.render(told, cases(), made=made)
+    else:
+        yield fleet_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns())
+
+
+def _write(pieces: Iterator[str], output: str | None) -> None:
+    from oomscope.cli.terminal import to_terminal
+
+    if output is None:
+        for piece in pieces:
+            to_terminal(piece)
+        return
+    try:
+        with Path(output).open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,1 @@
+"""Thousands of cases: found, explained one by one as `explain` does it, and put together."""

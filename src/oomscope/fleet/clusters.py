@@ -1,0 +1,190 @@
+"""Cases of one signature put together, one case at a time: nothing of a case stays but what its cluster shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from oomscope.errors import BadQuestion
+from oomscope.fleet.signature import signature_id
+from oomscope.model.fleet import ANSWERS, BY_STACKS, Case, CaseRow, Cluster, Signature, Triage
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
+
+BY_CASES, BY_PAGES = "cases", "pages"
+_RANK = {CERTAIN: 3, LIKELY: 2, POSSIBLE: 1, None: 0}
+_VALUES_SHOWN = 10
+FAILED = "failed"
+
+
+class _PreviousCluster(msgspec.Struct):
+    id: str
+    signature: str
+
+
+class Previous(msgspec.Struct):
+    """As much of an earlier triage's JSON as a later one asks for."""
+
+    clusters: list[_PreviousCluster]
+    made: str | None = None
+
+
+def previous(path: str) -> Previous:
+    """An earlier triage, as `--format json` has written it. Raises BadQuestion."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Previous)
+    except OSError as error:
+        raise BadQuestion(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except msgspec.MsgspecError as error:
+        raise BadQuestion(f"{path}: not the JSON of a triage: {error}") from error
+
+
+@dataclass
+class _Growing:
+    signature: Signature
+    cases: int = 0
+    pages: int = 0
+    most_pages: int = 0
+    example: Case | None = None
+    first_seen: str | None = None
+    last_seen: str | None = None
+    kernels: Counter[str] = field(default_factory=Counter)
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+    answered_by: Counter[str] = field(default_factory=Counter)
+
+    def add(self, case: Case) -> None:
+        row = case.result.row
+        self.cases += 1
+        self.pages += row.pages or 0
+        self.most_pages = max(self.most_pages, row.pages or 0)
+        if row.kernel_release is not None:
+            self.kernels[row.kernel_release] += 1
+        for name, value in case.labels.items():
+            self.labels.setdefault(name, Counter())[value] += 1
+        if row.answered_by is not None:
+            self.answered_by[row.answered_by] += 1
+        if case.seen is not None:
+            self.first_seen = min(self.first_seen or case.seen, case.seen)
+            self.last_seen = max(self.last_seen or case.seen, case.seen)
+        if self.example is None or _clearness(case) > _clearness(self.example):
+            self.example = case
+
+
+def with_ids(cases: Iterable[Case]) -> Iterator[tuple[Case, str | None]]:
+    """Each case with the id of its cluster, None where it failed."""
+    for case in cases:
+        signature = case.result.row.signature
+        yield case, None if signature is None else signature_id(signature)
+
+
+def triage_of(
+    cases: Iterable[tuple[Case, str | None]],
+    *,
+    before: Previous | None = None,
+    sort: str = BY_CASES,
+    notes: Iterable[str] = (),
+    each: Callable[[Case, str | None], None] | None = None,
+) -> Triage:
+    """What cases say together; `each` is given every one of them in passing, `before` is compared with."""
+    clusters = Clusters(before)
+    for case, cluster in cases:
+        clusters.add(case)
+        if each is not None:
+            each(case, cluster)
+    return clusters.triage(sort=sort, notes=notes)
+
+
+class Clusters:
+    """Takes cases, gives a Triage; `before` is an earlier one to compare with."""
+
+    def __init__(self, before: Previous | None = None) -> None:
+        self._before = before
+        self._exit_code = 0
+        self._growing: dict[Signature, _Growing] = {}
+        self._answers: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._certain: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._cases = 0
+
+    def add(self, case: Case) -> None:
+        """Count one case."""
+        row = case.result.row
+        self._cases += 1
+        if row.failure is not None:
+            self._failures[row.failure] += 1
+            self._classes[FAILED] += 1
+            self._exit_code = max(self._exit_code, row.exit_code)
+            return
+        assert row.signature is not None
+        assert row.answered_by is not None
+        self._answers[row.answered_by] += 1
+        self._classes[row.signature.oom_class] += 1
+        self._certain[row.signature.oom_class] += row.certainty == CERTAIN
+        self._growing.setdefault(row.signature, _Growing(row.signature)).add(case)
+
+    def triage(self, *, sort: str = BY_CASES, notes: Iterable[str] = ()) -> Triage:
+        """What they say together; clusters ranked by cases or by pages, equal ones by their names."""
+        known = None if self._before is None else {cluster.id for cluster in self._before.clusters}
+        clusters = [_cluster(growing, known) for growing in self._growing.values()]
+        clusters.sort(
+            key=lambda c: (*((-c.pages, -c.cases) if sort == BY_PAGES else (-c.cases, -c.pages)), str(c.signature))
+        )
+        here = {cluster.id for cluster in clusters}
+        return Triage(
+            cases=self._cases,
+            exit_code=self._exit_code if self._classes[FAILED] == self._cases else 0,
+            failed=self._classes[FAILED],
+            answers={answer: self._answers[answer] for answer in ANSWERS},
+            classes=tuple((name, count, self._certain[name]) for name, count in _ranked(self._classes)),
+            clusters=tuple(clusters),
+            failures=_ranked(self._failures),
+            since=None if self._before is None else self._before.made or "an earlier triage",
+            gone=() if self._before is None else tuple(c.signature for c in self._before.clusters if c.id not in here),
+            notes=tuple(notes),
+        )
+
+
+def _cluster(growing: _Growing, known: set[str] | None) -> Cluster:
+    example = growing.example
+    assert example is not None
+    row: CaseRow = example.result.row
+    name = signature_id(growing.signature)
+    labels: Mapping[str, tuple[tuple[str, int], ...]] = {
+        label: _ranked(values)[:_VALUES_SHOWN] for label, values in sorted(growing.labels.items())
+    }
+    return Cluster(
+        id=name,
+        signature=growing.signature,
+        cases=growing.cases,
+        pages=growing.pages,
+        most_pages=growing.most_pages,
+        example=example.name,
+        example_headline=row.headline or "",
+        example_next=row.next or "",
+        first_seen=growing.first_seen,
+        last_seen=growing.last_seen,
+        kernels=_ranked(growing.kernels)[:_VALUES_SHOWN],
+        labels=labels,
+        answered_by=_ranked(growing.answered_by),
+        is_new=None if known is None else name not in known,
+    )
+
+
+def _clearness(case: Case) -> tuple[int, bool, bool, float, int]:
+    """How well a case shows what its cluster is: sure, named, whole, large."""
+    row = case.result.row
+    return (
+        _RANK[row.certainty],
+        row.answered_by == BY_STACKS,
+        not row.partial,
+        row.share_of_ram or 0.0,
+        row.pages or 0,
+    )
+
+
+def _ranked(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -1,0 +1,171 @@
+"""One case through the pipeline of `explain`, kept as rows. This is what the processes of a fleet do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oomscope.errors import NoAccess, OomscopeError
+from oomscope.fleet import places
+from oomscope.fleet.signature import named, signature
+from oomscope.fleet.study import answered_by
+from oomscope.fleet.units import Unit
+from oomscope.model.absent import Absent
+from oomscope.model.fleet import CaseResult, CaseRow, ConsumerRow, FindingRow
+from oomscope.model.oom_event import OomEvent
+from oomscope.model.verdict import Consumer, Verdict
+from oomscope.pipeline import explain_each
+from oomscope.report.answer import headline
+
+MOST_CONSUMERS = 100  # of a case; `stacks` of its row says how many there are
+_CASE = "(case)"  # stands for the case's own place in texts that are kept: copies of it lie elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The results of one unit; `is_lasting` tells that its content alone made them, and will again."""
+
+    results: list[CaseResult]
+    is_lasting: bool
+
+
+def explained(unit: Unit) -> Explained:
+    """A result for each OOM of a case, in their order in time; one that failed where nothing could be explained.
+
+    Every error of the case itself is told in its row: none ends a triage.
+    """
+    if unit.problem:
+        return failed(unit.problem)
+    try:
+        with places.fetched(unit.files) as path:
+            return Explained([_result(verdict, str(path)) for verdict in explain_each(path)], bool(unit.digest))
+    except OomscopeError as error:
+        reason = _without_place(str(error), unit.place, unit.name)
+        of_content = bool(unit.digest) and not isinstance(error, NoAccess)
+        return failed(reason, exit_code=error.exit_code, is_lasting=of_content)
+    except OSError as error:
+        return failed((error.strerror or str(error)).lower())
+    except MemoryError:
+        return failed("out of memory while reading")
+
+
+def failed(reason: str, *, exit_code: int = 3, is_lasting: bool = False) -> Explained:
+    """The result of a case that could not be explained."""
+    return Explained([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting)
+
+
+def _without_place(text: str, *names: str) -> str:
+    """The reason alone: the case is named beside it."""
+    for name in names:
+        text = text.removeprefix(f"{name}: ").replace(name, _CASE)
+    return text
+
+
+def _result(verdict: Verdict, place: str) -> CaseResult:
+    def kept(text: str) -> str:
+        return text.replace(place, _CASE)
+
+    findings = tuple(
+        FindingRow(
+            rank,
+            kept(f.claim),
+            f.pages,
+            f.certainty,
+            tuple(kept(b) for b in f.because),
+            kept(f.refuted_by),
+            kept(f.next),
+        )
+        for rank, f in enumerate(verdict.findings, 1)
+    )
+    consumers = tuple(_consumer(rank, c) for rank, c in enumerate(verdict.consumers[:MOST_CONSUMERS], 1))
+    return CaseResult(
+        _row(verdict, kept_next=kept(_next(verdict)), kept_headline=kept(_headline(verdict))), consumers, findings
+    )
+
+
+def _row(verdict: Verdict, *, kept_next: str, kept_headline: str) -> CaseRow:
+    oom, kernel, row = verdict.oom, verdict.kernel, named(verdict)
+    event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
+    pages = row.pages if row is not None else verdict.findings[0].pages if verdict.findings else None
+    share = row.share_of_ram if row is not None else None
+    if share is None and pages is not None and verdict.ram_pages:
+        share = pages / verdict.ram_pages
+    return CaseRow(
+        event=None if oom is None else oom.number,
+        stamp=None if event is None else event.stamp,
+        at_ns=verdict.at_ns if event is None else event.at_ns,
+        kernel_release=_known(kernel.release),
+        arch=_known(kernel.arch),
+        page_size_bytes=None if isinstance(kernel.page_size_bytes, Absent) else kernel.page_size_bytes,
+        ram_pages=verdict.ram_pages,
+        oom_class=signature(verdict).oom_class,
+        also=() if oom is None else oom.also,
+        certainty=_certainty(verdict),
+        panic=None if oom is None else oom.panic,
+        kind=None if event is None else event.kind,
+        trigger_comm=None if event is None else event.asked.comm,
+        trigger_order=None if event is None else event.asked.order,
+        trigger_gfp=None if event is None else _gfp(event),
+        culprit=None if row is None else row.culprit.function,
+        module=None if row is None else row.culprit.module,
+        subsystem=None if row is None else row.culprit.subsystem,
+        pages=pages,
+        share_of_ram=share,
+        growth=None if row is None else row.growth,
+        answered_by=answered_by(verdict),
+        headline=kept_headline,
+        next=kept_next,
+        source=verdict.source,
+        partial=verdict.partial,
+        stacks=verdict.counted_stacks,
+        counted_pages=verdict.counted_pages,
+        unexplained_pages=None if verdict.balance is None else verdict.balance.unexplained_pages,
+        signature=signature(verdict),
+    )
+
+
+def _certainty(verdict: Verdict) -> str | None:
+    if verdict.oom is not None and verdict.oom.certainty is not None:
+        return verdict.oom.certainty
+    return verdict.findings[0].certainty if verdict.findings else None
+
+
+def _headline(verdict: Verdict) -> str:
+    answer = headline(verdict)
+    return f"{answer.who}{answer.text}"
+
+
+def _next(verdict: Verdict) -> str:
+    if verdict.oom is not None and verdict.oom.next:
+        return verdict.oom.next
+    return verdict.findings[0].next if verdict.findings else ""
+
+
+def _gfp(event: OomEvent) -> str | None:
+    asked = event.asked
+    if asked.gfp_flags:
+        return "|".join(asked.gfp_flags)
+    return None if asked.gfp_mask is None else f"{asked.gfp_mask:#x}"
+
+
+def _consumer(rank: int, consumer: Consumer) -> ConsumerRow:
+    holding = consumer.holding
+    culprit = holding.culprit
+    return ConsumerRow(
+        rank=rank,
+        pages=consumer.pages,
+        bytes=consumer.size_bytes,
+        share_of_ram=consumer.share_of_ram,
+        kind=holding.kind,
+        culprit=None if culprit is None else culprit.function,
+        module=None if culprit is None else culprit.module,
+        subsystem=None if culprit is None else culprit.subsystem,
+        blocks=holding.blocks,
+        first_allocated_ns=holding.first_ns,
+        last_allocated_ns=holding.last_ns,
+        growth=consumer.growth,
+        stack=holding.stack.texts,
+    )
+
+
+def _known(value: str | Absent) -> str | None:
+    return None if isinstance(value, Absent) else value

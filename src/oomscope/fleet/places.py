@@ -1,0 +1,179 @@
+"""Files of cases, wherever they lie: this machine's folders, or any URL that fsspec reads (s3, gcs, ...)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from oomscope.errors import BadQuestion, NotOffered
+from oomscope.sources.base import printable
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file below a place, or what stands there and cannot be read: `problem` says why, and is empty otherwise.
+
+    `url` is the path or URL of the file itself, `relative` its path below the place. `modified` is in seconds of the
+    epoch, None where it is not told.
+    """
+
+    url: str
+    relative: str
+    size_bytes: int
+    modified: float | None
+    problem: str = ""
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is a URL and not a path of this machine."""
+    return "://" in place
+
+
+def files(place: str) -> list[File]:
+    """All files at or below a place, in the order of their names; links to folders are told and not followed.
+
+    Raises BadQuestion where there is nothing, NotOffered for a kind of URL that nothing here can read.
+    """
+    system, path = _system(place)
+    try:
+        entry = system.info(path)
+    except FileNotFoundError:
+        raise BadQuestion(f"{place}: no such file or directory") from None
+    except OSError as error:
+        return [File(place, "", 0, None, _reason(error))]
+    if _is_folder(entry):
+        return sorted(_below(system, path), key=lambda file: file.relative.split("/"))
+    return [_file(system, entry, "")]
+
+
+@contextmanager
+def fetched(urls: tuple[tuple[str, str], ...]) -> Iterator[Path]:
+    """Files, each with its path below the case, as paths of this machine: one file, or the folder that has them all.
+
+    What lies here already is used where it lies. Raises OSError.
+    """
+    if not any(is_remote(url) for url, _ in urls):
+        yield _common_folder(urls)
+        return
+    with tempfile.TemporaryDirectory(prefix="oomscope-") as work:
+        for url, relative in urls:
+            system, path = _system(url)
+            target = Path(work, relative or Path(path).name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(path, str(target))
+        yield Path(work) if urls[0][1] else target
+
+
+def head(url: str, size: int) -> bytes:
+    """The first bytes of a file. Raises OSError."""
+    system, path = _system(url)
+    with system.open(path, "rb") as file:
+        return bytes(file.read(size))
+
+
+def digest(url: str) -> str:
+    """What names a file's content: its bytes here; elsewhere what the store says of it (an ETag, a time), unread.
+
+    Raises OSError.
+    """
+    system, path = _system(url)
+    if not isinstance(system, LocalFileSystem):
+        return f"{type(system).__name__} {system.ukey(path)}"
+    found = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def time_text(modified: float | None) -> str | None:
+    """Seconds of the epoch as ISO 8601 in UTC."""
+    return None if modified is None else datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
+
+
+def _common_folder(urls: tuple[tuple[str, str], ...]) -> Path:
+    url, relative = urls[0]
+    return Path(url[: len(url) - len(relative)].rstrip("/") or "/") if relative else Path(url)
+
+
+@cache
+def _system_of(protocol: str) -> Any:
+    try:
+        return fsspec.filesystem(protocol)
+    except (ImportError, ValueError) as error:
+        raise NotOffered(f"{protocol}://: {error}", advice="pip install what it names") from error
+
+
+def _system(place: str) -> tuple[Any, str]:
+    protocol = place.partition("://")[0] if is_remote(place) else "file"
+    system = _system_of(protocol)
+    return system, place if protocol == "file" and not is_remote(place) else system._strip_protocol(place)
+
+
+def _is_folder(entry: dict[str, Any]) -> bool:
+    return bool(entry["type"] == "directory")
+
+
+def _below(system: Any, place: str) -> Iterator[File]:
+    left = [(place, "")]
+    while left:
+        folder, relative = left.pop()
+        try:
+            entries = system.ls(folder, detail=True)
+        except OSError as error:
+            yield File(_url(system, folder), relative, 0, None, f"the folder cannot be looked into: {_reason(error)}")
+            continue
+        for entry in entries:
+            name = entry["name"].rstrip("/").rpartition("/")[2]
+            if not name or entry["name"].rstrip("/") == folder.rstrip("/"):
+                continue  # object stores keep an empty object for a folder
+            below = f"{relative}/{name}" if relative else name
+            if _is_folder(entry):
+                left.append((entry["name"], below))
+            else:
+                yield _file(system, entry, below)
+
+
+def _file(system: Any, entry: dict[str, Any], relative: str) -> File:
+    modified = entry.get("mtime", entry.get("LastModified", entry.get("updated", entry.get("created"))))
+    if isinstance(modified, datetime):
+        modified = modified.timestamp()
+    modified = float(modified) if isinstance(modified, int | float) else None
+    size = int(entry.get("size") or 0)
+    problem = _problem(entry) if isinstance(system, LocalFileSystem) else ""
+    return File(_url(system, entry["name"]), relative, size, modified, problem)
+
+
+def _problem(entry: dict[str, Any]) -> str:
+    """Why something of this machine is no file to read."""
+    if entry["type"] == "file":
+        return ""
+    try:
+        mode = os.stat(entry["name"]).st_mode
+    except OSError as error:
+        return f"a link that leads nowhere: {_reason(error)}"
+    if stat.S_ISDIR(mode):
+        return "a link to a folder: it is not followed"
+    return "" if stat.S_ISREG(mode) else "neither a file nor a folder"
+
+
+def _url(system: Any, path: str) -> str:
+    return path if isinstance(system, LocalFileSystem) else str(system.unstrip_protocol(path))
+
+
+def _reason(error: OSError) -> str:
+    return printable((error.strerror or str(error)).lower().encode("utf-8", "surrogateescape"))

@@ -1,0 +1,93 @@
+"""What a verdict is called by in a fleet: equal for equal causes, whatever the host, the addresses, the compiler.
+
+The class comes first. Then who holds the memory: of kernel memory the culprit, of slab without stacks the cache, of a
+process its name. The request stands in it where it is the cause (no zone, no block, no time for it), and is left out
+where it only came last, as anybody's may.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from oomscope.attribution.culprit import requester
+from oomscope.model.fleet import NO_REPORT, Signature
+from oomscope.model.oom_event import OomEvent, Process
+from oomscope.model.verdict import CulpritRow, Verdict
+from oomscope.verdict.oom.case import (
+    ATOMIC_RESERVE,
+    FRAGMENTATION,
+    LOWMEM_ZONE,
+    MEMCG_LIMIT,
+    NO_SHORTAGE,
+    PAGE_CACHE,
+    SHMEM,
+    SLAB,
+    USER_ANON,
+    VMALLOC_SPACE,
+)
+from oomscope.verdict.oom.judgement import WANTS_A_NAME
+
+NOBODY = "?"  # code without symbols: its address says nothing elsewhere
+_REQUEST_IS_THE_CAUSE = (FRAGMENTATION, ATOMIC_RESERVE, LOWMEM_ZONE, NO_SHORTAGE, VMALLOC_SPACE)
+_OF_PROCESSES = (USER_ANON, MEMCG_LIMIT, SHMEM, PAGE_CACHE)
+_NUMBER = re.compile(r"\d+")
+_OF_CGROUP = re.compile(r"\(.*\)$")
+_ADDRESS = re.compile(r"(?:0x)?[0-9a-f]{8,16}")
+
+
+def signature(verdict: Verdict) -> Signature:
+    """The signature of a verdict."""
+    oom_class = NO_REPORT if verdict.oom is None else verdict.oom.oom_class
+    event = None if verdict.oom is None or verdict.oom.analysis is None else verdict.oom.analysis.event
+    row = named(verdict)
+    culprit, module = "", ""
+    if row is not None:
+        culprit, module = without_address(row.culprit.function), row.culprit.module or ""
+    elif event is not None and oom_class == SLAB and event.slab_caches:
+        culprit = _OF_CGROUP.sub("", max(event.slab_caches, key=lambda cache: cache.total_kib).name)
+    elif event is not None and oom_class in _OF_PROCESSES:
+        culprit = _greatest_process(event)
+    trigger = "" if event is None or oom_class not in _REQUEST_IS_THE_CAUSE else _trigger(event)
+    return Signature(oom_class, culprit, module, trigger)
+
+
+def named(verdict: Verdict) -> CulpritRow | None:
+    """The culprit that answers for the case: the first one, where kernel memory is what the case is about."""
+    if not verdict.culprits:
+        return None
+    is_about_it = verdict.oom is None or verdict.oom.analysis is None or verdict.oom.oom_class in WANTS_A_NAME
+    return verdict.culprits[0] if is_about_it else None
+
+
+def signature_id(signature: Signature) -> str:
+    """Twelve hex digits, the same wherever and whenever they are worked out."""
+    parts = (signature.oom_class, signature.culprit, signature.module, signature.trigger)
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+
+
+def without_address(function: str) -> str:
+    """A function's name, or a mark for code that has none."""
+    return NOBODY if _ADDRESS.fullmatch(function) else function
+
+
+def _greatest_process(event: OomEvent) -> str:
+    """The process with most memory of its own, else the victim; numbers in its name tell instances apart."""
+    most = max(event.processes, key=_own_pages, default=None)
+    if most is not None:
+        return _NUMBER.sub("N", most.comm)
+    return _NUMBER.sub("N", event.victims[0].comm) if event.victims else ""
+
+
+def _own_pages(process: Process) -> int:
+    return process.pages("rss_anon") or process.pages("rss") or 0
+
+
+def _trigger(event: OomEvent) -> str:
+    """`order-4 GFP_KERNEL by create_buffer [driver]`, as far as it is told."""
+    asked = event.asked
+    order = "" if asked.order is None else "SysRq-f" if asked.order < 0 else f"order-{asked.order}"
+    flags = [flag for flag in asked.gfp_flags if flag.startswith("GFP_")]
+    who = requester(asked.stack)
+    by = "" if who is None else f"by {without_address(who.function)}" + (f" [{who.module}]" if who.module else "")
+    return " ".join(part for part in (order, "|".join(flags), by) if part)

@@ -1,0 +1,89 @@
+"""A triage from places to cases: find, explain, put in order. Each step is a function; the command strings them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from oomscope.errors import NothingToExplain
+from oomscope.fleet import places
+from oomscope.fleet.engines import Engine, WorkerDied
+from oomscope.fleet.explained import explained, failed
+from oomscope.fleet.labels import SEEN, Labels
+from oomscope.fleet.results import Results
+from oomscope.fleet.seen import when
+from oomscope.fleet.units import UNREADABLE, Looked, Unit, look, units, with_distinct_names
+from oomscope.model.fleet import Case
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The cases of a triage in their order; `notes` are for its reader."""
+
+    units: tuple[Unit, ...]
+    notes: tuple[str, ...]
+
+
+def find(
+    named: Iterable[str], *, grouping: str, engine: Engine, by_content: bool, progress: Progress | None = None
+) -> Found:
+    """Look at every file below the places and say which make a case; `by_content` names each by what it holds.
+
+    Raises BadQuestion for a place that is not there, NothingToExplain where no place has a file.
+    """
+    below = [(place, places.files(place)) for place in dict.fromkeys(named)]
+    total = sum(len(files) for _, files in below)
+    if not total:
+        raise NothingToExplain(f"{', '.join(place for place, _ in below)}: no file in it", advice="")
+    looked: dict[str, Looked] = {}
+    tasks = {file.url: file for _, files in below for file in files}
+    for done, (file, result) in enumerate(engine.run(partial(look, whole=by_content), tasks.values()), 1):
+        looked[file.url] = Looked(UNREADABLE, "", _death(result)) if isinstance(result, WorkerDied) else result
+        if progress is not None:
+            progress(done, total)
+    notes, taken, found = [], set[str](), list[Unit]()
+    for place, files in below:
+        prefix = place.lstrip("/") if len(below) > 1 else ""
+        fresh = [file for file in files if file.url not in taken]
+        taken |= {file.url for file in fresh}
+        if len(fresh) < len(files):
+            notes.append(f"{place}: {len(files) - len(fresh):,} of its files were named before: they are counted once")
+        found += units(((file, looked[file.url]) for file in fresh), grouping, prefix)
+    return Found(tuple(with_distinct_names(found)), tuple(notes))
+
+
+def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, progress: Progress | None = None) -> int:
+    """Explain what has no result yet, and keep it; how many cases had one."""
+    wanted = {key(unit): unit for unit in found}
+    finished = results.known(wanted)
+    left = [unit for name, unit in wanted.items() if name not in finished]
+    for done, (unit, result) in enumerate(engine.run(explained, left), 1):
+        told = failed(_death(result)) if isinstance(result, WorkerDied) else result
+        results.put(key(unit), told.results, lasting=told.is_lasting)
+        if progress is not None:
+            progress(done, len(left))
+    return len(finished)
+
+
+def cases(found: Iterable[Unit], results: Results, labels: Labels) -> Iterator[Case]:
+    """Every case with its result, in the order in which they were found."""
+    for unit in found:
+        told = labels.of(unit.name, unit.folder)
+        seen_by_sidecar = told.pop(SEEN, None)
+        of_unit = results.get(key(unit))
+        for number, result in enumerate(of_unit, 1):
+            seen, seen_by = when(seen_by_sidecar, result.row.stamp, unit.modified)
+            name = unit.name if len(of_unit) == 1 else f"{unit.name}#{number}"
+            yield Case(name, unit.place, unit.folder, told, seen, seen_by, result)
+
+
+def key(unit: Unit) -> str:
+    """What a unit's results are kept under: its content, else its name, which is good for this triage alone."""
+    return unit.digest or f"name {unit.name}"
+
+
+def _death(died: WorkerDied) -> str:
+    return f"the process that read it died ({died}), three times"

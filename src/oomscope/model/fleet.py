@@ -1,0 +1,176 @@
+"""Many cases together: a row for each, what they hold in common, and what a triage says of all of them.
+
+Rows are plain values, so that they can lie in a file and in a table of any tool; units stand in the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# What it took to explain a case: the question of the 2020 study.
+BY_REPORT = "report"  # what the kernel's report, or a process that it names, says by itself
+BY_STACKS = "stacks"  # page owner data (page_owner, tracked pages, at-panic lines, a dump) name who holds the memory
+LACKING = "lacking"  # only page owner data could name who holds the memory, and there are none
+UNDETERMINED = "undetermined"  # the deciding numbers are missing
+ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)
+
+NO_REPORT = "no-report"  # the class of a case in which no OOM is told of
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What equal causes have in common, on whatever machine: names without addresses, offsets and compiler suffixes.
+
+    `culprit` is who holds the memory (a function, a slab cache, a task's name) or empty; `module` is empty for built-in
+    code. `trigger` is the request that failed, where that is the cause and not chance, else empty.
+    """
+
+    oom_class: str
+    culprit: str
+    module: str
+    trigger: str
+
+    def __str__(self) -> str:
+        who = f"{self.culprit} [{self.module}]" if self.module else self.culprit
+        return " | ".join(part for part in (self.oom_class, who, self.trigger) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """One OOM of one case, or one case without any: what `explain` says of it.
+
+    Where it failed, `failure` is the reason and all that would come from a verdict is None. `stamp` is the time as the
+    log writes it, `at_ns` since boot. `pages` are those of the culprit over all its stacks, or of the class's holder.
+    """
+
+    failure: str | None = None
+    exit_code: int = 0
+    event: int | None = None
+    stamp: str | None = None
+    at_ns: int | None = None
+    kernel_release: str | None = None
+    arch: str | None = None
+    page_size_bytes: int | None = None
+    ram_pages: int | None = None
+    oom_class: str | None = None
+    also: tuple[str, ...] = ()
+    certainty: str | None = None
+    panic: bool | None = None
+    kind: str | None = None
+    trigger_comm: str | None = None
+    trigger_order: int | None = None
+    trigger_gfp: str | None = None
+    culprit: str | None = None
+    module: str | None = None
+    subsystem: str | None = None
+    pages: int | None = None
+    share_of_ram: float | None = None
+    growth: str | None = None
+    answered_by: str | None = None
+    headline: str | None = None
+    next: str | None = None
+    source: str | None = None
+    partial: bool | None = None
+    stacks: int | None = None
+    counted_pages: int | None = None
+    unexplained_pages: int | None = None
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerRow:
+    """One stack of a case; the greatest has rank 1."""
+
+    rank: int
+    pages: int
+    bytes: int | None
+    share_of_ram: float | None
+    kind: str
+    culprit: str | None
+    module: str | None
+    subsystem: str | None
+    blocks: int | None
+    first_allocated_ns: int | None
+    last_allocated_ns: int | None
+    growth: str | None
+    stack: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """One finding of a case, in the verdict's order."""
+
+    rank: int
+    claim: str
+    pages: int | None
+    certainty: str
+    because: tuple[str, ...]
+    refuted_by: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """All that is kept of one verdict."""
+
+    row: CaseRow
+    consumers: tuple[ConsumerRow, ...] = ()
+    findings: tuple[FindingRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A result with the name of its case: `name` is unique in a triage, `#2` behind it is the second OOM of one.
+
+    `seen` is when it happened, ISO 8601 in UTC, `seen_by` who says so. `labels` come from folder names and a sidecar.
+    """
+
+    name: str
+    path: str
+    folder: str
+    labels: Mapping[str, str]
+    seen: str | None
+    seen_by: str | None
+    result: CaseResult
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Cases of one signature. `example` is the clearest of them; `kernels` and `labels` count cases by value."""
+
+    id: str
+    signature: Signature
+    cases: int
+    pages: int
+    most_pages: int
+    example: str
+    example_headline: str
+    example_next: str
+    first_seen: str | None
+    last_seen: str | None
+    kernels: tuple[tuple[str, int], ...]
+    labels: Mapping[str, tuple[tuple[str, int], ...]]
+    answered_by: tuple[tuple[str, int], ...]
+    is_new: bool | None  # None: there is no earlier triage to compare with
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """What all cases together say; the cases themselves are told one by one, not kept here.
+
+    Every case stands once in `failed` or in `answers`, and once in `classes`. `exit_code` is the command's: 0 where any
+    case was explained. `failures` are reasons and how often each
+    was met. `gone` are the clusters of the earlier triage that have no case here.
+    """
+
+    cases: int
+    failed: int
+    exit_code: int
+    answers: Mapping[str, int]
+    classes: tuple[tuple[str, int, int], ...]  # class, cases, cases whose class is certain
+    clusters: tuple[Cluster, ...]
+    failures: tuple[tuple[str, int], ...]
+    since: str | None
+    gone: tuple[str, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,41 @@
+"""What a triage says first: the sentence of the 2020 study, for this fleet."""
+
+from __future__ import annotations
+
+from oomscope.model.fleet import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED, Cluster, Triage
+from oomscope.units import counted, pages_text
+
+
+def sentence(triage: Triage) -> str:
+    """How many cases the report alone explains, and how many take page owner data, had and not had."""
+    told = triage.cases - triage.failed
+    if not told:
+        return f"None of {triage.cases:,} cases could be explained"
+    answers = triage.answers
+    parts = [
+        f"{answers[BY_REPORT]:,} of {told:,} explained by the report alone",
+        f"{answers[BY_STACKS]:,} needed page owner data and got it",
+        f"{answers[LACKING]:,} need it and lack it",
+    ]
+    if answers[UNDETERMINED]:
+        parts.append(f"{answers[UNDETERMINED]:,} cannot be told from what is there")
+    return "; ".join(parts)
+
+
+def failures(triage: Triage) -> str:
+    """How many cases stand in the result with a reason instead of an answer; empty for none."""
+    if not triage.failed:
+        return ""
+    return (
+        f"{triage.failed:,} of {triage.cases:,} cases could not be explained; each stands in the result with its reason"
+    )
+
+
+def amounts(cluster: Cluster) -> str:
+    """How many cases, and how many pages as far as they are told."""
+    text = counted(cluster.cases, "case")
+    if not cluster.pages:
+        return text
+    return f"{text}, {pages_text(cluster.pages)}" + (
+        f" in all, at most {cluster.most_pages:,} in one" if cluster.cases > 1 else ""
+    )

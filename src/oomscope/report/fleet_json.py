@@ -1,0 +1,81 @@
+"""A triage as JSON, schema oomscope-triage/1 (oomscope-triage-1.schema.json beside this file), a case at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from oomscope.model.fleet import Case, Cluster, Signature, Triage
+from oomscope.report.fleet_answer import sentence
+
+SCHEMA = "oomscope-triage/1"
+
+
+def pieces(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: str) -> Iterator[str]:
+    """The text of one JSON object; `cases` come with the id of their cluster, None for those that failed.
+
+    `made` is when the triage was made, ISO 8601.
+    """
+    head = {
+        "schema": SCHEMA,
+        "made": made,
+        "answer": sentence(triage),
+        "counts": {"cases": triage.cases, "failed": triage.failed, **triage.answers},
+        "classes": [{"class": name, "cases": count, "certain": certain} for name, count, certain in triage.classes],
+        "clusters": [_cluster(cluster) for cluster in triage.clusters],
+        "since": triage.since,
+        "gone": list(triage.gone),
+        "failures": [{"reason": reason, "cases": count} for reason, count in triage.failures],
+        "notes": list(triage.notes),
+    }
+    yield "{\n " + ",\n ".join(f"{json.dumps(name)}: {_text(value)}" for name, value in head.items())
+    yield ',\n "cases": ['
+    separator = "\n  "
+    for case, cluster in cases:
+        yield separator + _text(case_json(case, cluster))
+        separator = ",\n  "
+    yield "\n ]\n}\n"
+
+
+def case_json(case: Case, cluster: str | None) -> dict[str, Any]:
+    """One case as plain values: its row, consumers and findings; unknown is null."""
+    row = dataclasses.asdict(case.result.row)
+    del row["signature"]
+    return {
+        "case": case.name,
+        "path": case.path,
+        "folder": case.folder,
+        "labels": dict(case.labels),
+        "seen": case.seen,
+        "seen_by": case.seen_by,
+        "cluster": cluster,
+        "class": row.pop("oom_class"),
+        **row,
+        "consumers": [dataclasses.asdict(consumer) for consumer in case.result.consumers],
+        "findings": [dataclasses.asdict(finding) for finding in case.result.findings],
+    }
+
+
+def _cluster(cluster: Cluster) -> dict[str, Any]:
+    told = dataclasses.asdict(cluster)
+    told["signature"] = str(cluster.signature)
+    told["class"] = cluster.signature.oom_class
+    told |= _parts(cluster.signature)
+    for name in ("kernels", "answered_by"):
+        told[name] = dict(told[name])
+    told["labels"] = {name: dict(values) for name, values in cluster.labels.items()}
+    return told
+
+
+def _parts(signature: Signature) -> dict[str, str | None]:
+    return {
+        "culprit": signature.culprit or None,
+        "module": signature.module or None,
+        "trigger": signature.trigger or None,
+    }
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,145 @@
+"""A triage as a page of the same look: the answer, cases over time, clusters with links to their cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from oomscope.model.fleet import Case, Cluster, Triage
+from oomscope.report.fleet_answer import amounts, failures, sentence
+from oomscope.report.page import MOST_ROWS, Table, filled
+
+MOST_CLUSTERS = 200
+MOST_CASES = 100  # of a cluster; of the failed ones as many as a table has rows
+_CLASSES_DRAWN = 8
+
+
+@dataclass
+class _Shown:
+    """A cluster's cases as far as they are shown, each with its number on the page."""
+
+    cases: list[tuple[int, Case]] = field(default_factory=list)
+    left_out: int = 0
+    example_number: int = 0
+
+
+def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: str) -> str:
+    """The page; `cases` come with the id of their cluster. Raises NotOffered where the extra is not installed."""
+    clusters = triage.clusters[:MOST_CLUSTERS]
+    shown = {cluster.id: _Shown() for cluster in clusters}
+    examples = {(cluster.id, cluster.example) for cluster in clusters}
+    failed: list[Case] = []
+    days: dict[str, Counter[str]] = {}
+    for number, (case, name) in enumerate(cases, 1):
+        if name is None:
+            if len(failed) < MOST_ROWS:
+                failed.append(case)
+            continue
+        if case.seen is not None:
+            days.setdefault(case.seen[:10], Counter())[case.result.row.oom_class or ""] += 1
+        if name in shown:
+            _place(shown[name], number, case, is_example=(name, case.name) in examples)
+    return filled(
+        "fleet.html.j2",
+        filters={"link": link, "amounts": amounts},
+        title=sentence(triage),
+        failed=failures(triage),
+        facts=_facts(triage, made),
+        pictures={"timeline": _timeline(days)} if len(days) > 1 else {},
+        tables=_tables(triage, failed),
+        clusters=[
+            (_With(cluster, shown[cluster.id].example_number), shown[cluster.id].cases, shown[cluster.id].left_out)
+            for cluster in clusters
+        ],
+        triage=triage,
+        new=sum(1 for cluster in triage.clusters if cluster.is_new),
+    )
+
+
+class _With:
+    """A cluster with where its example stands on the page."""
+
+    def __init__(self, cluster: Cluster, example_number: int) -> None:
+        self._cluster = cluster
+        self.example_number = example_number
+        self.named_values = [("kernel", cluster.kernels), *cluster.labels.items(), ("answered by", cluster.answered_by)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+
+def link(case: Case) -> str:
+    """Where a case lies, as something to click on: its file or folder, or its URL."""
+    if "://" in case.path:
+        return case.path
+    return "file://" + quote(str(Path(case.path).absolute()), errors="surrogateescape")
+
+
+def _place(shown: _Shown, number: int, case: Case, *, is_example: bool) -> None:
+    if is_example:
+        shown.example_number = number
+    if len(shown.cases) < MOST_CASES or is_example:
+        shown.cases.append((number, case))
+    else:
+        shown.left_out += 1
+
+
+def _facts(triage: Triage, made: str) -> list[tuple[str, str]]:
+    kernels = {kernel for cluster in triage.clusters for kernel, _ in cluster.kernels}
+    seen = [time for c in triage.clusters for time in (c.first_seen, c.last_seen) if time is not None]
+    return [
+        ("cases", f"{triage.cases:,}"),
+        ("clusters", f"{len(triage.clusters):,}"),
+        ("kernels", f"{len(kernels):,}"),
+        ("seen", f"{min(seen)} to {max(seen)}" if seen else ""),
+        ("made", made),
+    ]
+
+
+def _tables(triage: Triage, failed: list[Case]) -> list[Table]:
+    note = "" if triage.failed <= len(failed) else f"the first of {triage.failed:,}: --format json has all"
+    cut = "" if len(triage.clusters) <= MOST_CLUSTERS else f"the first {MOST_CLUSTERS} are described below"
+    found = [
+        Table("Classes", ("class", "cases", "certain"), [list(row) for row in triage.classes]),
+        Table(
+            "Clusters at a glance",
+            ("class", "culprit", "module", "trigger", "cases", "pages", "first seen", "last seen", "new"),
+            [
+                [
+                    c.signature.oom_class,
+                    c.signature.culprit,
+                    c.signature.module,
+                    c.signature.trigger,
+                    c.cases,
+                    c.pages,
+                    c.first_seen,
+                    c.last_seen,
+                    "new" if c.is_new else "",
+                ]
+                for c in triage.clusters[:MOST_ROWS]
+            ],
+            note=cut,
+        ),
+        Table(
+            "Not explained",
+            ("case", "why", "exit code"),
+            [[case.name, case.result.row.failure, case.result.row.exit_code] for case in failed],
+            note=note,
+        ),
+    ]
+    return [table for table in found if table.rows]
+
+
+def _timeline(days: dict[str, Counter[str]]) -> dict[str, Any]:
+    """Cases by day, a series for each of the most frequent classes and one for the others."""
+    names = sorted(days)
+    total: Counter[str] = sum(days.values(), Counter())
+    classes = [name for name, _ in sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))]
+    series = [{"name": name, "cases": [days[day][name] for day in names]} for name in classes[:_CLASSES_DRAWN]]
+    if others := classes[_CLASSES_DRAWN:]:
+        series.append({"name": "others", "cases": [sum(days[day][name] for name in others) for day in names]})
+    return {"days": names, "series": series}
