@@ -13,7 +13,6 @@ import re
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.grow import grow
+from benchmarks.peak import Peak
 from benchmarks.peer import build
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +51,7 @@ class Measured:
     def weigh(self) -> None:
         """One more run for its memory: looking takes time of its own, so this one is not timed."""
         process = self._start()
-        peak = _Peak(process.pid)
+        peak = Peak(process.pid)
         self._ended(process)
         self.peak_mib.append(peak.stop() / 1024)
 
@@ -66,42 +66,6 @@ class Measured:
     def median_s(self) -> float:
         """Median wall time in seconds."""
         return statistics.median(self.wall_s)
-
-
-class _Peak:
-    """Samples the proportional set size of a process and all its children, 50 times a second, in KiB."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._peak_kib = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> int:
-        self._stop.set()
-        self._thread.join()
-        return self._peak_kib
-
-    def _sample(self) -> None:
-        while not self._stop.wait(0.02):
-            self._peak_kib = max(self._peak_kib, sum(map(_pss_kib, _with_children(self._pid))))
-
-
-def _with_children(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(each for child in children for each in _with_children(int(child)))]
-
-
-def _pss_kib(pid: int) -> int:
-    try:
-        match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(match[1]) if match else 0
 
 
 def peer_pages_per_stack(output: Path) -> Counter[tuple[str, ...]]:

@@ -23,36 +23,50 @@ _SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
 _ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _HOST_AND_TAG = rb"(?:\S+ ){0,2}?(?:k?ern(?:el)?(?:\[\d*\])?: ?|kernel - - - )"
 _KMSG = rb"(?:\d+\.\d+\.\d+\S*,)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
-_PREFIXES: tuple[re.Pattern[bytes], ...] = tuple(
-    re.compile(pattern)
-    for pattern in (
+# Each with the bytes that it can begin with: most lines are asked of a few forms only.
+_PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
+    (re.compile(first), re.compile(pattern))
+    for first, pattern in (
         # journald and syslog: Nov 16 18:04:31 host kernel: ; 2024-05-30T21:05:00.1+00:00 host kernel:
-        _SYSLOG_PRIORITY
-        + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) "
-        + _HOST_AND_TAG,
-        _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG,
+        (
+            rb"[<A-Z]",
+            _SYSLOG_PRIORITY
+            + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) "
+            + _HOST_AND_TAG,
+        ),
+        (rb"[<\d]", _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG),
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
-        rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?(?:\d+ +\d+ +[VDIWEF] +(?:\S+ *)?: )?",
-        rb"\[pid:\d+,cpu\d+,[^\]\n]{0,40}\] ?",
-        rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d+:[^\]\n]{1,40}\] ?",
-        rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d+\] ?",
-        rb"c\d{1,3} +\d{1,7} +(?=\S)",
+        (
+            rb"\d",
+            rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?(?:\d+ +\d+ +[VDIWEF] +(?:\S+ *)?: )?",
+        ),
+        (rb"\[", rb"\[pid:\d+,cpu\d+,[^\]\n]{0,40}\] ?"),
+        (rb"[<.(]", rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d+:[^\]\n]{1,40}\] ?"),
+        (rb"[\[A-Z]", rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d+\] ?"),
+        (rb"c", rb"c\d{1,3} +\d{1,7} +(?=\S)"),
         # dmesg --time-format=iso, reltime and delta
-        rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) ",
-        rb"\[ *\+\d+\.\d{6}\] ?",
-        rb"\[(?P<told>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d)\] ?",
-        rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*\d+\.\d{6}>\] ?",
+        (rb"\d", rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) "),
+        (rb"\[", rb"\[ *\+\d+\.\d{6}\] ?"),
+        (rb"\[", rb"\[(?P<told>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d)\] ?"),
+        (rb"\[", rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*\d+\.\d{6}>\] ?"),
         # /dev/kmsg and netconsole: level,sequence,microseconds,flags,caller=T1;
-        _KMSG + rb"(?:,ncfrag=[^;,]*)?(?:,caller=(?P<kmsg_caller>[TC]\d+))?;",
+        (rb"\d", _KMSG + rb"(?:,ncfrag=[^;,]*)?(?:,caller=(?P<kmsg_caller>[TC]\d+))?;"),
         # dmesg -x
-        rb"(?:kern|user|mail|daemon|auth|syslog|lpr|news) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?",
-        rb"<\d{1,3}>",
-        _PRINTK + rb" ?",
-        rb"\[ *(?P<caller>[TC]\d{1,7})\] ?",
+        (
+            rb"[a-z]",
+            rb"(?:kern|user|mail|daemon|auth|syslog|lpr|news) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?",
+        ),
+        (rb"<", rb"<\d{1,3}>"),
+        (rb"\[", _PRINTK + rb" ?"),
+        (rb"\[", rb"\[ *(?P<caller>[TC]\d{1,7})\] ?"),
         # dmesg -T, in any language
-        rb"\[(?P<told>[^\]\[\n]{0,30}\d\d:\d\d:\d\d[^\]\[\n]{0,20})\] ?",
-        rb"(?:[\w.-]{1,80} )?kernel: ?",
+        (rb"\[", rb"\[(?P<told>[^\]\[\n]{0,30}\d\d:\d\d:\d\d[^\]\[\n]{0,20})\] ?"),
+        (rb"[\w.-]", rb"(?:[\w.-]{1,80} )?kernel: ?"),
     )
+)
+# By the first byte of a line: the forms that may stand there, in their order.
+_MAY_STAND: tuple[tuple[re.Pattern[bytes], ...], ...] = tuple(
+    tuple(form for first, form in _PREFIXES if first.match(bytes((byte,)))) for byte in range(256)
 )
 _MOST_PREFIXES = 8
 
@@ -114,11 +128,11 @@ def _without_prefixes(text: bytes, number: int) -> LogLine:
     if quote is not None:
         text = text[quote.end() :]
     indented = text.lstrip()
-    if indented is not text and any(pattern.match(indented) for pattern in _PREFIXES):
+    if indented is not text and indented and any(form.match(indented) for form in _MAY_STAND[indented[0]]):
         text = indented
     stamped = False
     for _ in range(_MOST_PREFIXES):
-        match = next((m for pattern in _PREFIXES if (m := pattern.match(text)) is not None and m.end()), None)
+        match = _prefix(text)
         if match is None:
             break
         stamped = True
@@ -134,6 +148,14 @@ def _without_prefixes(text: bytes, number: int) -> LogLine:
         text = text[match.end() :].lstrip()
     text = text.lstrip()
     return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length)
+
+
+def _prefix(text: bytes) -> re.Match[bytes] | None:
+    """What stands before the message, as far as one form goes."""
+    for form in _MAY_STAND[text[0]] if text else ():
+        if (match := form.match(text)) is not None:
+            return match
+    return None
 
 
 def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
