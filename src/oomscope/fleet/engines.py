@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, Self, TypeVar
 
 from oomscope.errors import BadQuestion, NotOffered
@@ -14,13 +17,16 @@ from oomscope.errors import BadQuestion, NotOffered
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_ATTEMPTS = 3  # of a task whose process died: another one may have been the reason
+_ATTEMPTS = 3  # of a task whose process died: another task may have been the reason
 _TASKS_PER_PROCESS = 1000  # then a new one takes its place: what a process has grown by goes with it
 _WAITING_PER_PROCESS = 4
 
 
-class WorkerDied(Exception):
-    """The process that did a task ended before it was done, every time it was tried."""
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Instead of a result: why there is none."""
+
+    reason: str
 
 
 class Engine(Protocol):
@@ -32,8 +38,18 @@ class Engine(Protocol):
     def __exit__(self, *error: object) -> None:
         """Nothing runs any more."""
 
-    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | WorkerDied]]:
-        """Each task with what `work` returns of it; `work` raises nothing itself."""
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        """Each task with what `work` returns of it."""
+
+
+@dataclass
+class _Worker:
+    """A process with a pipe of its own: nothing is shared that one could leave locked when it is killed."""
+
+    process: BaseProcess
+    connection: Connection
+    tasks_left: int = _TASKS_PER_PROCESS
+    task: list[Any] = field(default_factory=list)  # the one at work, and how often it was tried
 
 
 class Processes:
@@ -41,38 +57,94 @@ class Processes:
 
     def __init__(self, count: int | None = None) -> None:
         self._count = count or len(os.sched_getaffinity(0))
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        from pebble import ProcessPool
-
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["oomscope.fleet.explained"])
-        self._pool: Any = ProcessPool(max_workers=self._count, max_tasks=_TASKS_PER_PROCESS, context=context)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["oomscope.fleet.explained"])
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.stop()
-        self._pool.join()
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+        self._workers = []
 
-    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | WorkerDied]]:
-        """See Engine. As many tasks wait as keep the processes busy, no more."""
-        from pebble import ProcessExpired
-
-        left, running = iter(tasks), dict[Future[Any], tuple[Task, int]]()
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        """See Engine. A task whose process dies is tried again by another one."""
+        left, again = iter(tasks), list[tuple[Task, int]]()
+        idle = list(self._workers)
+        busy: dict[Connection, _Worker] = {}
         while True:
-            for task in islice(left, self._count * _WAITING_PER_PROCESS - len(running)):
-                running[self._pool.schedule(work, args=(task,))] = task, 1
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, attempt = running.pop(future)
+            while len(busy) < self._count:
+                task, attempt = again.pop() if again else next(((each, 1) for each in left), (None, 0))
+                if task is None:
+                    break
+                worker = idle.pop() if idle else self._started()
+                worker.task = [task, attempt]
+                busy[worker.connection] = worker
                 try:
-                    yield task, future.result()
-                except ProcessExpired as error:
+                    worker.connection.send((work, task))
+                except OSError:
+                    continue  # it is dead, which its pipe tells below
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker = busy.pop(connection)
+                task, attempt = worker.task
+                try:
+                    result = connection.recv()
+                except (EOFError, OSError):
+                    ended = self._ended(worker)
                     if attempt < _ATTEMPTS:
-                        running[self._pool.schedule(work, args=(task,))] = task, attempt + 1
+                        again.append((task, attempt + 1))
                     else:
-                        yield task, WorkerDied(f"exit code {error.exitcode}")
+                        yield task, Failed(f"the process that read it died ({ended}), {_ATTEMPTS} times")
+                    continue
+                worker.tasks_left -= 1
+                if worker.tasks_left:
+                    idle.append(worker)
+                else:
+                    self._ended(worker)
+                yield task, result
+
+    def _started(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _ended(self, worker: _Worker) -> str:
+        """Take leave of a process: how it ended."""
+        worker.connection.close()
+        worker.process.join()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _work(connection: Connection) -> None:
+    """Do tasks until nobody gives any; the one who gives them sees to interruptions."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while True:
+            work, task = connection.recv()
+            connection.send(_done(work, task))
+    except (EOFError, OSError):
+        return
+
+
+def _done(work: Callable[[Task], Result], task: Task) -> Result | Failed:
+    try:
+        return work(task)
+    except Exception as error:  # noqa: BLE001 - a defect of ours costs one case, and is told, not ten thousand
+        return Failed(f"a defect of oomscope: {type(error).__name__}: {error}")
 
 
 class Dask:
@@ -97,7 +169,7 @@ class Dask:
     def __exit__(self, *error: object) -> None:
         self._client.close()
 
-    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | WorkerDied]]:
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
         """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one."""
         left = iter(tasks)
         running: dict[str, Task] = {}
@@ -105,14 +177,14 @@ class Dask:
         while True:
             most = _WAITING_PER_PROCESS * max(2, sum(self._client.ncores().values()))
             for task in islice(left, most - len(running)):
-                future = self._client.submit(work, task, pure=False)
+                future = self._client.submit(_done, work, task, pure=False)
                 running[future.key] = task
                 done.add(future)
             if not running:
                 return
             for future in (next(done), *done.next_batch(block=False)):
                 task = running.pop(future.key)
-                if isinstance(future.exception(), self._distributed.KilledWorker):
-                    yield task, WorkerDied("each worker that tried it was lost")
-                else:
+                if future.status == "finished":
                     yield task, future.result()
+                else:
+                    yield task, Failed(f"the cluster lost it: {type(future.exception()).__name__}")

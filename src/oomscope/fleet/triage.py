@@ -8,7 +8,7 @@ from functools import partial
 
 from oomscope.errors import NothingToExplain
 from oomscope.fleet import places
-from oomscope.fleet.engines import Engine, WorkerDied
+from oomscope.fleet.engines import Engine, Failed
 from oomscope.fleet.explained import explained, failed
 from oomscope.fleet.labels import SEEN, Labels
 from oomscope.fleet.results import Results
@@ -41,7 +41,7 @@ def find(
     looked: dict[str, Looked] = {}
     tasks = {file.url: file for _, files in below for file in files}
     for done, (file, result) in enumerate(engine.run(partial(look, whole=by_content), tasks.values()), 1):
-        looked[file.url] = Looked(UNREADABLE, "", _death(result)) if isinstance(result, WorkerDied) else result
+        looked[file.url] = Looked(UNREADABLE, "", result.reason) if isinstance(result, Failed) else result
         if progress is not None:
             progress(done, total)
     notes, taken, found = [], set[str](), list[Unit]()
@@ -61,7 +61,7 @@ def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, prog
     finished = results.known(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
     for done, (unit, result) in enumerate(engine.run(explained, left), 1):
-        told = failed(_death(result)) if isinstance(result, WorkerDied) else result
+        told = failed(result.reason) if isinstance(result, Failed) else result
         results.put(key(unit), told.results, lasting=told.is_lasting)
         if progress is not None:
             progress(done, len(left))
@@ -83,7 +83,3 @@ def cases(found: Iterable[Unit], results: Results, labels: Labels) -> Iterator[C
 def key(unit: Unit) -> str:
     """What a unit's results are kept under: its content, else its name, which is good for this triage alone."""
     return unit.digest or f"name {unit.name}"
-
-
-def _death(died: WorkerDied) -> str:
-    return f"the process that read it died ({died}), three times"
