@@ -21,7 +21,9 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> 
     release = image.removeprefix("linux-image-")
     abi = release.removesuffix(f"-{kernel.flavour}")
     files = tree / "files"
-    for package in (image, f"linux-headers-{release}", f"linux-headers-{abi}-common", f"linux-kbuild-{abi}"):
+    series = kernel.package.removeprefix("linux-source-")
+    (kbuild,) = {f"linux-kbuild-{abi}", f"linux-kbuild-{series}"} & set(archive.names("linux-kbuild-"))
+    for package in (image, f"linux-headers-{release}", f"linux-headers-{abi}-common", kbuild):
         unpack(archive.fetch(package), files)
     headers = files / "usr" / "src" / f"linux-headers-{release}"
     for makefile in (headers / "Makefile", headers / ".kernelvariables"):
@@ -30,9 +32,12 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> 
     (tree / "headers").symlink_to(headers)
     shutil.copy(files / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
     (tree / "modules").mkdir()
-    for name in kernel.modules:
-        (compressed,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko.xz")
-        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(compressed.read_bytes()))
+    for number, name in enumerate(kernel.modules):  # in their order, which a guest takes from their names
+        (found,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko*")
+        content = found.read_bytes()
+        (tree / "modules" / f"{number:02}-{name}.ko").write_bytes(
+            lzma.decompress(content) if found.suffix == ".xz" else content
+        )
     return release
 
 

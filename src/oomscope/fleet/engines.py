@@ -173,7 +173,7 @@ class Dask:
         """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one."""
         left = iter(tasks)
         running: dict[str, Task] = {}
-        done = self._distributed.as_completed([], raise_errors=False)
+        done = self._distributed.as_completed([], loop=self._client.loop, raise_errors=False)
         while True:
             most = _WAITING_PER_PROCESS * max(2, sum(self._client.ncores().values()))
             for task in islice(left, most - len(running)):
@@ -184,7 +184,6 @@ class Dask:
                 return
             for future in (next(done), *done.next_batch(block=False)):
                 task = running.pop(future.key)
-                if future.status == "finished":
-                    yield task, future.result()
-                else:
-                    yield task, Failed(f"the cluster lost it: {type(future.exception()).__name__}")
+                # Both wait where a worker was lost with a result that it had told of: it is worked out again.
+                lost = future.exception()
+                yield task, future.result() if lost is None else Failed(f"the cluster lost it: {type(lost).__name__}")

@@ -1,0 +1,107 @@
+"""A real Dask scheduler and two worker processes on loopback: what the single machine says, row for row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oomscope.errors import BadQuestion
+from oomscope.fleet import triage
+from oomscope.fleet.engines import Dask
+from oomscope.fleet.labels import Labels
+from oomscope.fleet.results import Results
+from tests.fleet import fleets
+from tests.fleet.fleets import lay_out, log, triaged, write
+
+DASK = Path(sys.executable).parent / "dask"
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The address of a scheduler, and its two workers."""
+    told = folder / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        scheduler = [
+            DASK,
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            told,
+        ]
+        started.append(subprocess.Popen([str(word) for word in scheduler], **quiet))  # type: ignore[call-overload]
+        worker = [DASK, "worker", "--scheduler-file", told, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        for number in range(2):
+            command = [
+                *worker,
+                "--name",
+                f"w{number}",
+                "--host",
+                "127.0.0.1",
+                "--local-directory",
+                folder / f"w{number}",
+            ]
+            started.append(subprocess.Popen([str(word) for word in command], **quiet))  # type: ignore[call-overload]
+        deadline = time.monotonic() + 60
+        while not told.exists() or b"address" not in told.read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        import json
+
+        yield json.loads(told.read_text())["address"], started[1:]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def many(folder: Path) -> Path:
+    """A fleet large enough for a worker to be lost on the way."""
+    lay_out(folder)
+    for number in range(60):
+        text = log(fleets.REPORTS[number % len(fleets.REPORTS)]) + b"\n%d\n" % number
+        write(folder / "more" / f"{number:02}.log", text)
+    return folder
+
+
+def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -> None:
+    """Nothing lost, nothing twice: one of two workers is killed after the first results."""
+    fleet = many(tmp_path / "fleet")
+    here = triaged(fleet)
+    with cluster(tmp_path) as (address, workers):
+        engine = Dask(address)
+        killed: list[int] = []
+
+        def kill_one(done: int, _total: int) -> None:
+            if done == 5:
+                workers[0].kill()
+                workers[0].wait()
+                killed.append(done)
+
+        with engine, Results(None) as results:
+            engine._client.wait_for_workers(2, timeout=60)
+            found = triage.find([str(fleet)], grouping="auto", engine=engine, by_content=False)
+            triage.explain_all(found.units, engine=engine, results=results, progress=kill_one)
+            there = list(triage.cases(found.units, results, Labels()))
+    assert killed == [5]
+    assert there == here
+
+
+def test_no_scheduler_there_is_said() -> None:
+    """In one sentence, before anything is read."""
+    engine = Dask("tcp://127.0.0.1:1")
+    with pytest.raises(BadQuestion, match=r"--scheduler tcp://127.0.0.1:1"):
+        engine.__enter__()
+    with pytest.raises(BadQuestion, match="--scheduler nonsense"):
+        Dask("nonsense://").__enter__()

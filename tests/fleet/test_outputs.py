@@ -1,0 +1,270 @@
+"""Text, JSON, page and tables of one triage say the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import resource
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jsonschema
+import pyarrow.parquet
+import pytest
+
+import oomscope
+from oomscope.fleet import clusters
+from oomscope.model.fleet import Case, Triage
+from oomscope.report import fleet_json, fleet_text
+from oomscope.report.fleet_answer import sentence
+from tests.fleet import fleets
+from tests.fleet.fleets import lay_out, log, triaged, write
+
+OOMSCOPE = Path(sys.executable).parent / "oomscope"
+SCHEMA = Path(oomscope.__file__).parent / "report" / "oomscope-triage-1.schema.json"
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "triage.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+
+
+def run(folder: Path, *words: str, expected: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a folder of its own, which has its cache, too."""
+    done = subprocess.run(
+        [str(OOMSCOPE), "triage", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"XDG_CACHE_HOME": str(folder / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        **more,
+    )
+    assert done.returncode == expected, done.stderr
+    return done
+
+
+def as_json(folder: Path, *words: str) -> dict[str, Any]:
+    """What the command says as JSON, which its schema allows."""
+    told = json.loads(run(folder, *words, "--format", "json").stdout)
+    jsonschema.validate(told, json.loads(SCHEMA.read_text()))
+    return dict(told)
+
+
+def spoilt_fleet(folder: Path) -> Path:
+    """A fleet with a case that fails."""
+    lay_out(folder)
+    write(folder / "empty.log", b"")
+    return folder
+
+
+def triage_of(cases: list[Case], **more: Any) -> Triage:
+    return clusters.triage_of(clusters.with_ids(cases), **more)
+
+
+def test_json_has_every_case_with_its_cluster(tmp_path: Path) -> None:
+    """`cases` is a list; counts, classes and clusters are those of its entries."""
+    spoilt_fleet(tmp_path / "fleet")
+    told = as_json(tmp_path, "fleet", "--labels", "site/host")
+    cases = told["cases"]
+    assert told["counts"]["cases"] == len(cases)
+    assert told["counts"]["failed"] == sum(case["failure"] is not None for case in cases) == 1
+    by_cluster = Counter(case["cluster"] for case in cases if case["failure"] is None)
+    assert {cluster["id"]: cluster["cases"] for cluster in told["clusters"]} == by_cluster
+    by_class = Counter(case["class"] or "failed" for case in cases)
+    assert {row["class"]: row["cases"] for row in told["classes"]} == by_class
+    names = {case["case"] for case in cases}
+    assert {cluster["example"] for cluster in told["clusters"]} <= names
+    assert all(case["labels"].keys() <= {"site", "host"} for case in cases)
+    ranks = [cluster["cases"] for cluster in told["clusters"]]
+    assert ranks == sorted(ranks, reverse=True)
+
+
+def test_the_tables_are_the_json(tmp_path: Path) -> None:
+    """Row for row and field for field: cases, consumers, findings."""
+    spoilt_fleet(tmp_path / "fleet")
+    told = as_json(tmp_path, "fleet", "--labels", "site/host", "--parquet", "tables")
+    tables = {
+        name: pyarrow.parquet.read_table(tmp_path / "tables" / name).to_pylist()
+        for name in ("cases", "consumers", "findings")
+    }
+    signatures = {cluster["id"]: cluster["signature"] for cluster in told["clusters"]}
+    for row, case in zip(tables["cases"], told["cases"], strict=True):
+        labels = {name: row.pop(f"label_{name}") for name in ("site", "host")}
+        assert {name: value for name, value in labels.items() if value is not None} == case["labels"]
+        assert row.pop("signature") == signatures.get(case["cluster"])
+        assert row == {name: value for name, value in case.items() if name not in ("labels", "consumers", "findings")}
+    for name in ("consumers", "findings"):
+        expected = [{"case": case["case"], **row} for case in told["cases"] for row in case[name]]
+        assert tables[name] == expected
+
+
+@pytest.mark.parametrize("number", range(len(QUERIES)))
+def test_every_query_of_the_guide_runs(tmp_path: Path, number: int) -> None:
+    """Over a fleet that has an answer to each: five queries, none of them empty."""
+    assert len(QUERIES) == 5
+    spoilt_fleet(tmp_path / "fleet")
+    run(tmp_path, "fleet", "--parquet", "tables")
+    query = QUERIES[number].replace("'tables/", f"'{tmp_path}/tables/")
+    rows = duckdb.connect().execute(query).fetchall()
+    assert rows
+    if "sum(pages)" in query:
+        assert rows[0][0] == "leak"
+
+
+def test_tables_of_an_earlier_triage_are_replaced(tmp_path: Path) -> None:
+    """And nothing else in the folder is touched."""
+    fleet = spoilt_fleet(tmp_path / "fleet")
+    write(tmp_path / "tables" / "cases" / "notes.txt", b"mine")
+    write(tmp_path / "tables" / "cases" / "part-00007.parquet", b"old")
+    run(tmp_path, "fleet", "--parquet", "tables")
+    (fleet / "empty.log").unlink()
+    told = as_json(tmp_path, "fleet", "--parquet", "tables")
+    assert (tmp_path / "tables" / "cases" / "notes.txt").read_bytes() == b"mine"
+    assert len(pyarrow.parquet.read_table(tmp_path / "tables" / "cases" / "part-00000.parquet")) == len(told["cases"])
+    assert not (tmp_path / "tables" / "cases" / "part-00007.parquet").exists()
+
+
+def test_many_cases_make_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts together are all cases, in their order."""
+    from oomscope.export import fleet_tables
+
+    monkeypatch.setattr(fleet_tables, "CASES_IN_PART", 4)
+    cases = triaged(spoilt_fleet(tmp_path / "fleet"))
+    with fleet_tables.FleetTables(str(tmp_path / "tables"), ()) as tables:
+        for case, cluster in clusters.with_ids(cases):
+            tables.add(case, cluster)
+    parts = sorted((tmp_path / "tables" / "cases").iterdir())
+    assert len(parts) == -(-len(cases) // 4)
+    names = [row["case"] for part in parts for row in pyarrow.parquet.read_table(part).to_pylist()]
+    assert names == [case.name for case in cases]
+
+
+def test_the_text_begins_with_the_sentence(tmp_path: Path) -> None:
+    """Then classes, clusters, failures; 80 columns, no colour where nobody asks for it."""
+    spoilt_fleet(tmp_path / "fleet")
+    done = run(tmp_path, "fleet")
+    cases = triaged(tmp_path / "fleet")
+    flat = " ".join(done.stdout.split())
+    assert flat.startswith(sentence(triage_of(cases)))
+    assert f"1 of {len(cases)} cases could not be explained" in flat
+    assert "empty" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_is_new_since_an_earlier_triage(tmp_path: Path) -> None:
+    """Clusters that it did not have are new, those that have no case any more are gone."""
+    fleet = lay_out(tmp_path / "fleet")
+    gone = next(fleet.rglob(fleets.REPORTS[3]))
+    kept = gone.read_bytes()
+    new = "109-apparmor-order10.log"
+    (tmp_path / "before.json").write_text(run(tmp_path, "fleet", "--format", "json").stdout)
+    gone.unlink()
+    write(fleet / new, log(new))
+    told = as_json(tmp_path, "fleet", "--since", "before.json")
+    (fresh,) = (cluster for cluster in told["clusters"] if cluster["is_new"])
+    assert fresh["example"] == new
+    assert told["gone"] == ["atomic-reserve | order-0 GFP_ATOMIC by page_to_skb [virtio_net]"]
+    assert told["since"] is not None
+    assert kept
+    text = run(tmp_path, "fleet", "--since", "before.json").stdout
+    assert "NEW" in text
+    assert "gone: atomic-reserve" in text
+
+
+def test_an_earlier_triage_that_is_none_is_refused(tmp_path: Path) -> None:
+    """In one sentence, before anything is read."""
+    lay_out(tmp_path / "fleet")
+    write(tmp_path / "other.json", b'{"schema": "oomscope/1"}')
+    assert "not the JSON of a triage" in run(tmp_path, "fleet", "--since", "other.json", expected=2).stderr
+    assert "no such file" in run(tmp_path, "fleet", "--since", "nowhere.json", expected=2).stderr
+
+
+def test_the_page_links_each_cluster_to_its_cases(tmp_path: Path) -> None:
+    """Every case that did not fail stands in its cluster, with a link to its file; nothing is fetched."""
+    spoilt_fleet(tmp_path / "fleet")
+    told = as_json(tmp_path, "fleet")
+    run(tmp_path, "fleet", "--format", "html", "-o", "fleet.html")
+    page = (tmp_path / "fleet.html").read_text()
+    for cluster in told["clusters"]:
+        article = page.partition(f'id="cluster-{cluster["id"]}"')[2].partition("</article>")[0]
+        cases = [case for case in told["cases"] if case["cluster"] == cluster["id"]]
+        assert article.count("<li id=") == len(cases)
+        for case in cases:
+            assert f'href="file://{case["path"]}"' in article
+        anchor = re.search(r'clearest: <a href="#(case-\d+)">', article)
+        assert anchor is not None
+        assert f'id="{anchor[1]}"' in article
+    assert "empty.log" in page
+    assert "http://" not in page.partition("<script")[0]
+
+
+def test_names_from_outside_stay_text(tmp_path: Path) -> None:
+    """A folder, a label and a host that look like markup or commands for a terminal."""
+    evil = "<img src=x onerror=alert(1)>\x1b[31m"
+    write(tmp_path / "fleet" / evil / "kern.log", log(fleets.REPORTS[0]))
+    run(tmp_path, "fleet", "--labels", "host", "--format", "html", "-o", "fleet.html")
+    page = (tmp_path / "fleet.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+    assert "\x1b" not in run(tmp_path, "fleet", "--labels", "host").stdout
+
+
+def test_a_page_is_not_for_a_terminal_and_colour_is_asked_for(tmp_path: Path) -> None:
+    """As with every other command."""
+    cases = triaged(lay_out(tmp_path / "fleet"))
+    assert "\x1b[1m" in fleet_text.render(triage_of(cases), top=3, colour=True, width=80)
+    assert "\x1b" not in fleet_text.render(triage_of(cases), top=3, colour=False, width=80)
+
+
+def test_only_failures_end_with_their_exit_code(tmp_path: Path) -> None:
+    """1 where there was nothing to explain, 3 where something could not be read; the cases are told all the same."""
+    write(tmp_path / "quiet" / "kern.log", b"[    1.000000] hello\n" * 50)
+    done = run(tmp_path, "quiet", expected=1)
+    assert done.stdout.startswith("None of 1 cases could be explained")
+    write(tmp_path / "noise" / "noise.bin", bytes(range(256)) * 300)
+    assert "binary data" in run(tmp_path, "noise", expected=3).stdout
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """Where the answer and the tables go; where finished cases are kept that costs nothing else."""
+    lay_out(tmp_path / "fleet")
+    whole = as_json(tmp_path, "fleet", "--no-cache")
+    assert "no space left" in run(tmp_path, "fleet", "-o", "/dev/full", expected=2).stderr
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+    done = run(tmp_path, "fleet", "--no-cache", "--parquet", "tables", expected=2, preexec_fn=small_files)
+    assert "--parquet tables: file too large" in done.stderr
+    assert list((tmp_path / "tables").rglob("*.parquet")) == []
+    (tmp_path / "cache" / "oomscope" / "triage.sqlite").unlink()
+    done = run(tmp_path, "fleet", "--format", "json", preexec_fn=small_files)
+    assert "nothing is kept for the next time" in done.stderr
+    assert json.loads(done.stdout)["cases"] == whole["cases"]
+
+
+def test_a_cache_that_is_none_costs_nothing_else(tmp_path: Path) -> None:
+    """Another file in its place, and a folder that cannot be made."""
+    lay_out(tmp_path / "fleet")
+    whole = as_json(tmp_path, "fleet", "--no-cache")
+    write(tmp_path / "cache" / "oomscope" / "triage.sqlite", b"something else entirely\n" * 100)
+    done = run(tmp_path, "fleet", "--format", "json")
+    assert "nothing is kept for the next time" in done.stderr
+    assert json.loads(done.stdout)["cases"] == whole["cases"]
+
+
+def test_a_row_of_every_field_reaches_the_json() -> None:
+    """What the model has and the schema has are the same."""
+    schema = json.loads(SCHEMA.read_text())
+    case = schema["properties"]["cases"]["items"]["properties"]
+    from oomscope.model.fleet import CaseRow, Cluster
+
+    fields = {field.name for field in dataclasses.fields(CaseRow)} - {"signature", "oom_class"}
+    assert fields | {"class"} <= case.keys()
+    cluster = schema["properties"]["clusters"]["items"]["properties"]
+    assert {field.name for field in dataclasses.fields(Cluster)} <= cluster.keys()
+    assert schema["properties"]["schema"]["const"] == fleet_json.SCHEMA
