@@ -37,8 +37,8 @@ def write(
     shutil.copy(script, root / "scenario.sh")
     if page_owner_is_fatal:
         (root / "page_owner-is-fatal").touch()
-    for module in built.modules:
-        shutil.copy(module, root / "modules")
+    for number, module in enumerate(built.modules):
+        shutil.copy(module, root / "modules" / f"{number:02}-{module.name}")  # init loads them by their names
     if makedumpfile:
         packages = _unpacked(architecture, *_MAKEDUMPFILE)
         _add(packages / "usr" / "bin" / "makedumpfile", packages, root)

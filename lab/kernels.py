@@ -77,7 +77,7 @@ _CHARGED_TO_A_CGROUP = ("memcg-kill", "panic-on-oom-2")
 
 # In the order in which they depend on each other: Debian's general image has even these as modules.
 _DISK_OF_DEBIAN = (
-    *("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"),
+    *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"),
     *("crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"),
 )
 

@@ -32,12 +32,10 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> 
     (tree / "headers").symlink_to(headers)
     shutil.copy(files / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
     (tree / "modules").mkdir()
-    for number, name in enumerate(kernel.modules):  # in their order, which a guest takes from their names
+    for name in kernel.modules:
         (found,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko*")
         content = found.read_bytes()
-        (tree / "modules" / f"{number:02}-{name}.ko").write_bytes(
-            lzma.decompress(content) if found.suffix == ".xz" else content
-        )
+        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(content) if found.suffix == ".xz" else content)
     return release
 
 

@@ -35,11 +35,13 @@ def explained(unit: Unit) -> Explained:
     """
     if unit.problem:
         return failed(unit.problem)
+    place = unit.place
     try:
         with places.fetched(unit.files) as path:
-            return Explained([_result(verdict, str(path)) for verdict in explain_each(path)], bool(unit.digest))
+            place = str(path)
+            return Explained([_result(verdict, place) for verdict in explain_each(path)], bool(unit.digest))
     except OomscopeError as error:
-        reason = _without_place(str(error), unit.place, unit.name)
+        reason = _without_place(str(error), place)
         of_content = bool(unit.digest) and not isinstance(error, NoAccess)
         return failed(reason, exit_code=error.exit_code, is_lasting=of_content)
     except OSError as error:
@@ -53,11 +55,9 @@ def failed(reason: str, *, exit_code: int = 3, is_lasting: bool = False) -> Expl
     return Explained([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting)
 
 
-def _without_place(text: str, *names: str) -> str:
+def _without_place(text: str, place: str) -> str:
     """The reason alone: the case is named beside it."""
-    for name in names:
-        text = text.removeprefix(f"{name}: ").replace(name, _CASE)
-    return text
+    return text.removeprefix(f"{place}: ").replace(place, _CASE)
 
 
 def _result(verdict: Verdict, place: str) -> CaseResult:

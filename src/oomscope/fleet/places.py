@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -21,6 +22,7 @@ from oomscope.errors import BadQuestion, NotOffered
 from oomscope.sources.base import printable
 
 _CHUNK_BYTES = 1 << 20
+_MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what each kind of store calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,15 @@ def files(place: str) -> list[File]:
     """
     system, path = _system(place)
     try:
-        entry = system.info(path)
+        with _translated():
+            entry = system.info(path)
     except FileNotFoundError:
         raise BadQuestion(f"{place}: no such file or directory") from None
     except OSError as error:
         return [File(place, "", 0, None, _reason(error))]
     if _is_folder(entry):
-        return sorted(_below(system, path), key=lambda file: file.relative.split("/"))
-    return [_file(system, entry, "")]
+        return sorted(_below(system, place, path), key=lambda file: file.relative.split("/"))
+    return [_file(system, entry, place, "")]
 
 
 @contextmanager
@@ -74,14 +77,15 @@ def fetched(urls: tuple[tuple[str, str], ...]) -> Iterator[Path]:
             system, path = _system(url)
             target = Path(work, relative or Path(path).name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            system.get_file(path, str(target))
+            with _translated():
+                system.get_file(path, str(target))
         yield Path(work) if urls[0][1] else target
 
 
 def head(url: str, size: int) -> bytes:
     """The first bytes of a file. Raises OSError."""
     system, path = _system(url)
-    with system.open(path, "rb") as file:
+    with _translated(), system.open(path, "rb") as file:
         return bytes(file.read(size))
 
 
@@ -92,7 +96,8 @@ def digest(url: str) -> str:
     """
     system, path = _system(url)
     if not isinstance(system, LocalFileSystem):
-        return f"{type(system).__name__} {system.ukey(path)}"
+        with _translated():
+            return f"{type(system).__name__} {system.ukey(path)}"
     found = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -110,32 +115,48 @@ def _common_folder(urls: tuple[tuple[str, str], ...]) -> Path:
     return Path(url[: len(url) - len(relative)].rstrip("/") or "/") if relative else Path(url)
 
 
-@cache
-def _system_of(protocol: str) -> Any:
-    try:
-        return fsspec.filesystem(protocol)
-    except (ImportError, ValueError) as error:
-        raise NotOffered(f"{protocol}://: {error}", advice="pip install what it names") from error
-
-
 def _system(place: str) -> tuple[Any, str]:
-    protocol = place.partition("://")[0] if is_remote(place) else "file"
-    system = _system_of(protocol)
-    return system, place if protocol == "file" and not is_remote(place) else system._strip_protocol(place)
+    """What can list and read there, and the place by its own names; file systems are made once per process."""
+    if not is_remote(place):
+        return _here(), place
+    try:
+        system, path = fsspec.core.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        raise NotOffered(f"{place}: {error}", advice="pip install what it names") from error
+    return system, path
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Each kind of store has errors of its own: to its reader they are all the system's."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # the stores share no class of errors
+        text = str(error).partition("\n")[0] or type(error).__name__
+        raise OSError(errno.EIO, text) from error
+
+
+@cache
+def _here() -> Any:
+    return LocalFileSystem()
 
 
 def _is_folder(entry: dict[str, Any]) -> bool:
     return bool(entry["type"] == "directory")
 
 
-def _below(system: Any, place: str) -> Iterator[File]:
-    left = [(place, "")]
+def _below(system: Any, place: str, path: str) -> Iterator[File]:
+    left = [(path, "")]
     while left:
         folder, relative = left.pop()
         try:
-            entries = system.ls(folder, detail=True)
+            with _translated():
+                entries = system.ls(folder, detail=True)
         except OSError as error:
-            yield File(_url(system, folder), relative, 0, None, f"the folder cannot be looked into: {_reason(error)}")
+            reason = f"the folder cannot be looked into: {_reason(error)}"
+            yield File(_url(place, relative), relative, 0, None, reason)
             continue
         for entry in entries:
             name = entry["name"].rstrip("/").rpartition("/")[2]
@@ -145,17 +166,16 @@ def _below(system: Any, place: str) -> Iterator[File]:
             if _is_folder(entry):
                 left.append((entry["name"], below))
             else:
-                yield _file(system, entry, below)
+                yield _file(system, entry, place, below)
 
 
-def _file(system: Any, entry: dict[str, Any], relative: str) -> File:
-    modified = entry.get("mtime", entry.get("LastModified", entry.get("updated", entry.get("created"))))
+def _file(system: Any, entry: dict[str, Any], place: str, relative: str) -> File:
+    modified = next((entry[name] for name in _MODIFIED if entry.get(name) is not None), None)
     if isinstance(modified, datetime):
         modified = modified.timestamp()
     modified = float(modified) if isinstance(modified, int | float) else None
-    size = int(entry.get("size") or 0)
     problem = _problem(entry) if isinstance(system, LocalFileSystem) else ""
-    return File(_url(system, entry["name"]), relative, size, modified, problem)
+    return File(_url(place, relative), relative, int(entry.get("size") or 0), modified, problem)
 
 
 def _problem(entry: dict[str, Any]) -> str:
@@ -171,8 +191,8 @@ def _problem(entry: dict[str, Any]) -> str:
     return "" if stat.S_ISREG(mode) else "neither a file nor a folder"
 
 
-def _url(system: Any, path: str) -> str:
-    return path if isinstance(system, LocalFileSystem) else str(system.unstrip_protocol(path))
+def _url(place: str, relative: str) -> str:
+    return f"{place.rstrip('/')}/{relative}" if relative else place
 
 
 def _reason(error: OSError) -> str:
