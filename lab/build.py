@@ -95,7 +95,8 @@ def build_module(built: Built) -> Path:
     source = HERE / "module"
     texts = sorted(path for path in source.iterdir() if path.is_file())
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()[:12]
-    folder = CACHE / "modules" / f"{built.tree.name}_{digest}"
+    kernel = built.tree.relative_to(CACHE / "kernels").parts[0]
+    folder = CACHE / "modules" / f"{kernel}_{digest}"
     module = folder / "oomlab.ko"
     with only_one(folder):
         if not module.exists():
