@@ -233,10 +233,13 @@ __noinline int count_run(__u32 handle, __u64 pages)
 /* A few entries of the chunk. Neighbours mostly have one owner: it is looked up when it changes. */
 __noinline int take_entries(__u32 first)
 {
-	const __u64 allocated = 1ULL << bpf_core_enum_value(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED);
-	__u64 entry_bytes = walk.entry_bytes, handle_at = walk.handle_at, offset;
+	__u64 entry_bytes = walk.entry_bytes, handle_at = walk.handle_at, offset, allocated;
 	const __u8 *entry;
 
+	/* Up to 6.7 the verifier looks at this function on kernels without page_owner, too, where nobody calls it. */
+	if (!bpf_core_enum_value_exists(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED))
+		return 1;
+	allocated = 1ULL << bpf_core_enum_value(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED);
 	if (first > CHUNK_PAGES - ENTRIES || entry_bytes > MOST_ENTRY_BYTES ||
 	    handle_at > MOST_ENTRY_BYTES - sizeof(__u32))
 		return 1;
