@@ -102,6 +102,8 @@ KERNELS = (
         flavour="cloud-amd64",
         modules=("virtio_blk",),
         scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump", "tracked-page-panic"),
+        default=True,
+        default_scenarios=("tracked-page-panic",),
     ),
     Kernel(
         "6.1-debian",
@@ -110,6 +112,8 @@ KERNELS = (
         flavour="amd64",
         modules=_DISK_OF_DEBIAN,
         scenarios=("page-panic", "tracked-page-panic"),
+        default=True,
+        default_scenarios=("tracked-page-panic",),
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
