@@ -39,3 +39,8 @@ def amounts(cluster: Cluster) -> str:
     return f"{text}, {pages_text(cluster.pages)}" + (
         f" in all, at most {cluster.most_pages:,} in one" if cluster.cases > 1 else ""
     )
+
+
+def minute(time: str | None) -> str:
+    """A time in ISO 8601 as people read it, to the minute; empty for none."""
+    return "" if time is None else time[:16].replace("T", " ")

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from oomscope.model.fleet import Cluster, Triage
-from oomscope.report.fleet_answer import amounts, failures, sentence
+from oomscope.report.fleet_answer import amounts, failures, minute, sentence
 from oomscope.report.tables import console_to, show, table, title
 
 _REASONS_SHOWN = 10
@@ -58,7 +58,7 @@ def _about(cluster: Cluster) -> list[str]:
     lines = [f"{amounts(cluster)} ({cluster.id})"]
     if cluster.first_seen is not None:
         same = cluster.first_seen == cluster.last_seen
-        lines.append(f"seen {cluster.first_seen}" + ("" if same else f" to {cluster.last_seen}"))
+        lines.append(f"seen {minute(cluster.first_seen)}" + ("" if same else f" to {minute(cluster.last_seen)}"))
     lines += [
         f"{name}: {_counted(values)}"
         for name, values in (("kernel", cluster.kernels), *cluster.labels.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1000
 _LINE = re.compile(r"\bline (\d+)\b(?:: (.*))?")
-Cells = list[str | int | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A cell that leads to another part of the page."""
+
+    target: str
+    text: str
+
+
+Cell = str | int | float | Link | None
+Cells = list[Cell]
 
 
 class Table:
@@ -120,9 +132,13 @@ def _as_script(value: object) -> str:
     return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 
-def _shown(value: str | float | None) -> str:
+def _shown(value: Cell) -> Any:
     if value is None:
         return ""
+    if isinstance(value, Link):
+        from markupsafe import Markup
+
+        return Markup('<a href="{}">{}</a>').format(value.target, value.text)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from oomscope.model.fleet import Case, Cluster, Triage
-from oomscope.report.fleet_answer import amounts, failures, sentence
-from oomscope.report.page import MOST_ROWS, Table, filled
+from oomscope.report.fleet_answer import amounts, failures, minute, sentence
+from oomscope.report.page import MOST_ROWS, Cell, Link, Table, filled
 
 MOST_CLUSTERS = 200
 MOST_CASES = 100  # of a cluster; of the failed ones as many as a table has rows
@@ -45,7 +45,7 @@ def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: st
             _place(shown[name], number, case, is_example=(name, case.name) in examples)
     return filled(
         "fleet.html.j2",
-        filters={"link": link, "amounts": amounts},
+        filters={"link": link, "amounts": amounts, "minute": minute},
         title=sentence(triage),
         failed=failures(triage),
         facts=_facts(triage, made),
@@ -95,8 +95,8 @@ def _facts(triage: Triage, made: str) -> list[tuple[str, str]]:
         ("cases", f"{triage.cases:,}"),
         ("clusters", f"{len(triage.clusters):,}"),
         ("kernels", f"{len(kernels):,}"),
-        ("seen", f"{min(seen)} to {max(seen)}" if seen else ""),
-        ("made", made),
+        ("seen", f"{minute(min(seen))} to {minute(max(seen))}" if seen else ""),
+        ("made", minute(made)),
     ]
 
 
@@ -105,25 +105,7 @@ def _tables(triage: Triage, failed: list[Case]) -> list[Table]:
     cut = "" if len(triage.clusters) <= MOST_CLUSTERS else f"the first {MOST_CLUSTERS} are described below"
     found = [
         Table("Classes", ("class", "cases", "certain"), [list(row) for row in triage.classes]),
-        Table(
-            "Clusters at a glance",
-            ("class", "culprit", "module", "trigger", "cases", "pages", "first seen", "last seen", "new"),
-            [
-                [
-                    c.signature.oom_class,
-                    c.signature.culprit,
-                    c.signature.module,
-                    c.signature.trigger,
-                    c.cases,
-                    c.pages,
-                    c.first_seen,
-                    c.last_seen,
-                    "new" if c.is_new else "",
-                ]
-                for c in triage.clusters[:MOST_ROWS]
-            ],
-            note=cut,
-        ),
+        _glance(triage, note=cut),
         Table(
             "Not explained",
             ("case", "why", "exit code"),
@@ -132,6 +114,27 @@ def _tables(triage: Triage, failed: list[Case]) -> list[Table]:
         ),
     ]
     return [table for table in found if table.rows]
+
+
+def _glance(triage: Triage, *, note: str) -> Table:
+    """A row for each cluster, which leads to what is said of it; columns that no row fills are left out."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "class": c.signature.oom_class,
+            "culprit": c.signature.culprit,
+            "module": c.signature.module,
+            "trigger": c.signature.trigger,
+            "cases": c.cases,
+            "pages": c.pages or None,
+            "first seen": minute(c.first_seen),
+            "last seen": minute(c.last_seen),
+            "since": "new" if c.is_new else "",
+            "": Link(f"#cluster-{c.id}", c.id) if at < MOST_CLUSTERS else c.id,
+        }
+        for at, c in enumerate(triage.clusters[:MOST_ROWS])
+    ]
+    columns = [name for name in (rows[0] if rows else {}) if any(row[name] for row in rows)]
+    return Table("Clusters at a glance", tuple(columns), ([row[name] for name in columns] for row in rows), note=note)
 
 
 def _timeline(days: dict[str, Counter[str]]) -> dict[str, Any]:

@@ -169,6 +169,13 @@
   }
   scheme.addEventListener("change", draw);
   system.addEventListener("change", draw);
+  const reveal = () => {
+    const aimed = document.getElementById(location.hash.slice(1));
+    for (let around = aimed; around; around = around.parentElement) if (around.tagName === "DETAILS") around.open = true;
+    if (aimed) aimed.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
   draw();
+  reveal();
 })();
