@@ -56,6 +56,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scan
+	$(BIN)/python -m benchmarks.fleet
 
 $(BIN)/python:
 	python3 -m venv $(VENV)
