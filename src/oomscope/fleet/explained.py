@@ -93,7 +93,7 @@ def _row(verdict: Verdict, *, kept_next: str, kept_headline: str) -> CaseRow:
         event=None if oom is None else oom.number,
         stamp=None if event is None else event.stamp,
         at_ns=verdict.at_ns if event is None else event.at_ns,
-        kernel_release=_known(kernel.release),
+        kernel_release=(None if event is None else event.release) or _known(kernel.release),
         arch=_known(kernel.arch),
         page_size_bytes=None if isinstance(kernel.page_size_bytes, Absent) else kernel.page_size_bytes,
         ram_pages=verdict.ram_pages,
