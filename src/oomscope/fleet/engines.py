@@ -113,7 +113,8 @@ class Processes:
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
+        # It is forked from a server that may have been started long ago, with another environment.
+        process = self._context.Process(target=_work, args=(theirs, dict(os.environ)), daemon=True)
         process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -129,9 +130,10 @@ class Processes:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, environment: dict[str, str]) -> None:
     """Do tasks until nobody gives any; the one who gives them sees to interruptions."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(environment)
     try:
         while True:
             work, task = connection.recv()

@@ -50,6 +50,7 @@ def files(place: str) -> list[File]:
 
     Raises BadQuestion where there is nothing, NotOffered for a kind of URL that nothing here can read.
     """
+    place = place if is_remote(place) else os.path.abspath(place)
     system, path = _system(place)
     try:
         with _translated():

@@ -159,14 +159,15 @@ _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("vmalloc pages", re.compile(rb"failed to (?:map|allocate) pages|allocated \d+ of \d+ bytes")),
     ("emergency", re.compile(rb"Unable to allocate memory on node")),
 )
-_HEADERS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    (KILL, _INVOKED),
-    (FAILURE, _FAILED),
-    (VMALLOC_FAILURE, _VMALLOC),
-    (VMALLOC_FAILURE, _VMALLOC_OLD),
-    (FAILURE, _VMEMMAP),
-    (FAILURE, _STALL),
-    (VMALLOC_FAILURE, _VMAP),
+# Each with words that every such line has: most lines are not worth the form's own search.
+_HEADERS: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = (
+    (KILL, b"invoked oom-killer", _INVOKED),
+    (FAILURE, b"page allocation failure", _FAILED),
+    (VMALLOC_FAILURE, b"vmalloc error: size", _VMALLOC),
+    (VMALLOC_FAILURE, b"vmalloc: allocation failure", _VMALLOC_OLD),
+    (FAILURE, b"vmemmap alloc failure", _VMEMMAP),
+    (FAILURE, b"page allocation stalls", _STALL),
+    (VMALLOC_FAILURE, b"vmap allocation for size", _VMAP),
 )
 _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 
@@ -174,12 +175,16 @@ _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 def opens(line: LogLine) -> str | None:
     """The kind of event that a line opens, whatever stands before it; None for any other line."""
     text = line.text
-    for kind, pattern in _HEADERS:
-        if pattern.match(text) is not None:
+    for kind, words, pattern in _HEADERS:
+        if words in text and pattern.match(text) is not None:
             return kind
-    if line.is_stamped and _INVOKED_EDITED.match(text) is not None:
+    if line.is_stamped and b"invoked oom-killer" in text and _INVOKED_EDITED.match(text) is not None:
         return KILL
     return None
+
+
+def _panic(text: bytes) -> re.Match[bytes] | None:
+    return _PANIC.search(text) if b"Kernel panic" in text else None
 
 
 def is_of_a_report(line: LogLine) -> bool:
@@ -202,7 +207,7 @@ def begins_alone(line: LogLine) -> str | None:
         return SHOWN
     if _SUMMARY.match(text) is not None or _KILL_LINE.match(text) is not None or _NO_VICTIM.match(text) is not None:
         return KILL
-    if (match := _PANIC.search(text)) is not None and _PANIC_OF_OOM.search(match["message"]) is not None:
+    if (match := _panic(text)) is not None and _PANIC_OF_OOM.search(match["message"]) is not None:
         return PANIC
     if _MEMCG_TASK.match(text) is not None or _MEMCG_GROUP.match(text) is not None:
         return MEMCG_KILL
@@ -212,7 +217,7 @@ def begins_alone(line: LogLine) -> str | None:
         (match := _KILLED.match(text)) is not None and b"total-vm" in match["rest"]
     ):
         return KILL
-    if _ANDROID.search(text) is not None:
+    if b"lowmemorykiller" in text and _ANDROID.search(text) is not None:
         return FOREIGN
     return None
 
@@ -279,7 +284,7 @@ class EventReader:
     def _ended_before(self, line: LogLine) -> bool:
         if self._panic is not None:
             return True
-        if _PANIC.search(line.text) is not None or _NO_VICTIM.match(line.text) is not None:
+        if _panic(line.text) is not None or _NO_VICTIM.match(line.text) is not None:
             return False
         return bool(self._victims) and _KILLED.match(line.text) is None
 
@@ -313,8 +318,8 @@ class EventReader:
     def _take_header(self, text: bytes, number: int) -> bool:
         if self._header_given and self._kind != VMALLOC_FAILURE:
             return False
-        for _, pattern in _HEADERS:
-            match = pattern.match(text)
+        for _, words, pattern in _HEADERS:
+            match = pattern.match(text) if words in text else None
             if match is None:
                 continue
             told = match.groupdict()
@@ -581,12 +586,12 @@ class EventReader:
             self._at("no killable processes", number, text)
             self._section = ""
             return True
-        match = _PANIC.search(text)
+        match = _panic(text)
         if match is not None:
             self._panic = self._panic or printable(match["message"].strip())
             self._at("panic", number, text)
             return True
-        match = _ANDROID.search(text)
+        match = _ANDROID.search(text) if b"lowmemorykiller" in text else None
         if match is not None:
             self._victims.append(Victim(int(match["pid"]), printable(match["comm"]), {}, None, number))
             self._at("lowmemorykiller", number, text)
