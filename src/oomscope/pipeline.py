@@ -152,14 +152,6 @@ def explain(
     return judge(evidence, question, selection or Selection())
 
 
-def explain_each(*paths: Paths) -> list[Verdict]:
-    """A verdict on every OOM that the inputs tell of, in their order in time; where none does, what `explain` gives.
-
-    Errors are those of `read` and `explain`.
-    """
-    return judge_each(read(*paths))
-
-
 def explain_events(
     *paths: Paths, page_size_bytes: int | None = None, progress: Progress | None = None
 ) -> list[Verdict]:

@@ -41,7 +41,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
             told,
         ]
         started.append(subprocess.Popen([str(word) for word in scheduler], **quiet))  # type: ignore[call-overload]
-        worker = [DASK, "worker", "--scheduler-file", told, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        worker = [DASK, "worker", "--scheduler-file", told, "--nthreads", "3", "--no-nanny", "--no-dashboard"]
         for number in range(2):
             command = [
                 *worker,

@@ -54,7 +54,7 @@ def test_a_sidecar_tells_of_cases_and_of_folders(tmp_path: Path) -> None:
         ("[1, 2]", "neither a list of objects"),
         ('{"a": ', "no JSON"),
         ('[{"host": "x"}]', "row 1 has no column 'case'"),
-        ("\xff\xfe", "no utf-8 text"),
+        ("\xff\xfe", "no UTF-8 text"),
     ],
 )
 def test_a_spoilt_sidecar_is_refused_in_a_sentence(tmp_path: Path, text: str, told: str) -> None:

@@ -55,7 +55,7 @@ def upload(fleet: Path) -> str:
 
 
 def without_place(case: Case) -> Case:
-    return dataclasses.replace(case, path="", seen="", seen_by="")
+    return dataclasses.replace(case, path="", link="", seen="", seen_by="")
 
 
 @pytest.mark.usefixtures("store")

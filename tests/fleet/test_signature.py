@@ -1,4 +1,4 @@
-"""Equal causes have one signature, whatever the host, the addresses, the offsets, the compiler; others have others."""
+"""Equal causes have one signature, whatever the build, the addresses, the offsets, the compiler; others have others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from oomscope.fleet.signature import NOBODY, signature, signature_id, without_address
 from oomscope.model.fleet import Signature
-from oomscope.pipeline import explain_each
+from oomscope.pipeline import read
+from oomscope.verdict import judge_each
 from tests import captures, corpus
 from tests.fleet.fleets import log
 
@@ -29,7 +30,7 @@ EVENTS = (
 
 def signatures(path: Path, text: bytes) -> list[Signature]:
     path.write_bytes(text)
-    return [signature(verdict) for verdict in explain_each(path)]
+    return [signature(verdict) for verdict in judge_each(read(path))]
 
 
 def elsewhere(text: bytes, draw: st.DataObject) -> bytes:
@@ -54,7 +55,7 @@ def elsewhere(text: bytes, draw: st.DataObject) -> bytes:
 def test_a_report_of_another_build_and_host_has_the_same_signature(
     tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    """Offsets, sizes, compiler suffixes, process ids and the host's name change nothing."""
+    """Offsets, sizes, compiler suffixes and process ids change nothing."""
     text = log(name)
     changed = elsewhere(text, data)
     changed = re.sub(rb"\bPID: \d+", b"PID: %d" % data.draw(st.integers(2, 32000)), changed)
@@ -110,7 +111,7 @@ def test_who_came_last_is_no_part_where_memory_was_used_up() -> None:
 
 
 def signature_of(name: str) -> Signature:
-    return signature(explain_each(corpus.path(name))[-1])
+    return signature(judge_each(read(corpus.path(name)))[-1])
 
 
 def test_the_trigger_names_who_asked() -> None:

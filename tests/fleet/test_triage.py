@@ -24,8 +24,9 @@ from oomscope.fleet.engines import Failed, Processes
 from oomscope.fleet.labels import Labels
 from oomscope.fleet.results import Results
 from oomscope.model.fleet import ANSWERS, BY_STACKS, LACKING, NO_REPORT, Case
-from oomscope.pipeline import explain_each
+from oomscope.pipeline import read
 from oomscope.report.answer import headline
+from oomscope.verdict import judge_each
 from tests import captures
 from tests.fleet import fleets
 from tests.fleet.fleets import lay_out, log, triaged, write
@@ -41,7 +42,7 @@ def test_each_case_is_what_explain_says(tmp_path: Path) -> None:
     for case in cases:
         by_path.setdefault(case.path, []).append(case)
     for path, of_path in by_path.items():
-        verdicts = explain_each(path)
+        verdicts = judge_each(read(path))
         assert len(of_path) == len(verdicts)
         for case, verdict in zip(of_path, verdicts, strict=True):
             row = case.result.row
@@ -149,7 +150,7 @@ def test_results_of_another_version_are_dropped(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("oomscope.fleet.results.version", lambda: "another")
     with Results(kept) as results, Processes(1) as engine:
         found = triage.find([str(fleet)], grouping="auto", engine=engine, by_content=True)
-        assert results.known(triage.key(unit) for unit in found.units) == set()
+        assert results.take_over(triage.key(unit) for unit in found.units) == set()
 
 
 def spoilt(folder: Path) -> Iterator[tuple[str, str]]:
@@ -220,7 +221,7 @@ def test_two_cases_of_one_name_stay_two(tmp_path: Path) -> None:
     with Processes(1) as engine:
         found = triage.find([str(one), str(tmp_path)], grouping="auto", engine=engine, by_content=False)
     assert len(found.units) == 2
-    assert "named before" in found.notes[0]
+    assert "1 case more" in found.notes[0]
 
 
 def test_nothing_to_do_is_said(tmp_path: Path) -> None:

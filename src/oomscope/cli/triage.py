@@ -14,6 +14,7 @@ import click
 from oomscope.errors import BadQuestion
 
 if TYPE_CHECKING:
+    from oomscope.export.fleet_tables import FleetTables
     from oomscope.model.fleet import Case, Triage
 
     Clustered = Iterable[tuple[Case, str | None]]
@@ -68,6 +69,7 @@ def triage(
     """  # noqa: D301 - click knows the backspace
     from oomscope.cli.progress import progress_bar
     from oomscope.cli.terminal import no_page_on_a_terminal
+    from oomscope.export.fleet_tables import FleetTables
     from oomscope.fleet import clusters, engines
     from oomscope.fleet import triage as steps
     from oomscope.fleet.labels import labels as labels_of
@@ -79,9 +81,11 @@ def triage(
     made = datetime.now(UTC).isoformat(timespec="seconds")
     labels = labels_of(pattern, sidecar)
     before = None if previous is None else clusters.previous(previous)
+    tables = None if parquet is None else FleetTables(parquet, labels.names)
+    kept = None if no_cache else default_path()
     engine = engines.Processes(workers) if scheduler is None else engines.Dask(scheduler)
-    with Results(None if no_cache else default_path()) as results, engine:
-        with _interruptible(), progress_bar() as tell:
+    with _interruptible(is_kept=kept is not None), Results(kept) as results, engine:
+        with progress_bar() as tell:
             found = steps.find(
                 paths,
                 grouping=grouping,
@@ -97,13 +101,14 @@ def triage(
             )
         if finished:
             click.echo(f"oomscope: {finished:,} cases were explained before and are taken from there", err=True)
-        if results.trouble is not None:
-            click.echo(f"oomscope: nothing is kept for the next time: {results.trouble}", err=True)
+        trouble = "there is no home folder" if kept is None and not no_cache else results.trouble
+        if trouble is not None:
+            click.echo(f"oomscope: nothing is kept for the next time: {trouble}", err=True)
 
         def cases() -> Clustered:
             return clusters.with_ids(steps.cases(found.units, results, labels))
 
-        with _tables(parquet, labels.names) as add:
+        with _written(tables, parquet) as add:
             notes = [*found.notes, *labels.notes(unit.name for unit in found.units)]
             told = clusters.triage_of(cases(), before=before, sort=sort, notes=notes, each=add)
         _write(_report(told, cases, form, top=top, made=made, no_color=no_color or output is not None), output)
@@ -111,22 +116,21 @@ def triage(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(*, is_kept: bool) -> Iterator[None]:
     """Ctrl-C ends the command with what to do next."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("oomscope: interrupted; what is finished is kept: the same command goes on from there", err=True)
+        kept = "; what is finished is kept: the same command goes on from there" if is_kept else ""
+        click.echo(f"oomscope: interrupted{kept}", err=True)
         sys.exit(130)
 
 
 @contextmanager
-def _tables(place: str | None, labels: tuple[str, ...]) -> Iterator[Callable[[Case, str | None], None] | None]:
+def _written(tables: FleetTables | None, place: str | None) -> Iterator[Callable[[Case, str | None], None] | None]:
     """What each case is given to, where tables are asked for."""
-    from oomscope.export.fleet_tables import FleetTables
-
     try:
-        with nullcontext() if place is None else FleetTables(place, labels) as tables:
+        with nullcontext() if tables is None else tables:
             yield None if tables is None else tables.add
     except OSError as error:
         raise BadQuestion(f"--parquet {place}: {(error.strerror or str(error)).lower()}") from error

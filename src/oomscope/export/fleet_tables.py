@@ -7,7 +7,10 @@ name. `case` joins the tables.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +20,7 @@ from oomscope.errors import NotOffered
 from oomscope.model.fleet import Case, CaseRow, ConsumerRow, FindingRow
 
 TABLES = ("cases", "consumers", "findings")
-CASES_IN_PART = 4096
+CASES_IN_PART, ROWS_IN_PART = 4096, 50_000  # whichever comes first: memory follows the part
 _CASE_COLUMNS = {
     "case": "string",
     "path": "string",
@@ -45,7 +48,10 @@ class FleetTables:
             raise NotOffered("Parquet needs pyarrow", advice="pip install 'oomscope[parquet]'") from error
         self._arrow: Any = pyarrow
         self._labels = labels
-        self._system, self._place = fsspec.core.url_to_fs(place)
+        try:
+            self._system, self._place = fsspec.core.url_to_fs(place)
+        except (ImportError, ValueError) as error:
+            raise NotOffered(f"--parquet {place}: {error}", advice="pip install what it names") from error
         self._schemas = {
             "cases": self._schema(_CASE_COLUMNS | _columns(CaseRow) | {f"label_{name}": "string" for name in labels}),
             "consumers": self._schema({"case": "string"} | _columns(ConsumerRow)),
@@ -78,7 +84,7 @@ class FleetTables:
         self._rows["cases"].append(
             {
                 "case": case.name,
-                "path": case.path.encode("utf-8", "backslashreplace").decode(),
+                "path": case.path,
                 "folder": case.folder,
                 "seen": case.seen,
                 "seen_by": case.seen_by,
@@ -91,24 +97,26 @@ class FleetTables:
         )
         self._rows["consumers"] += [{"case": case.name, **_fields(each)} for each in case.result.consumers]
         self._rows["findings"] += [{"case": case.name, **_fields(each)} for each in case.result.findings]
-        if len(self._rows["cases"]) >= CASES_IN_PART:
+        if len(self._rows["cases"]) >= CASES_IN_PART or sum(map(len, self._rows.values())) >= ROWS_IN_PART:
             self._write()
 
     def _write(self) -> None:
         for name, rows in self._rows.items():
             table = self._arrow.Table.from_pylist(rows, self._schemas[name])
             path = f"{self._place}/{name}/part-{self._parts:05}.parquet"
-            self._system.makedirs(f"{self._place}/{name}", exist_ok=True)
-            with self._system.open(path, "wb") as file:
-                self._arrow.parquet.write_table(table, file, compression="zstd")
+            with _as_os_errors():
+                self._system.makedirs(f"{self._place}/{name}", exist_ok=True)
+                with self._system.open(path, "wb") as file:
+                    self._arrow.parquet.write_table(table, file, compression="zstd")
             rows.clear()
         self._parts += 1
 
     def _remove(self) -> None:
         """The parts of a triage, and nothing else."""
-        for name in TABLES:
-            for path in self._system.glob(f"{self._place}/{name}/part-*.parquet"):
-                self._system.rm_file(path)
+        with _as_os_errors():
+            for name in TABLES:
+                for path in self._system.glob(f"{self._place}/{name}/part-*.parquet"):
+                    self._system.rm_file(path)
 
     def _schema(self, columns: dict[str, str]) -> Any:
         types = {name: getattr(self._arrow, kind.removesuffix("[]"))() for name, kind in columns.items()}
@@ -118,6 +126,17 @@ class FleetTables:
                 for name, kind in columns.items()
             ]
         )
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Each kind of store has errors of its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, str(error).partition("\n")[0] or type(error).__name__) from error
 
 
 def _columns(of: type) -> dict[str, str]:

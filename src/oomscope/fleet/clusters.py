@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from oomscope.errors import BadQuestion
+from oomscope.fleet.places import reason_of, shown
 from oomscope.fleet.signature import signature_id
-from oomscope.model.fleet import ANSWERS, BY_STACKS, Case, CaseRow, Cluster, Signature, Triage
+from oomscope.model.fleet import ANSWERS, BY_STACKS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
 
 BY_CASES, BY_PAGES = "cases", "pages"
@@ -35,11 +37,13 @@ class Previous(msgspec.Struct):
 def previous(path: str) -> Previous:
     """An earlier triage, as `--format json` has written it. Raises BadQuestion."""
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Previous)
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Previous)
     except OSError as error:
-        raise BadQuestion(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    except msgspec.MsgspecError as error:
-        raise BadQuestion(f"{path}: not the JSON of a triage: {error}") from error
+        raise BadQuestion(f"{shown(path)}: {reason_of(error)}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadQuestion(f"{shown(path)}: not the JSON of a triage: {error}") from error
+    clusters = [_PreviousCluster(shown(each.id), shown(each.signature)) for each in found.clusters]
+    return Previous(clusters, None if found.made is None else shown(found.made))
 
 
 @dataclass
@@ -70,7 +74,7 @@ class _Growing:
             self.first_seen = min(self.first_seen or case.seen, case.seen)
             self.last_seen = max(self.last_seen or case.seen, case.seen)
         if self.example is None or _clearness(case) > _clearness(self.example):
-            self.example = case
+            self.example = dataclasses.replace(case, result=CaseResult(row))
 
 
 def with_ids(cases: Iterable[Case]) -> Iterator[tuple[Case, str | None]]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, Self, TypeVar
 
-from oomscope.errors import BadQuestion, NotOffered
+from oomscope.errors import BadQuestion, NotOffered, OomscopeError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -20,6 +25,7 @@ Result = TypeVar("Result")
 _ATTEMPTS = 3  # of a task whose process died: another task may have been the reason
 _TASKS_PER_PROCESS = 1000  # then a new one takes its place: what a process has grown by goes with it
 _WAITING_PER_PROCESS = 4
+_PATIENCE_S = 30  # with a scheduler that has no worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Processes:
     def __enter__(self) -> Self:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["oomscope.fleet.explained"])
+        with _uninterrupted():
+            forkserver.ensure_running()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -82,7 +90,14 @@ class Processes:
                 task, attempt = again.pop() if again else next(((each, 1) for each in left), (None, 0))
                 if task is None:
                     break
-                worker = idle.pop() if idle else self._started()
+                try:
+                    worker = idle.pop() if idle else self._started()
+                except OSError as error:
+                    again.append((task, attempt))
+                    if not busy:
+                        raise OomscopeError(f"no process can be started: {error}", advice="--workers N") from error
+                    self._count = len(busy)  # as many as this machine lets us have
+                    break
                 worker.task = [task, attempt]
                 busy[worker.connection] = worker
                 try:
@@ -130,6 +145,19 @@ class Processes:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started meanwhile does not hear of Ctrl-C; the one who starts it sees to that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(connection: Connection, environment: dict[str, str]) -> None:
     """Do tasks until nobody gives any; the one who gives them sees to interruptions."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -159,26 +187,42 @@ class Dask:
             raise NotOffered("a cluster needs distributed", advice="pip install 'oomscope[fleet]'") from error
         self._distributed: Any = distributed
         self._address = address
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in a sentence
 
     def __enter__(self) -> Self:
         try:
             self._client = self._distributed.Client(self._address, timeout="10s", set_as_default=False)
-        except (OSError, ValueError) as error:
+        except Exception as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise BadQuestion(f"--scheduler {self._address}: {reason}") from error
+        try:
+            self._client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except Exception as error:
+            self._client.close()
+            raise BadQuestion(f"--scheduler {self._address}: no worker within {_PATIENCE_S} s") from error
         return self
 
     def __exit__(self, *error: object) -> None:
         self._client.close()
 
     def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
-        """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one."""
+        """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one.
+
+        Raises OomscopeError where the scheduler itself is lost.
+        """
+        try:
+            yield from self._run(work, tasks)
+        except (OSError, TimeoutError, CancelledError) as error:
+            advice = "what is finished is kept: the same command goes on from there"
+            raise OomscopeError(f"the cluster is gone: {type(error).__name__}", advice=advice) from error
+
+    def _run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
         left = iter(tasks)
         running: dict[str, Task] = {}
         done = self._distributed.as_completed([], loop=self._client.loop, raise_errors=False)
         while True:
             most = _WAITING_PER_PROCESS * max(2, sum(self._client.ncores().values()))
-            for task in islice(left, most - len(running)):
+            for task in islice(left, max(0, most - len(running))):
                 future = self._client.submit(_done, work, task, pure=False)
                 running[future.key] = task
                 done.add(future)
@@ -188,4 +232,6 @@ class Dask:
                 task = running.pop(future.key)
                 # Both wait where a worker was lost with a result that it had told of: it is worked out again.
                 lost = future.exception()
+                if isinstance(lost, CancelledError):
+                    raise lost
                 yield task, future.result() if lost is None else Failed(f"the cluster lost it: {type(lost).__name__}")

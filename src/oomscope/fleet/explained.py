@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from oomscope.errors import NoAccess, OomscopeError
+from oomscope.errors import CorruptInput, NothingToExplain, OomscopeError, UnknownContent
 from oomscope.fleet import places
 from oomscope.fleet.signature import named, signature
 from oomscope.fleet.study import answered_by
@@ -13,10 +14,14 @@ from oomscope.model.absent import Absent
 from oomscope.model.fleet import CaseResult, CaseRow, ConsumerRow, FindingRow
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import Consumer, Verdict
-from oomscope.pipeline import explain_each
+from oomscope.pipeline import read
 from oomscope.report.answer import headline
+from oomscope.sources.archive import BeyondBounds
+from oomscope.units import counted
+from oomscope.verdict import judge_each
 
 MOST_CONSUMERS = 100  # of a case; `stacks` of its row says how many there are
+_OF_CONTENT = (NothingToExplain, UnknownContent, CorruptInput, BeyondBounds)  # errors that will come again
 _CASE = "(case)"  # stands for the case's own place in texts that are kept: copies of it lie elsewhere
 
 
@@ -39,15 +44,25 @@ def explained(unit: Unit) -> Explained:
     try:
         with places.fetched(unit.files) as path:
             place = str(path)
-            return Explained([_result(verdict, place) for verdict in explain_each(path)], bool(unit.digest))
+            evidence = read(path)
+            results = [_result(verdict, place) for verdict in judge_each(evidence)]
+        left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
+        if left_out:
+            reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
+            results.insert(0, CaseResult(CaseRow(failure=reason, exit_code=3)))
+        is_lasting = bool(unit.digest) and all(map(_is_as_it_was, unit.files, unit.states))
+        return Explained(results, is_lasting)
     except OomscopeError as error:
-        reason = _without_place(str(error), place)
-        of_content = bool(unit.digest) and not isinstance(error, NoAccess)
-        return failed(reason, exit_code=error.exit_code, is_lasting=of_content)
+        of_content = bool(unit.digest) and isinstance(error, _OF_CONTENT)
+        return failed(_kept(str(error), place), exit_code=error.exit_code, is_lasting=of_content)
     except OSError as error:
-        return failed((error.strerror or str(error)).lower())
+        return failed(places.reason_of(error))
     except MemoryError:
         return failed("out of memory while reading")
+
+
+def _is_as_it_was(file: tuple[str, str], state: tuple[int, int] | None) -> bool:
+    return state is None or places.state(file[0]) == state
 
 
 def failed(reason: str, *, exit_code: int = 3, is_lasting: bool = False) -> Explained:
@@ -55,14 +70,15 @@ def failed(reason: str, *, exit_code: int = 3, is_lasting: bool = False) -> Expl
     return Explained([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting)
 
 
-def _without_place(text: str, place: str) -> str:
-    """The reason alone: the case is named beside it."""
-    return text.removeprefix(f"{place}: ").replace(place, _CASE)
+def _kept(text: str, place: str) -> str:
+    """A text without the case's own place: what is kept is told of copies that lie elsewhere."""
+    own = re.escape(place.rstrip("/"))
+    return re.sub(rf"(?<![\w./-]){own}(?![\w-])", _CASE, text.removeprefix(f"{place}: ")) if own else text
 
 
 def _result(verdict: Verdict, place: str) -> CaseResult:
     def kept(text: str) -> str:
-        return text.replace(place, _CASE)
+        return _kept(text, place)
 
     findings = tuple(
         FindingRow(

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 
 from oomscope.errors import BadQuestion
 from oomscope.fleet import places
+from oomscope.sources.base import printable
 
 CASE, SEEN = "case", "seen"  # columns of a sidecar with a meaning of their own
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
+_OF_SEVERAL = re.compile(r"#\d+$")
 _MOST_BYTES = 64 << 20
 
 
@@ -35,17 +37,20 @@ class Labels:
         of_rows = {name for row in (self.rows or {}).values() for name in row if name != SEEN}
         return (*self.pattern, *sorted(of_rows - set(self.pattern)))
 
-    def of(self, name: str, folder: str) -> dict[str, str]:
-        """The labels of a case; what the sidecar says of the case itself comes before what it says of a folder."""
+    def of(self, name: str, folder: str, case: str | None = None) -> dict[str, str]:
+        """The labels of a case; what the sidecar says of the case itself comes before what it says of a folder.
+
+        `case` is the name of one OOM of several (`name#2`).
+        """
         told = dict(zip(self.pattern, folder.split("/") if folder else (), strict=False))
-        for key in _nearest_last(name):
+        for key in (*_nearest_last(name), case or name):
             told |= (self.rows or {}).get(key, {})
         return told
 
     def notes(self, names: Iterable[str]) -> list[str]:
         """What a reader should know: rows of the sidecar that are of no case."""
         asked = {key for name in names for key in _nearest_last(name)}
-        unused = [key for key in self.rows or {} if key not in asked]
+        unused = [key for key in self.rows or {} if not {key, _OF_SEVERAL.sub("", key)} & asked]
         if not unused:
             return []
         return [f"{len(unused):,} rows of the sidecar are of no case here, the first of them {unused[0]!r}"]
@@ -56,6 +61,8 @@ def labels(pattern: str | None, sidecar: str | None) -> Labels:
     names = tuple(pattern.strip("/").split("/")) if pattern else ()
     for name in names:
         _check(name, "--labels")
+        if name in (CASE, SEEN):
+            raise BadQuestion(f"--labels: {name!r} has a meaning of its own: a sidecar may tell it")
     return Labels(names, None if sidecar is None else _rows(sidecar))
 
 
@@ -63,9 +70,9 @@ def parsed_time(text: str) -> str | None:
     """A time as people write it into tables, as ISO 8601 in UTC; one without a zone is taken for UTC."""
     try:
         found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return found.isoformat(timespec="seconds")
 
 
@@ -77,8 +84,10 @@ def _nearest_last(name: str) -> list[str]:
 def _rows(sidecar: str) -> dict[str, dict[str, str]]:
     try:
         text = places.head(sidecar, _MOST_BYTES + 1).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadQuestion(f"{sidecar}: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}".lower()) from error
+    except OSError as error:
+        raise BadQuestion(f"{sidecar}: {places.reason_of(error)}") from error
+    except UnicodeDecodeError as error:
+        raise BadQuestion(f"{sidecar}: it is no UTF-8 text") from error
     if len(text) > _MOST_BYTES:
         raise BadQuestion(f"{sidecar}: it is too large for a table of labels")
     told = _of_json(sidecar, text) if text.lstrip()[:1] in ("[", "{") else _of_csv(sidecar, text)
@@ -86,7 +95,11 @@ def _rows(sidecar: str) -> dict[str, dict[str, str]]:
     for number, row in enumerate(told, 1):
         if CASE not in row:
             raise BadQuestion(f"{sidecar}: row {number} has no column {CASE!r}, which names a case or a folder of them")
-        values = {name: str(value) for name, value in row.items() if name != CASE and value not in (None, "")}
+        values = {
+            name: printable(str(value).encode("utf-8", "surrogatepass"))
+            for name, value in row.items()
+            if name != CASE and value not in (None, "")
+        }
         for name in values:
             _check(name, sidecar)
         if SEEN in values and parsed_time(values[SEEN]) is None:

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -22,6 +23,17 @@ from oomscope.errors import BadQuestion, NotOffered
 from oomscope.sources.base import printable
 
 _CHUNK_BYTES = 1 << 20
+_CHANGES_WITH_CONTENT = (
+    "ETag",
+    "etag",
+    "VersionId",
+    "md5Hash",
+    "crc32c",
+    "mtime",
+    "LastModified",
+    "updated",
+    "created",
+)
 _MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what each kind of store calls it
 
 
@@ -50,15 +62,17 @@ def files(place: str) -> list[File]:
 
     Raises BadQuestion where there is nothing, NotOffered for a kind of URL that nothing here can read.
     """
+    if not place:
+        raise BadQuestion("an empty path names nothing")
     place = place if is_remote(place) else os.path.abspath(place)
-    system, path = _system(place)
     try:
+        system, path = _system(place)
         with _translated():
             entry = system.info(path)
     except FileNotFoundError:
-        raise BadQuestion(f"{place}: no such file or directory") from None
+        raise BadQuestion(f"{shown(place)}: no such file or directory") from None
     except OSError as error:
-        return [File(place, "", 0, None, _reason(error))]
+        return [File(place, "", 0, None, reason_of(error))]
     if _is_folder(entry):
         return sorted(_below(system, place, path), key=lambda file: file.relative.split("/"))
     return [_file(system, entry, place, "")]
@@ -68,19 +82,25 @@ def files(place: str) -> list[File]:
 def fetched(urls: tuple[tuple[str, str], ...]) -> Iterator[Path]:
     """Files, each with its path below the case, as paths of this machine: one file, or the folder that has them all.
 
-    What lies here already is used where it lies. Raises OSError.
+    What lies here already is used where it lies; what does not keeps the names of the two folders it lies in, which
+    some files are known by. Raises OSError.
     """
-    if not any(is_remote(url) for url, _ in urls):
-        yield _common_folder(urls)
+    place = common_place(urls)
+    if not is_remote(place):
+        yield Path(place or "/")
         return
     with tempfile.TemporaryDirectory(prefix="oomscope-") as work:
+        above = [part for part in place.partition("://")[2].split("/") if part not in ("", ".", "..")][-3:]
+        here = Path(work, *above)
         for url, relative in urls:
+            target = here / relative if relative else here
+            if ".." in target.relative_to(work).parts:
+                raise OSError(errno.EINVAL, f"a name that leads out of its folder: {shown(relative)}")
             system, path = _system(url)
-            target = Path(work, relative or Path(path).name)
             target.parent.mkdir(parents=True, exist_ok=True)
             with _translated():
                 system.get_file(path, str(target))
-        yield Path(work) if urls[0][1] else target
+        yield here
 
 
 def head(url: str, size: int) -> bytes:
@@ -93,12 +113,14 @@ def head(url: str, size: int) -> bytes:
 def digest(url: str) -> str:
     """What names a file's content: its bytes here; elsewhere what the store says of it (an ETag, a time), unread.
 
-    Raises OSError.
+    Empty where a store says nothing that changes with the content. Raises OSError.
     """
     system, path = _system(url)
     if not isinstance(system, LocalFileSystem):
         with _translated():
-            return f"{type(system).__name__} {system.ukey(path)}"
+            entry = system.info(path)
+        told = {name: entry[name] for name in _CHANGES_WITH_CONTENT if entry.get(name) is not None}
+        return f"{type(system).__name__} {entry.get('size')} {told}" if told else ""
     found = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -106,14 +128,38 @@ def digest(url: str) -> str:
     return found.hexdigest()
 
 
-def time_text(modified: float | None) -> str | None:
-    """Seconds of the epoch as ISO 8601 in UTC."""
-    return None if modified is None else datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
+def state(url: str) -> tuple[int, int] | None:
+    """What tells that a file of this machine was written to meanwhile; None elsewhere. Raises OSError."""
+    if is_remote(url):
+        return None
+    found = os.stat(url)
+    return found.st_size, found.st_mtime_ns
 
 
-def _common_folder(urls: tuple[tuple[str, str], ...]) -> Path:
+def identity(url: str) -> str:
+    """The same for all names of one file of this machine; a URL is its own."""
+    return url if is_remote(url) else os.path.realpath(url)
+
+
+def link(url: str) -> str:
+    """Something to click on that leads to a file or folder."""
+    return url if is_remote(url) else "file://" + quote(url, errors="surrogateescape")
+
+
+def common_place(urls: tuple[tuple[str, str], ...]) -> str:
+    """The one file, or the folder that has them all."""
     url, relative = urls[0]
-    return Path(url[: len(url) - len(relative)].rstrip("/") or "/") if relative else Path(url)
+    return url[: len(url) - len(relative)].rstrip("/") if relative else url
+
+
+def shown(text: str) -> str:
+    """A path as people may see it: a file name can hold anything but a slash."""
+    return printable(text.encode("utf-8", "surrogateescape"))
+
+
+def reason_of(error: OSError) -> str:
+    """Why something could not be read, in one clause."""
+    return shown((error.strerror or str(error)).partition("\n")[0].lower())
 
 
 def _system(place: str) -> tuple[Any, str]:
@@ -121,18 +167,20 @@ def _system(place: str) -> tuple[Any, str]:
     if not is_remote(place):
         return _here(), place
     try:
-        system, path = fsspec.core.url_to_fs(place)
+        with _translated(ImportError, ValueError):
+            system, path = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
-        raise NotOffered(f"{place}: {error}", advice="pip install what it names") from error
+        raise NotOffered(f"{shown(place)}: {error}", advice="pip install what it names") from error
     return system, path
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*as_they_are: type[Exception]) -> Iterator[None]:
     """Each kind of store has errors of its own: to its reader they are all the system's."""
+    kept: tuple[type[Exception], ...] = (OSError, *as_they_are)
     try:
         yield
-    except OSError:
+    except kept:
         raise
     except Exception as error:  # the stores share no class of errors
         text = str(error).partition("\n")[0] or type(error).__name__
@@ -156,7 +204,7 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
             with _translated():
                 entries = system.ls(folder, detail=True)
         except OSError as error:
-            reason = f"the folder cannot be looked into: {_reason(error)}"
+            reason = f"the folder cannot be looked into: {reason_of(error)}"
             yield File(_url(place, relative), relative, 0, None, reason)
             continue
         for entry in entries:
@@ -164,7 +212,9 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
             if not name or entry["name"].rstrip("/") == folder.rstrip("/"):
                 continue  # object stores keep an empty object for a folder
             below = f"{relative}/{name}" if relative else name
-            if _is_folder(entry):
+            if name in (".", ".."):
+                yield File(_url(place, below), below, 0, None, "a name that leads out of its folder")
+            elif _is_folder(entry):
                 left.append((entry["name"], below))
             else:
                 yield _file(system, entry, place, below)
@@ -186,7 +236,7 @@ def _problem(entry: dict[str, Any]) -> str:
     try:
         mode = os.stat(entry["name"]).st_mode
     except OSError as error:
-        return f"a link that leads nowhere: {_reason(error)}"
+        return f"a link that leads nowhere: {reason_of(error)}"
     if stat.S_ISDIR(mode):
         return "a link to a folder: it is not followed"
     return "" if stat.S_ISREG(mode) else "neither a file nor a folder"
@@ -194,7 +244,3 @@ def _problem(entry: dict[str, Any]) -> str:
 
 def _url(place: str, relative: str) -> str:
     return f"{place.rstrip('/')}/{relative}" if relative else place
-
-
-def _reason(error: OSError) -> str:
-    return printable((error.strerror or str(error)).lower().encode("utf-8", "surrogateescape"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
@@ -20,32 +19,39 @@ from typing import Self
 import msgspec
 import zstandard
 
+from oomscope.errors import OomscopeError
 from oomscope.model.fleet import CaseResult
 
-_COMMIT_EVERY_S = 1.0
 _ASKED_AT_ONCE = 500
 _DECODER = msgspec.json.Decoder(list[CaseResult])
 
 
-def default_path() -> Path:
-    """Where finished cases are kept, as the XDG base directories have it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "oomscope", "triage.sqlite")
+def default_path() -> Path | None:
+    """Where finished cases are kept, as the XDG base directories have it; None for a user without a home."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(home, "oomscope", "triage.sqlite")
 
 
 class Results:
-    """Results by key; `trouble` says why nothing is kept beyond this triage, and is None where all is well.
+    """The results of one triage, in a file that goes away with it, and those of earlier ones by content.
 
-    `path` None keeps them for this triage alone.
+    `path` is where finished cases are kept beyond this triage; None keeps none. `trouble` says why nothing is kept
+    (any more), and is None where all is well: the triage itself loses nothing by it.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.trouble: str | None = None
-        self._committed = time.monotonic()
-        try:
-            self._base = _opened(path)
-        except (OSError, sqlite3.Error) as error:
-            self.trouble = f"{path}: {error}"
-            self._base = _opened(None)
+        self._own = sqlite3.connect("", isolation_level=None)
+        self._own.execute("CREATE TABLE results (key TEXT PRIMARY KEY, results BLOB) WITHOUT ROWID")
+        self._kept: sqlite3.Connection | None = None
+        if path is not None:
+            try:
+                self._kept = _opened(path)
+            except (OSError, sqlite3.Error) as error:
+                self.trouble = f"{path}: {error}"
 
     def __enter__(self) -> Self:
         return self
@@ -53,58 +59,59 @@ class Results:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._base.commit()
-        except sqlite3.Error as problem:
-            self.trouble = str(problem)
-        self._base.close()
+        self._own.close()
+        if self._kept is not None:
+            self._kept.close()
 
-    def known(self, keys: Iterable[str]) -> set[str]:
-        """Those that are finished."""
+    def take_over(self, keys: Iterable[str]) -> set[str]:
+        """Those that are finished, which are this triage's from now on."""
         found: set[str] = set()
+        if self._kept is None:
+            return found
         asked = list(keys)
-        for start in range(0, len(asked), _ASKED_AT_ONCE):
-            part = asked[start : start + _ASKED_AT_ONCE]
-            marks = ",".join("?" * len(part))
-            found |= {key for (key,) in self._base.execute(f"SELECT key FROM results WHERE key IN ({marks})", part)}
+        try:
+            for start in range(0, len(asked), _ASKED_AT_ONCE):
+                part = asked[start : start + _ASKED_AT_ONCE]
+                marks = ",".join("?" * len(part))
+                for key, packed in self._kept.execute(f"SELECT * FROM results WHERE key IN ({marks})", part):
+                    _unpacked(packed)
+                    self._put_own(key, packed)
+                    found.add(key)
+        except (sqlite3.Error, msgspec.MsgspecError, zstandard.ZstdError) as error:
+            self._keep_no_more(error)
         return found
 
     def put(self, key: str, results: list[CaseResult], *, lasting: bool) -> None:
-        """Keep a case: beyond this triage, on disk within a second, or for this triage alone."""
+        """Take a case's results; beyond this triage only if they are `lasting`, and on disk at once then."""
         packed = zstandard.compress(msgspec.json.encode(results), 1)
-        if not lasting:
-            self._base.execute("INSERT OR REPLACE INTO passing VALUES (?, ?)", (key, packed))
-            return
-        try:
-            self._base.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, packed))
-            if time.monotonic() - self._committed > _COMMIT_EVERY_S:
-                self._base.commit()
-                self._committed = time.monotonic()
-        except sqlite3.Error as error:
-            self._go_on_without(str(error))
-            self._base.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, packed))
+        self._put_own(key, packed)
+        if lasting and self._kept is not None:
+            try:
+                self._kept.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, packed))
+            except sqlite3.Error as error:
+                self._keep_no_more(error)
 
     def get(self, key: str) -> list[CaseResult]:
-        """A finished case."""
-        for table in ("results", "passing"):
-            if found := self._base.execute(f"SELECT results FROM {table} WHERE key = ?", (key,)).fetchone():
-                break
-        (packed,) = found
-        return _DECODER.decode(zstandard.decompress(packed))
+        """The results of a case of this triage."""
+        (packed,) = self._own.execute("SELECT results FROM results WHERE key = ?", (key,)).fetchone()
+        return _unpacked(packed)
 
-    def _go_on_without(self, reason: str) -> None:
-        """Move to memory what this triage has so far."""
-        self.trouble = reason
-        memory = sqlite3.connect(":memory:")
-        _prepare(memory)
+    def _put_own(self, key: str, packed: bytes) -> None:
         try:
-            self._base.rollback()
-            for table in ("results", "passing"):
-                rows = self._base.execute(f"SELECT * FROM {table}")
-                memory.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)
-        finally:
-            self._base.close()
-            self._base = memory
+            self._own.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, packed))
+        except sqlite3.Error as error:
+            advice = "TMPDIR names a folder with more room; what is finished is kept"
+            raise OomscopeError(f"there is no room for results: {error}", advice=advice) from error
+
+    def _keep_no_more(self, error: Exception) -> None:
+        self.trouble = str(error)
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+def _unpacked(packed: bytes) -> list[CaseResult]:
+    return _DECODER.decode(zstandard.decompress(packed))
 
 
 @cache
@@ -117,27 +124,22 @@ def version() -> str:
     return found.hexdigest()
 
 
-def _opened(path: Path | None) -> sqlite3.Connection:
-    """A base ready for use; with no path, a file that goes away with it."""
-    if path is not None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    base = sqlite3.connect("" if path is None else path, timeout=30)
+def _opened(path: Path) -> sqlite3.Connection:
+    """A base ready for use, of this version's results alone. Raises OSError, sqlite3.Error."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    base = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
-        _prepare(base)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")
+        base.execute("CREATE TABLE IF NOT EXISTS made_by (version TEXT)")
+        base.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, results BLOB) WITHOUT ROWID")
+        if base.execute("SELECT version FROM made_by").fetchall() != [(version(),)]:
+            with base:
+                base.execute("BEGIN IMMEDIATE")
+                base.execute("DELETE FROM made_by")
+                base.execute("DELETE FROM results")
+                base.execute("INSERT INTO made_by VALUES (?)", (version(),))
     except sqlite3.Error:
         base.close()
         raise
     return base
-
-
-def _prepare(base: sqlite3.Connection) -> None:
-    base.execute("PRAGMA journal_mode = WAL")
-    base.execute("PRAGMA synchronous = NORMAL")
-    with base:
-        base.execute("CREATE TABLE IF NOT EXISTS made_by (version TEXT)")
-        base.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, results BLOB) WITHOUT ROWID")
-        base.execute("CREATE TEMP TABLE passing (key TEXT PRIMARY KEY, results BLOB) WITHOUT ROWID")
-        if base.execute("SELECT version FROM made_by").fetchall() != [(version(),)]:
-            base.execute("DELETE FROM made_by")
-            base.execute("DELETE FROM results")
-            base.execute("INSERT INTO made_by VALUES (?)", (version(),))

@@ -26,11 +26,18 @@ def when(sidecar: str | None, stamp: str | None, modified: float | None) -> tupl
     """
     if sidecar is not None:
         return parsed_time(sidecar), BY_SIDECAR
-    written = None if modified is None else datetime.fromtimestamp(modified, UTC)
+    written = _at(modified)
     told = None if stamp is None else _of_stamp(stamp.strip(), written)
     if told is not None:
         return told, BY_LOG
     return (None, None) if written is None else (written.isoformat(timespec="seconds"), BY_FILE)
+
+
+def _at(modified: float | None) -> datetime | None:
+    try:
+        return None if modified is None else datetime.fromtimestamp(modified, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # beyond what a calendar has
 
 
 def _of_stamp(stamp: str, written: datetime | None) -> str | None:

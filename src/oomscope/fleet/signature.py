@@ -33,6 +33,7 @@ _REQUEST_IS_THE_CAUSE = (FRAGMENTATION, ATOMIC_RESERVE, LOWMEM_ZONE, NO_SHORTAGE
 _OF_PROCESSES = (USER_ANON, MEMCG_LIMIT, SHMEM, PAGE_CACHE)
 _NUMBER = re.compile(r"\d+")
 _OF_CGROUP = re.compile(r"\(.*\)$")
+_DRAWN = re.compile(r"^kmalloc-rnd-\d+-")
 _ADDRESS = re.compile(r"(?:0x)?[0-9a-f]{8,16}")
 
 
@@ -45,7 +46,7 @@ def signature(verdict: Verdict) -> Signature:
     if row is not None:
         culprit, module = without_address(row.culprit.function), row.culprit.module or ""
     elif event is not None and oom_class == SLAB and event.slab_caches:
-        culprit = _OF_CGROUP.sub("", max(event.slab_caches, key=lambda cache: cache.total_kib).name)
+        culprit = _cache_name(max(event.slab_caches, key=lambda cache: cache.total_kib).name)
     elif event is not None and oom_class in _OF_PROCESSES:
         culprit = _greatest_process(event)
     trigger = "" if event is None or oom_class not in _REQUEST_IS_THE_CAUSE else _trigger(event)
@@ -69,6 +70,11 @@ def signature_id(signature: Signature) -> str:
 def without_address(function: str) -> str:
     """A function's name, or a mark for code that has none."""
     return NOBODY if _ADDRESS.fullmatch(function) else function
+
+
+def _cache_name(name: str) -> str:
+    """Without the cgroup that it is of, and the number that kmalloc draws anew at each boot (RANDOM_KMALLOC_CACHES)."""
+    return _DRAWN.sub("kmalloc-", _OF_CGROUP.sub("", name))
 
 
 def _greatest_process(event: OomEvent) -> str:

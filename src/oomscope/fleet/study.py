@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from oomscope.fleet.signature import named
+from oomscope.model.absent import Absent
 from oomscope.model.fleet import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
+from oomscope.model.ledger import (
+    BYTES,
+    CALL_SITE,
+    DMA_BUFFER,
+    PER_CPU,
+    SLAB_CACHE,
+    UNREFERENCED,
+    VMALLOC_CALLER,
+    ZRAM_DISK,
+)
 from oomscope.model.verdict import POSSIBLE, Verdict
-from oomscope.verdict.oom.case import SLAB
+from oomscope.verdict.oom.case import HIDDEN_KERNEL, SLAB, VMALLOC
 from oomscope.verdict.oom.case import UNDETERMINED as NO_CLASS
 from oomscope.verdict.oom.judgement import WANTS_A_NAME
+
+# Which files say who holds the memory of a class.
+_ACCOUNTS_FOR = {
+    SLAB: (SLAB_CACHE, CALL_SITE, UNREFERENCED),
+    VMALLOC: (VMALLOC_CALLER, CALL_SITE),
+    HIDDEN_KERNEL: (CALL_SITE, VMALLOC_CALLER, DMA_BUFFER, ZRAM_DISK, PER_CPU),
+}
 
 
 def answered_by(verdict: Verdict) -> str:
@@ -27,10 +45,20 @@ def answered_by(verdict: Verdict) -> str:
 
 
 def _names_it(verdict: Verdict) -> bool:
-    """Whether the kernel's own accounts name who holds such memory: caches, call sites, areas of vmalloc."""
-    if verdict.ledgers:
+    """Whether the kernel's own accounts name who holds most of such memory: caches, call sites, areas of vmalloc."""
+    oom = verdict.oom
+    assert oom is not None
+    event = None if oom.analysis is None else oom.analysis.event
+    if oom.oom_class == SLAB and event is not None and event.slab_caches:
         return True
-    event = None if verdict.oom is None or verdict.oom.analysis is None else verdict.oom.analysis.event
-    if event is None or verdict.oom is None:
-        return False
-    return bool(event.call_sites) or (verdict.oom.oom_class == SLAB and bool(event.slab_caches))
+    page_bytes = verdict.kernel.page_size_bytes
+    page_bytes = 4096 if isinstance(page_bytes, Absent) else page_bytes
+    named = [
+        told.total * (1 if told.unit == BYTES else page_bytes)
+        for told in verdict.ledgers
+        if told.kind in _ACCOUNTS_FOR[oom.oom_class]
+    ]
+    if event is not None:
+        named.append(sum(site.size_bytes for site in event.call_sites))
+    wanted_bytes = (verdict.findings[0].pages or 0) * page_bytes
+    return bool(wanted_bytes) and max(named, default=0) >= wanted_bytes / 2

@@ -13,8 +13,9 @@ from oomscope.fleet.explained import explained, failed
 from oomscope.fleet.labels import SEEN, Labels
 from oomscope.fleet.results import Results
 from oomscope.fleet.seen import when
-from oomscope.fleet.units import UNREADABLE, Looked, Unit, look, units, with_distinct_names
+from oomscope.fleet.units import UNREADABLE, Looked, Unit, counted_once, distinct, look, units, with_distinct_names
 from oomscope.model.fleet import Case
+from oomscope.units import counted
 
 Progress = Callable[[int, int], None]
 
@@ -37,28 +38,28 @@ def find(
     below = [(place, places.files(place)) for place in dict.fromkeys(named)]
     total = sum(len(files) for _, files in below)
     if not total:
-        raise NothingToExplain(f"{', '.join(place for place, _ in below)}: no file in it", advice="")
+        raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: no file in it", advice="")
     looked: dict[str, Looked] = {}
     tasks = {file.url: file for _, files in below for file in files}
     for done, (file, result) in enumerate(engine.run(partial(look, whole=by_content), tasks.values()), 1):
         looked[file.url] = Looked(UNREADABLE, "", result.reason) if isinstance(result, Failed) else result
         if progress is not None:
             progress(done, total)
-    notes, taken, found = [], set[str](), list[Unit]()
+    found: list[Unit] = []
     for place, files in below:
         prefix = place.lstrip("/") if len(below) > 1 else ""
-        fresh = [file for file in files if file.url not in taken]
-        taken |= {file.url for file in fresh}
-        if len(fresh) < len(files):
-            notes.append(f"{place}: {len(files) - len(fresh):,} of its files were named before: they are counted once")
-        found += units(((file, looked[file.url]) for file in fresh), grouping, prefix)
-    return Found(tuple(with_distinct_names(found)), tuple(notes))
+        found += units(((file, looked[file.url]) for file in files), grouping, prefix)
+    kept, doubled = counted_once(found)
+    notes = (
+        (f"{counted(doubled, 'case')} more would be of the same files by another name: left out",) if doubled else ()
+    )
+    return Found(tuple(with_distinct_names(kept)), notes)
 
 
 def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, progress: Progress | None = None) -> int:
     """Explain what has no result yet, and keep it; how many cases had one."""
     wanted = {key(unit): unit for unit in found}
-    finished = results.known(wanted)
+    finished = results.take_over(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
     for done, (unit, result) in enumerate(engine.run(explained, left), 1):
         told = failed(result.reason) if isinstance(result, Failed) else result
@@ -70,14 +71,15 @@ def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, prog
 
 def cases(found: Iterable[Unit], results: Results, labels: Labels) -> Iterator[Case]:
     """Every case with its result, in the order in which they were found."""
+    seen_names: set[str] = set()
     for unit in found:
-        told = labels.of(unit.name, unit.folder)
-        seen_by_sidecar = told.pop(SEEN, None)
         of_unit = results.get(key(unit))
+        place, link = places.shown(unit.place), places.link(unit.place)
         for number, result in enumerate(of_unit, 1):
-            seen, seen_by = when(seen_by_sidecar, result.row.stamp, unit.modified)
             name = unit.name if len(of_unit) == 1 else f"{unit.name}#{number}"
-            yield Case(name, unit.place, unit.folder, told, seen, seen_by, result)
+            told = labels.of(unit.name, unit.folder, name)
+            seen, seen_by = when(told.pop(SEEN, None), result.row.stamp, unit.modified)
+            yield Case(distinct(name, seen_names), place, link, unit.folder, told, seen, seen_by, result)
 
 
 def key(unit: Unit) -> str:

@@ -8,13 +8,13 @@ each file is a case, or each folder directly below a place is one.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from oomscope.fleet import places
 from oomscope.fleet.places import File
 from oomscope.sources import archive, recognise
-from oomscope.sources.base import printable
 from oomscope.sources.console_log import ConsoleLog
 from oomscope.sources.input import Stream
 
@@ -23,15 +23,21 @@ GROUPINGS = (AUTO, EACH_FILE, EACH_FOLDER)
 
 ALONE, NEEDS_COMPANY, UNREADABLE = "alone", "needs company", "unreadable"
 _HEAD_BYTES = 1 << 16
+# What sources/by_folder.py takes from a path.
+_TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_stat|free_traces")
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at one file told: whether it is a case by itself, and its content's name, empty if not asked for."""
+    """What a look at one file told: whether it is a case by itself, and its content's name, empty if not asked for.
+
+    `state` tells later whether it was written to meanwhile.
+    """
 
     kind: str
     digest: str
     problem: str = ""
+    state: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Unit:
     """A case to be explained: its files as (URL, path below the case), the path empty for a case of one file.
 
     `name` is unique in a triage; `folder` is as much of it as names folders. `digest` names the content, empty where
-    none is known. `problem` says why there is nothing to explain.
+    none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain.
     """
 
     name: str
@@ -48,12 +54,17 @@ class Unit:
     modified: float | None
     digest: str
     problem: str = ""
+    states: tuple[tuple[int, int] | None, ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder with its files."""
+        return bool(self.files[0][1])
 
     @property
     def place(self) -> str:
         """The file, or the folder that has them all."""
-        url, relative = self.files[0]
-        return url[: len(url) - len(relative)].rstrip("/") if relative else url
+        return places.common_place(self.files)
 
 
 def look(file: File, *, whole: bool) -> Looked:
@@ -67,9 +78,10 @@ def look(file: File, *, whole: bool) -> Looked:
         if archive.kind_of(stream.head) is None:
             source = recognise(stream.head)
             kind = ALONE if source is None or isinstance(source, ConsoleLog) else NEEDS_COMPANY
-        return Looked(kind, places.digest(file.url) if whole else "")
+        state = places.state(file.url) if whole else None
+        return Looked(kind, places.digest(file.url) if whole else "", state=state)
     except OSError as error:
-        return Looked(UNREADABLE, "", (error.strerror or str(error)).lower())
+        return Looked(UNREADABLE, "", places.reason_of(error))
 
 
 def units(files: Iterable[tuple[File, Looked]], grouping: str, prefix: str = "") -> Iterator[Unit]:
@@ -94,10 +106,35 @@ def units(files: Iterable[tuple[File, Looked]], grouping: str, prefix: str = "")
 
 def with_distinct_names(found: Iterable[Unit]) -> Iterator[Unit]:
     """The same, a second case of one name called `name~2`."""
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for unit in found:
-        seen[unit.name] = number = seen.get(unit.name, 0) + 1
-        yield unit if number == 1 else replace(unit, name=f"{unit.name}~{number}")
+        name = distinct(unit.name, seen)
+        yield unit if name == unit.name else replace(unit, name=name)
+
+
+def distinct(name: str, seen: set[str]) -> str:
+    """The name, or one like it that was not seen before; it is, then."""
+    number, free = 1, name
+    while free in seen:
+        number += 1
+        free = f"{name}~{number}"
+    seen.add(free)
+    return free
+
+
+def counted_once(found: Iterable[Unit]) -> tuple[list[Unit], int]:
+    """The same without those whose files are, by whatever name, another case's; and how many those are."""
+    left = list(found)
+    in_folders = {places.identity(url) for unit in left if unit.is_folder for url, _ in unit.files}
+    seen: set[str] = set()
+    kept = []
+    for unit in left:
+        own = places.identity(unit.place)
+        if own in seen or (not unit.is_folder and own in in_folders):
+            continue
+        seen.add(own)
+        kept.append(unit)
+    return kept, len(left) - len(kept)
 
 
 def _case_folders(found: list[tuple[File, Looked]], grouping: str) -> set[str]:
@@ -125,33 +162,41 @@ def _folder_of(relative: str) -> str:
 
 def _of_file(file: File, looked: Looked, prefix: str) -> Unit:
     name = _named(prefix, file.relative) or file.url.rstrip("/").rpartition("/")[2]
-    # Some files do not say of which cache or disk they are, but their path does.
-    told_by_path = "/".join(file.url.split("/")[-2:]) if looked.kind == NEEDS_COMPANY else ""
-    digest = _together([(told_by_path, looked.digest)]) if looked.digest else ""
-    return Unit(_shown(name), _shown(_folder_of(name)), ((file.url, ""),), file.modified, digest, looked.problem)
+    digest = _together(file.url, [("", looked.digest)]) if looked.digest else ""
+    files = ((file.url, ""),)
+    return Unit(
+        places.shown(name),
+        places.shown(_folder_of(name)),
+        files,
+        file.modified,
+        digest,
+        looked.problem,
+        (looked.state,),
+    )
 
 
 def _of_folder(folder: str, held: list[tuple[File, Looked]], prefix: str) -> Unit:
     cut = len(folder) + 1 if folder else 0
     files = tuple((file.url, file.relative[cut:]) for file, looked in held if looked.kind != UNREADABLE)
+    states = tuple(looked.state for _, looked in held if looked.kind != UNREADABLE)
+    problem = "" if files else f"nothing in it can be read: {held[0][1].problem}"
     digests = [(file.relative[cut:], looked.digest or looked.problem) for file, looked in held]
     first = held[0][0]
-    name = _named(prefix, folder) or first.url[: len(first.url) - len(first.relative)].rstrip("/").rpartition("/")[2]
+    place = first.url[: len(first.url) - len(first.relative) + len(folder)].rstrip("/")
+    name = _named(prefix, folder) or place.rpartition("/")[2]
     modified = max((file.modified for file, _ in held if file.modified is not None), default=None)
-    digest = _together(digests) if all(looked.digest or looked.problem for _, looked in held) else ""
-    return Unit(_shown(name), _shown(name), files, modified, digest)
+    digest = _together(place, digests) if all(looked.digest or looked.problem for _, looked in held) else ""
+    return Unit(places.shown(name), places.shown(name), files or ((place, ""),), modified, digest, problem, states)
 
 
 def _named(prefix: str, relative: str) -> str:
     return "/".join(part for part in (prefix.rstrip("/"), relative) if part)
 
 
-def _shown(name: str) -> str:
-    return printable(name.encode("utf-8", "surrogateescape"))
-
-
-def _together(digests: list[tuple[str, str]]) -> str:
-    text = "\n".join(f"{name}\0{digest}" for name, digest in digests)
+def _together(place: str, digests: list[tuple[str, str]]) -> str:
+    """One name for what several files hold; the folders' names are in it where a file is known by them."""
+    own = [match[0] for name, _ in digests if (match := _TOLD_BY_FOLDER.search(f"{place}/{name}")) is not None]
+    text = "\n".join([*own, *(f"{name}\0{digest}" for name, digest in digests)])
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 

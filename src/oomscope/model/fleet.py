@@ -123,11 +123,13 @@ class CaseResult:
 class Case:
     """A result with the name of its case: `name` is unique in a triage, `#2` behind it is the second OOM of one.
 
-    `seen` is when it happened, ISO 8601 in UTC, `seen_by` who says so. `labels` come from folder names and a sidecar.
+    `link` leads to where it lies. `seen` is when it happened, ISO 8601 in UTC, `seen_by` who says so. `labels` come
+    from folder names and a sidecar.
     """
 
     name: str
     path: str
+    link: str
     folder: str
     labels: Mapping[str, str]
     seen: str | None

@@ -23,6 +23,9 @@ def missing(case: Case) -> tuple[Absent, ...]:
             if unnamed > 0:
                 absent.append(Absent(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
     for reading in evidence.readings:
+        if reading.notes.events_left_out:
+            reason = f"of a log the last {len(evidence.events):,} are kept"
+            absent.append(Absent(f"{reading.notes.events_left_out:,} earlier OOMs of {reading.origin}", reason))
         if reading.defect is not None:
             absent.append(Absent(f"the rest of {reading.origin}", reading.defect))
         if reading.notes.cut_off and not reading.notes.reports:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
 
-from oomscope.model.fleet import Case, Cluster, Triage
+from oomscope.model.fleet import Case, CaseResult, Cluster, Triage
 from oomscope.report.fleet_answer import amounts, failures, minute, sentence
 from oomscope.report.page import MOST_ROWS, Cell, Link, Table, filled
 
@@ -37,7 +35,7 @@ def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: st
     for number, (case, name) in enumerate(cases, 1):
         if name is None:
             if len(failed) < MOST_ROWS:
-                failed.append(case)
+                failed.append(case)  # it has a row and nothing else
             continue
         if case.seen is not None:
             days.setdefault(case.seen[:10], Counter())[case.result.row.oom_class or ""] += 1
@@ -45,7 +43,7 @@ def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: st
             _place(shown[name], number, case, is_example=(name, case.name) in examples)
     return filled(
         "fleet.html.j2",
-        filters={"link": link, "amounts": amounts, "minute": minute},
+        filters={"amounts": amounts, "minute": minute},
         title=sentence(triage),
         failed=failures(triage),
         facts=_facts(triage, made),
@@ -72,18 +70,11 @@ class _With:
         return getattr(self._cluster, name)
 
 
-def link(case: Case) -> str:
-    """Where a case lies, as something to click on: its file or folder, or its URL."""
-    if "://" in case.path:
-        return case.path
-    return "file://" + quote(str(Path(case.path).absolute()), errors="surrogateescape")
-
-
 def _place(shown: _Shown, number: int, case: Case, *, is_example: bool) -> None:
     if is_example:
         shown.example_number = number
     if len(shown.cases) < MOST_CASES or is_example:
-        shown.cases.append((number, case))
+        shown.cases.append((number, replace(case, result=CaseResult(case.result.row))))
     else:
         shown.left_out += 1
 

@@ -1,0 +1,326 @@
+"""What goes wrong around a triage: moved files, full disks, odd names, odd times, other people's stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from oomscope.errors import BadQuestion, NotOffered
+from oomscope.fleet import clusters, labels, places, triage
+from oomscope.fleet.engines import Processes
+from oomscope.fleet.explained import _kept
+from oomscope.fleet.results import Results
+from oomscope.fleet.seen import when
+from oomscope.fleet.signature import _cache_name
+from oomscope.model.fleet import CaseResult, CaseRow
+from tests import captures
+from tests.fleet import fleets
+from tests.fleet.fleets import lay_out, log, triaged, write
+from tests.fleet.test_outputs import as_json, run
+
+OOMSCOPE = Path(sys.executable).parent / "oomscope"
+FAILED = [CaseResult(CaseRow(failure="any", exit_code=3))]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty bucket on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    told = {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any", "DEFAULT_REGION": "eu-north-1"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).close()
+    boto3.client("s3").create_bucket(Bucket="odd", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"})
+    yield "s3://odd"
+    server.stop()
+
+
+def test_a_store_cannot_name_files_outside_of_a_case(bucket: str, tmp_path: Path) -> None:
+    """A key with `..` in it is told; nothing is written beside the temporary folder."""
+    client = boto3.client("s3")
+    client.put_object(Bucket="odd", Key="fleet/meminfo", Body=(captures.CASE_6_12 / "meminfo").read_bytes())
+    client.put_object(Bucket="odd", Key="fleet/../../outside.txt", Body=b"written")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.fleet.fleets import triaged\n"
+        f"print([(c.name, c.result.row.failure) for c in triaged({bucket + '/fleet'!r})])\n"
+    )
+    work = tmp_path / "a" / "b"
+    work.mkdir(parents=True)
+    env = {**os.environ, "TMPDIR": str(work), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("outside.txt"))
+
+
+def test_a_case_keeps_no_text_of_its_own_place() -> None:
+    """The place alone is taken out, where it stands as a path and nowhere else."""
+    assert _kept("/a: empty", "/a") == "empty"
+    assert _kept("the records of /a/kern.log: cut", "/a") == "the records of (case)/kern.log: cut"
+    assert _kept("a driver took 1/a of it; /ab stays", "/a") == "a driver took 1/a of it; /ab stays"
+    assert _kept("anything", "/") == "anything"
+
+
+def test_what_changes_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
+    """A log that is renamed, or grows, between the look at it and its reading."""
+    one, kept = tmp_path / "fleet" / "kern.log", tmp_path / "kept.sqlite"
+    for change in (lambda: one.rename(one.with_name("gone.log")), lambda: one.write_bytes(log(fleets.REPORTS[1]))):
+        write(one, log(fleets.REPORTS[0]))
+        with Processes(1) as engine, Results(kept) as results:
+            found = triage.find([str(one)], grouping="auto", engine=engine, by_content=True)
+            change()
+            triage.explain_all(found.units, engine=engine, results=results)
+        with Results(kept) as results:
+            assert results.take_over([triage.key(unit) for unit in found.units]) == set()
+        one.unlink(missing_ok=True)
+
+
+def test_files_that_are_known_by_their_folder_have_it_in_their_key(tmp_path: Path) -> None:
+    """Two disks with equal counters stay two, alone and in folders."""
+    text = b"  94208     1234    16384        0    98304      123        0        0        0\n"
+    for disk in ("zram0", "zram7"):
+        write(tmp_path / "fleet" / disk / "mm_stat", text)
+    units = triage.find([str(tmp_path / "fleet")], grouping="auto", engine=Here(), by_content=True).units
+    assert len({triage.key(unit) for unit in units}) == 2
+    moved = tmp_path / "moved"
+    (tmp_path / "fleet").rename(moved)
+    again = triage.find([str(moved)], grouping="auto", engine=Here(), by_content=True).units
+    assert {triage.key(unit) for unit in again} == {triage.key(unit) for unit in units}
+
+
+class Here:
+    """Work done in this very process."""
+
+    def __enter__(self):  # type: ignore[no-untyped-def]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def run(self, work, tasks):  # type: ignore[no-untyped-def]
+        """See Engine."""
+        for task in tasks:
+            yield task, work(task)
+
+
+def test_a_case_is_counted_once_by_whatever_names(tmp_path: Path) -> None:
+    """Another spelling, a link beside its target, a file of a folder that is a case itself."""
+    fleet = lay_out(tmp_path / "fleet")
+    once = {case.name for case in triaged(fleet)}
+    (fleet / "site-1" / "current.log").symlink_to(next(fleet.rglob(fleets.REPORTS[0])))
+    dump = fleet / "site-1" / "leak" / "page_owner.zst"
+    cases = triaged(dump, fleet, f"{fleet}/../fleet")
+    assert len(cases) == len(once)
+    assert sum(case.result.row.culprit == "leak_mb_write" for case in cases) == 1
+
+
+def test_names_are_unique_whatever_files_are_called(tmp_path: Path) -> None:
+    """A log with several OOMs beside one that is called like one of them."""
+    write(tmp_path / "fleet" / "kern.log", log("042-i386-mkfs-lowmem-wrapped-x2.log"))
+    write(tmp_path / "fleet" / "kern.log#1", log(fleets.REPORTS[0]))
+    names = [case.name for case in triaged(tmp_path / "fleet")]
+    assert len(set(names)) == len(names) == 4
+
+
+def test_a_folder_of_nothing_readable_is_a_case_that_failed(tmp_path: Path) -> None:
+    """With its reason."""
+    (tmp_path / "fleet" / "host").mkdir(parents=True)
+    (tmp_path / "fleet" / "host" / "gone").symlink_to("nowhere")
+    (case,) = triaged(tmp_path / "fleet", grouping="folder")
+    assert case.result.row.failure is not None
+    assert "nothing in it can be read: a link that leads nowhere" in case.result.row.failure
+
+
+def test_times_beyond_the_calendar_are_none() -> None:
+    """Of files and of logs."""
+    assert when(None, None, 999_999_999_999.0) == (None, None)
+    assert when(None, "0001-01-01T00:00:00+05:00", None) == (None, None)
+    assert when(None, "9999-12-31T23:59:59-05:00", None) == (None, None)
+
+
+def test_odd_questions_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Places, stores, labels and earlier triages that are none."""
+    with pytest.raises(BadQuestion, match="empty path"):
+        places.files("")
+    with pytest.raises(NotOffered, match="nonsense://x"):
+        places.files("nonsense://x")
+    for place in ("zip:///nowhere/none.zip", "ftp://127.0.0.1:1/x", "github://x"):
+        try:
+            (file,) = places.files(place)
+        except (NotOffered, BadQuestion):
+            continue
+        assert file.problem
+    with pytest.raises(BadQuestion, match="a meaning of its own"):
+        labels.labels("site/seen", None)
+    write(tmp_path / "odd.json", b'{"clusters": [{"id": "\xff", "signature": ""}]}')
+    with pytest.raises(BadQuestion, match="not the JSON of a triage"):
+        clusters.previous(str(tmp_path / "odd.json"))
+    write(tmp_path / "deep.json", b'{"clusters": ' + b"[" * 100_000)
+    with pytest.raises(BadQuestion, match="not the JSON of a triage"):
+        clusters.previous(str(tmp_path / "deep.json"))
+    lay_out(tmp_path / "fleet")
+    assert "--parquet nonsense://x" in run(tmp_path, "fleet", "--parquet", "nonsense://x", expected=4).stderr
+
+
+def test_nothing_from_outside_commands_a_terminal(tmp_path: Path) -> None:
+    """Values of a sidecar and of an earlier triage, and names that are no UTF-8."""
+    name = os.fsencode(tmp_path) + b"/fleet/h\xff\xc2\x9b\x1b[31m/kern.log"
+    os.makedirs(os.path.dirname(name))
+    with open(name, "wb") as file:
+        file.write(log(fleets.REPORTS[0]))
+    sidecar = [{"case": "h\\xff\\x9b\\x1b[31m", "host": "\x1b[31mred\ud800"}]
+    (tmp_path / "cases.json").write_text(json.dumps(sidecar))
+    before = {"clusters": [{"id": "x", "signature": "\x1b]0;gone\x07"}], "made": "\x1b[31mearlier"}
+    (tmp_path / "before.json").write_text(json.dumps(before))
+    words = ("fleet", "--sidecar", "cases.json", "--since", "before.json", "--parquet", "tables")
+    text = run(tmp_path, *words).stdout
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    told = as_json(tmp_path, *words)
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    assert "\x9b" not in json.dumps(told, ensure_ascii=False)
+    run(tmp_path, "fleet", "--since", "told.json")
+
+
+def test_results_outlive_a_kill(tmp_path: Path) -> None:
+    """What was finished when the command was killed is not done again."""
+    for number in range(40):
+        write(tmp_path / "fleet" / f"{number:02}.log", log(fleets.REPORTS[number % 4]) + b"\n%d\n" % number)
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    command = [str(OOMSCOPE), "triage", "fleet", "--workers", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as process:
+        while finished(tmp_path / "cache" / "oomscope" / "triage.sqlite") < 5:
+            time.sleep(0.02)
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = run(tmp_path, "fleet")
+    (count,) = (int(word) for word in done.stderr.split() if word.isdigit())
+    assert 5 <= count < 40
+
+
+def finished(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with sqlite3.connect(path, timeout=10) as base:
+        try:
+            return int(base.execute("SELECT count(*) FROM results").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def test_another_version_beside_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It empties what is kept; a triage that runs meanwhile has its own."""
+    kept = tmp_path / "kept.sqlite"
+    with Results(kept) as results:
+        results.put("one", FAILED, lasting=True)
+    with Results(kept) as results:
+        assert results.take_over(["one", "two"]) == {"one"}
+        monkeypatch.setattr("oomscope.fleet.results.version", lambda: "another")
+        with Results(kept) as others:
+            assert others.take_over(["one"]) == set()
+        assert results.get("one") == FAILED
+
+
+def test_what_is_kept_may_be_damaged(tmp_path: Path) -> None:
+    """Entries of no known form, and pages that are no database: told, and the triage goes on."""
+    kept = tmp_path / "kept.sqlite"
+    with Results(kept) as results:
+        results.put("one", FAILED, lasting=True)
+    with sqlite3.connect(kept) as base:
+        base.execute("UPDATE results SET results = x'00'")
+    with Results(kept) as results:
+        assert results.take_over(["one"]) == set()
+        assert results.trouble is not None
+        results.put("one", FAILED, lasting=True)
+        assert results.get("one") == FAILED
+
+
+def test_an_open_triage_does_not_lock_another_out(tmp_path: Path) -> None:
+    """Each case is written by itself."""
+    kept = tmp_path / "kept.sqlite"
+    with Results(kept) as one, Results(kept) as other:
+        one.put("one", FAILED, lasting=True)
+        other.put("two", FAILED, lasting=True)
+        assert (one.trouble, other.trouble) == (None, None)
+    with Results(kept) as results:
+        assert results.take_over(["one", "two"]) == {"one", "two"}
+
+
+def test_a_user_without_a_home_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else is missing."""
+    from oomscope.fleet.results import default_path
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert default_path() is None
+    assert tmp_path.exists()
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_fewer_processes_than_asked_for_do_the_work(tmp_path: Path) -> None:
+    """Where this machine does not let the command start as many."""
+    lay_out(tmp_path / "fleet")
+    done = run(tmp_path, "fleet", "--workers", "60", preexec_fn=few_files)
+    assert "explained by the report alone" in " ".join(done.stdout.split())
+
+
+def few_files() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def test_caches_that_are_drawn_at_boot_are_one() -> None:
+    """CONFIG_RANDOM_KMALLOC_CACHES, and the cgroup of a cache."""
+    assert _cache_name("kmalloc-rnd-05-2k") == _cache_name("kmalloc-rnd-12-2k") == "kmalloc-2k"
+    assert _cache_name("dentry(123:session-1.scope)") == "dentry"
+
+
+def test_accounts_explain_what_they_account_for(tmp_path: Path) -> None:
+    """A list of modules beside hidden memory names nobody; a list of call sites that holds it does."""
+    report = log("086-nfsd-page-leak-88pct.log")
+    modules = b"virtio_net 16384 0 - Live 0x0000000000000000\nnfsd 12288 1 - Live 0x0000000000000000\n"
+    sites = b"allocinfo - version: 1.0\n#     <size>  <calls> <tag info>\n  %d 9 fs/nfsd/x.c:12 [nfsd] func:nfsd_take\n"
+    write(tmp_path / "fleet" / "modules-beside" / "kern.log", report)
+    write(tmp_path / "fleet" / "modules-beside" / "modules", modules)
+    write(tmp_path / "fleet" / "sites-beside" / "kern.log", report)
+    write(tmp_path / "fleet" / "sites-beside" / "allocinfo", sites % (900 << 20))
+    answered: dict[str, set[str | None]] = {}
+    for case in triaged(tmp_path / "fleet", grouping="folder"):
+        if case.result.row.oom_class == "hidden-kernel":
+            answered.setdefault(case.name.partition("#")[0], set()).add(case.result.row.answered_by)
+    assert answered == {"modules-beside": {"lacking"}, "sites-beside": {"report"}}
+
+
+def test_too_many_ooms_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log keeps its last events: how many came before stands as a case that failed, and in what `explain` says."""
+    monkeypatch.setattr("oomscope.sources.kernel_log.events._EVENTS_KEPT", 2)
+    path = tmp_path / "kern.log"
+    write(path, log("042-i386-mkfs-lowmem-wrapped-x2.log") * 2)
+    from oomscope.fleet.explained import explained
+
+    unit = triage.find([str(path)], grouping="auto", engine=Here(), by_content=False).units[0]
+    first, *others = explained(unit).results
+    assert len(others) == 2
+    assert first.row.failure == "4 earlier OOMs of this log: the last 2 are explained"
+    import oomscope
+
+    assert any("4 earlier OOMs" in absent.what for absent in oomscope.explain(path).absent)
