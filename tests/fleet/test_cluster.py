@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oomscope.errors import BadQuestion
+from oomscope.errors import BadQuestion, OomscopeError
 from oomscope.fleet import triage
 from oomscope.fleet.engines import Dask
 from oomscope.fleet.labels import Labels
@@ -24,7 +24,7 @@ DASK = Path(sys.executable).parent / "dask"
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """The address of a scheduler, and its two workers."""
+    """The address of a scheduler; its process and those of its two workers."""
     told = folder / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     started: list[subprocess.Popen[bytes]] = []
@@ -59,7 +59,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
             time.sleep(0.05)
         import json
 
-        yield json.loads(told.read_text())["address"], started[1:]
+        yield json.loads(told.read_text())["address"], started
     finally:
         for process in started:
             process.kill()
@@ -79,7 +79,7 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
     """Nothing lost, nothing twice: one of two workers is killed after the first results."""
     fleet = many(tmp_path / "fleet")
     here = triaged(fleet)
-    with cluster(tmp_path) as (address, workers):
+    with cluster(tmp_path) as (address, (_, *workers)):
         engine = Dask(address)
         killed: list[int] = []
 
@@ -98,10 +98,26 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
     assert there == here
 
 
+def test_a_scheduler_that_dies_ends_in_a_sentence(tmp_path: Path) -> None:
+    """And what was finished before is kept."""
+    fleet, kept = many(tmp_path / "fleet"), tmp_path / "kept.sqlite"
+    with cluster(tmp_path) as (address, (scheduler, *_)), Dask(address) as engine, Results(kept) as results:
+        found = triage.find([str(fleet)], grouping="auto", engine=engine, by_content=True)
+
+        def kill_it(done: int, _total: int) -> None:
+            if done == 5:
+                scheduler.kill()
+
+        with pytest.raises(OomscopeError, match="the cluster is gone"):
+            triage.explain_all(found.units, engine=engine, results=results, progress=kill_it)
+    with Results(kept) as results:
+        assert len(results.take_over(triage.key(unit) for unit in found.units)) >= 5
+
+
 def test_no_scheduler_there_is_said() -> None:
     """In one sentence, before anything is read."""
-    engine = Dask("tcp://127.0.0.1:1")
-    with pytest.raises(BadQuestion, match=r"--scheduler tcp://127.0.0.1:1"):
-        engine.__enter__()
-    with pytest.raises(BadQuestion, match="--scheduler nonsense"):
-        Dask("nonsense://").__enter__()
+    with pytest.raises(BadQuestion, match=r"--scheduler tcp://127.0.0.1:1: .*refused"):
+        Dask("tcp://127.0.0.1:1").__enter__()
+    for address in ("nonsense://", "", "sched.json", "tcp://:", "tcp://host", "inproc://x"):
+        with pytest.raises(BadQuestion, match="no address of a scheduler"):
+            Dask(address).__enter__()

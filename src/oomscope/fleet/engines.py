@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -25,6 +27,7 @@ Result = TypeVar("Result")
 _ATTEMPTS = 3  # of a task whose process died: another task may have been the reason
 _TASKS_PER_PROCESS = 1000  # then a new one takes its place: what a process has grown by goes with it
 _WAITING_PER_PROCESS = 4
+_SCHEDULER = re.compile(r"(?:tcp|tls|wss?)://(?P<host>\[[^\]]+\]|[^\[\]/:]+):(?P<port>\d{1,5})/?")
 _PATIENCE_S = 30  # with a scheduler that has no worker
 
 
@@ -187,9 +190,12 @@ class Dask:
             raise NotOffered("a cluster needs distributed", advice="pip install 'oomscope[fleet]'") from error
         self._distributed: Any = distributed
         self._address = address
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith("distributed"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in a sentence
 
     def __enter__(self) -> Self:
+        self._require_scheduler()
         try:
             self._client = self._distributed.Client(self._address, timeout="10s", set_as_default=False)
         except Exception as error:
@@ -205,6 +211,16 @@ class Dask:
     def __exit__(self, *error: object) -> None:
         self._client.close()
 
+    def _require_scheduler(self) -> None:
+        """That somebody answers there: a client that finds nobody takes long to end. Raises BadQuestion."""
+        match = _SCHEDULER.fullmatch(self._address)
+        if match is None:
+            raise BadQuestion(f"--scheduler {self._address!r}: no address of a scheduler, as tcp://host:8786 is one")
+        try:
+            socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise BadQuestion(f"--scheduler {self._address}: {str(error).lower()}") from error
+
     def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
         """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one.
 
@@ -213,7 +229,7 @@ class Dask:
         try:
             yield from self._run(work, tasks)
         except (OSError, TimeoutError, CancelledError) as error:
-            advice = "what is finished is kept: the same command goes on from there"
+            advice = "the same command goes on with what was kept"
             raise OomscopeError(f"the cluster is gone: {type(error).__name__}", advice=advice) from error
 
     def _run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
