@@ -8,8 +8,9 @@ import tarfile
 from pathlib import Path
 
 from oomscope.fleet import triage
-from oomscope.fleet.engines import Engine, Processes
+from oomscope.fleet.engines import Engine
 from oomscope.fleet.labels import Labels
+from oomscope.fleet.processes import Processes
 from oomscope.fleet.results import Results
 from oomscope.model.fleet import Case
 from tests import captures, corpus

@@ -13,7 +13,7 @@ import pytest
 
 from oomscope.errors import BadQuestion, OomscopeError
 from oomscope.fleet import triage
-from oomscope.fleet.engines import Dask
+from oomscope.fleet.dask_cluster import DaskCluster
 from oomscope.fleet.labels import Labels
 from oomscope.fleet.results import Results
 from tests.fleet import fleets
@@ -80,7 +80,7 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
     fleet = many(tmp_path / "fleet")
     here = triaged(fleet)
     with cluster(tmp_path) as (address, (_, *workers)):
-        engine = Dask(address)
+        engine = DaskCluster(address)
         killed: list[int] = []
 
         def kill_one(done: int, _total: int) -> None:
@@ -101,7 +101,7 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
 def test_a_scheduler_that_dies_ends_in_a_sentence(tmp_path: Path) -> None:
     """And what was finished before is kept."""
     fleet, kept = many(tmp_path / "fleet"), tmp_path / "kept.sqlite"
-    with cluster(tmp_path) as (address, (scheduler, *_)), Dask(address) as engine, Results(kept) as results:
+    with cluster(tmp_path) as (address, (scheduler, *_)), DaskCluster(address) as engine, Results(kept) as results:
         found = triage.find([str(fleet)], grouping="auto", engine=engine, by_content=True)
 
         def kill_it(done: int, _total: int) -> None:
@@ -117,7 +117,7 @@ def test_a_scheduler_that_dies_ends_in_a_sentence(tmp_path: Path) -> None:
 def test_no_scheduler_there_is_said() -> None:
     """In one sentence, before anything is read."""
     with pytest.raises(BadQuestion, match=r"--scheduler tcp://127.0.0.1:1: .*refused"):
-        Dask("tcp://127.0.0.1:1").__enter__()
+        DaskCluster("tcp://127.0.0.1:1").__enter__()
     for address in ("nonsense://", "", "sched.json", "tcp://:", "tcp://host", "inproc://x"):
         with pytest.raises(BadQuestion, match="no address of a scheduler"):
-            Dask(address).__enter__()
+            DaskCluster(address).__enter__()

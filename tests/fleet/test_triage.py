@@ -20,8 +20,9 @@ import zstandard
 import oomscope
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.fleet import clusters, triage
-from oomscope.fleet.engines import Failed, Processes
+from oomscope.fleet.engines import Failed
 from oomscope.fleet.labels import Labels
+from oomscope.fleet.processes import Processes
 from oomscope.fleet.results import Results
 from oomscope.model.fleet import ANSWERS, BY_STACKS, LACKING, NO_REPORT, Case
 from oomscope.pipeline import read

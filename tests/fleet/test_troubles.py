@@ -19,8 +19,8 @@ from moto.server import ThreadedMotoServer
 
 from oomscope.errors import BadQuestion, NotOffered
 from oomscope.fleet import clusters, labels, places, triage
-from oomscope.fleet.engines import Processes
 from oomscope.fleet.explained import _kept
+from oomscope.fleet.processes import Processes
 from oomscope.fleet.results import Results
 from oomscope.fleet.seen import when
 from oomscope.fleet.signature import _cache_name

@@ -15,6 +15,7 @@ from oomscope.errors import BadQuestion
 
 if TYPE_CHECKING:
     from oomscope.export.fleet_tables import FleetTables
+    from oomscope.fleet.engines import Engine
     from oomscope.model.fleet import Case, Triage
 
     Clustered = Iterable[tuple[Case, str | None]]
@@ -70,9 +71,11 @@ def triage(
     from oomscope.cli.progress import progress_bar
     from oomscope.cli.terminal import no_page_on_a_terminal
     from oomscope.export.fleet_tables import FleetTables
-    from oomscope.fleet import clusters, engines
+    from oomscope.fleet import clusters
     from oomscope.fleet import triage as steps
+    from oomscope.fleet.dask_cluster import DaskCluster
     from oomscope.fleet.labels import labels as labels_of
+    from oomscope.fleet.processes import Processes
     from oomscope.fleet.results import Results, default_path
 
     output = None if output == "-" else output
@@ -83,7 +86,7 @@ def triage(
     before = None if previous is None else clusters.previous(previous)
     tables = None if parquet is None else FleetTables(parquet, labels.names)
     kept = None if no_cache else default_path()
-    engine = engines.Processes(workers) if scheduler is None else engines.Dask(scheduler)
+    engine: Engine = Processes(workers) if scheduler is None else DaskCluster(scheduler)
     with _interruptible(is_kept=kept is not None), Results(kept) as results, engine:
         with progress_bar() as tell:
             found = steps.find(

@@ -1,0 +1,91 @@
+"""A Dask cluster that does tasks (extra `fleet`)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from itertools import islice
+from typing import Any, Self
+
+from oomscope.errors import BadQuestion, NotOffered, OomscopeError
+from oomscope.fleet.engines import Failed, Result, Task, attempt
+
+_WAITING_PER_THREAD = 4
+_SCHEDULER = re.compile(r"(?:tcp|tls|wss?)://(?P<host>\[[^\]]+\]|[^\[\]/:]+):(?P<port>\d{1,5})/?")
+_PATIENCE_S = 30  # with a scheduler that has no worker
+
+
+class DaskCluster:
+    """A Dask cluster at an address: its workers need oomscope installed, and must reach the files by the same names."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise NotOffered("a cluster needs distributed", advice="pip install 'oomscope[fleet]'") from error
+        self._distributed: Any = distributed
+        self._address = address
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith("distributed"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in a sentence
+
+    def __enter__(self) -> Self:
+        self._require_scheduler()
+        try:
+            self._client = self._distributed.Client(self._address, timeout="10s", set_as_default=False)
+        except Exception as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise BadQuestion(f"--scheduler {self._address}: {reason}") from error
+        try:
+            self._client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except Exception as error:
+            self._client.close()
+            raise BadQuestion(f"--scheduler {self._address}: no worker within {_PATIENCE_S} s") from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.close()
+
+    def _require_scheduler(self) -> None:
+        """That somebody answers there: a client that finds nobody takes long to end. Raises BadQuestion."""
+        match = _SCHEDULER.fullmatch(self._address)
+        if match is None:
+            raise BadQuestion(f"--scheduler {self._address!r}: no address of a scheduler, as tcp://host:8786 is one")
+        try:
+            socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise BadQuestion(f"--scheduler {self._address}: {str(error).lower()}") from error
+
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one.
+
+        Raises OomscopeError where the scheduler itself is lost.
+        """
+        try:
+            yield from self._run(work, tasks)
+        except (OSError, TimeoutError, CancelledError) as error:
+            advice = "the same command goes on with what was kept"
+            raise OomscopeError(f"the cluster is gone: {type(error).__name__}", advice=advice) from error
+
+    def _run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        left = iter(tasks)
+        running: dict[str, Task] = {}
+        done = self._distributed.as_completed([], loop=self._client.loop, raise_errors=False)
+        while True:
+            most = _WAITING_PER_THREAD * max(2, sum(self._client.ncores().values()))
+            for task in islice(left, max(0, most - len(running))):
+                future = self._client.submit(attempt, work, task, pure=False)
+                running[future.key] = task
+                done.add(future)
+            if not running:
+                return
+            for future in (next(done), *done.next_batch(block=False)):
+                task = running.pop(future.key)
+                # Both wait where a worker was lost with a result that it had told of: it is worked out again.
+                lost = future.exception()
+                if isinstance(lost, CancelledError):
+                    raise lost
+                yield task, future.result() if lost is None else Failed(f"the cluster lost it: {type(lost).__name__}")

@@ -1,0 +1,143 @@
+"""Processes of this machine that do tasks, each with a pipe of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+from oomscope.errors import OomscopeError
+from oomscope.fleet.engines import Failed, Result, Task, attempt
+
+_ATTEMPTS = 3  # of a task whose process died: another task may have been the reason
+_TASKS_PER_PROCESS = 1000  # then a new one takes its place: what a process has grown by goes with it
+
+
+@dataclass
+class _Worker:
+    """A process with a pipe of its own: nothing is shared that one could leave locked when it is killed."""
+
+    process: BaseProcess
+    connection: Connection
+    tasks_left: int = _TASKS_PER_PROCESS
+    task: list[Any] = field(default_factory=list)  # the one at work, and how often it was tried
+
+
+class Processes:
+    """Processes of this machine: one per CPU that this one may use, unless told."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count or len(os.sched_getaffinity(0))
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["oomscope.fleet.explained"])
+        with _uninterrupted():
+            forkserver.ensure_running()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+        self._workers = []
+
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        """See Engine. A task whose process dies is tried again by another one."""
+        left, again = iter(tasks), list[tuple[Task, int]]()
+        idle = list(self._workers)
+        busy: dict[Connection, _Worker] = {}
+        while True:
+            while len(busy) < self._count:
+                task, tried = again.pop() if again else next(((each, 0) for each in left), (None, 0))
+                if task is None:
+                    break
+                try:
+                    worker = idle.pop() if idle else self._started()
+                except OSError as error:
+                    again.append((task, tried))
+                    if not busy:
+                        raise OomscopeError(f"no process can be started: {error}", advice="--workers N") from error
+                    self._count = len(busy)  # as many as this machine lets us have
+                    break
+                worker.task = [task, tried + 1]
+                busy[worker.connection] = worker
+                try:
+                    worker.connection.send((work, task))
+                except OSError:
+                    continue  # it is dead, which its pipe tells below
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker = busy.pop(connection)
+                task, tried = worker.task
+                try:
+                    result = connection.recv()
+                except (EOFError, OSError):
+                    ended = self._ended(worker)
+                    if tried < _ATTEMPTS:
+                        again.append((task, tried))
+                    else:
+                        yield task, Failed(f"the process that read it died ({ended}), {_ATTEMPTS} times")
+                    continue
+                worker.tasks_left -= 1
+                if worker.tasks_left:
+                    idle.append(worker)
+                else:
+                    self._ended(worker)
+                yield task, result
+
+    def _started(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        # It is forked from a server that may have been started long ago, with another environment.
+        process = self._context.Process(target=_work, args=(theirs, dict(os.environ)), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _ended(self, worker: _Worker) -> str:
+        """Take leave of a process: how it ended."""
+        worker.connection.close()
+        worker.process.join()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started meanwhile does not hear of Ctrl-C; the one who starts it sees to that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(connection: Connection, environment: dict[str, str]) -> None:
+    """Do tasks until nobody gives any; the one who gives them sees to interruptions."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(environment)
+    try:
+        while True:
+            work, task = connection.recv()
+            connection.send(attempt(work, task))
+    except (EOFError, OSError):
+        return
