@@ -120,3 +120,19 @@ def test_the_trigger_names_who_asked() -> None:
         signature_of("034-ceph-vm-dmesg-T-gfp-atomic.log").trigger == "order-0 GFP_ATOMIC by page_to_skb [virtio_net]"
     )
     assert signature_of("109-apparmor-order10.log").trigger.startswith("order-10 GFP_KERNEL by ")
+
+
+def test_kernel_code_is_not_named_where_a_process_holds_most(tmp_path: Path) -> None:
+    """A dump in which user memory holds most is of user memory, whoever is first in the kernel."""
+    user = (
+        "Page allocated via order 0, mask 0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), pid 7, tgid 7 (eat), ts 1 ns\n"
+        "PFN 4096 type Movable Block 8 type Movable Flags 0x0()\n"
+        " __alloc_pages+0x1/0x2\n vma_alloc_folio+0x1/0x2\n do_anonymous_page+0x1/0x2\n handle_mm_fault+0x1/0x2\n\n"
+    )
+    kernel = user.replace("GFP_HIGHUSER_MOVABLE|__GFP_COMP", "GFP_KERNEL").replace(
+        " vma_alloc_folio+0x1/0x2\n do_anonymous_page+0x1/0x2\n handle_mm_fault+0x1/0x2\n", " take+0x1/0x2 [driver]\n"
+    )
+    (mostly_user,) = signatures(tmp_path / "page_owner", (user * 5 + kernel).encode())
+    assert (mostly_user.culprit, mostly_user.module) == ("(user)", "")
+    (mostly_kernel,) = signatures(tmp_path / "page_owner", (user + kernel * 5).encode())
+    assert (mostly_kernel.culprit, mostly_kernel.module) == ("take", "driver")

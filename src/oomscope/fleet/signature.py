@@ -26,7 +26,7 @@ from oomscope.verdict.oom.case import (
     USER_ANON,
     VMALLOC_SPACE,
 )
-from oomscope.verdict.oom.judgement import WANTS_A_NAME
+from oomscope.verdict.oom.judgement import WANTS_A_NAME, WORTH_NAMING
 
 NOBODY = "?"  # code without symbols: its address says nothing elsewhere
 _REQUEST_IS_THE_CAUSE = (FRAGMENTATION, ATOMIC_RESERVE, LOWMEM_ZONE, NO_SHORTAGE, VMALLOC_SPACE)
@@ -49,16 +49,26 @@ def signature(verdict: Verdict) -> Signature:
         culprit = _cache_name(max(event.slab_caches, key=lambda cache: cache.total_kib).name)
     elif event is not None and oom_class in _OF_PROCESSES:
         culprit = _greatest_process(event)
+    elif event is None and verdict.greatest is not None:
+        culprit = f"({verdict.greatest.holding.kind})"
     trigger = "" if event is None or oom_class not in _REQUEST_IS_THE_CAUSE else _trigger(event)
     return Signature(oom_class, culprit, module, trigger)
 
 
 def named(verdict: Verdict) -> CulpritRow | None:
-    """The culprit that answers for the case: the first one, where kernel memory is what the case is about."""
+    """The culprit that answers for the case: the first one, where kernel memory is what the case is about.
+
+    With a report, its class says so, and the culprit holds a part of RAM that is worth naming; without one, no process
+    or file holds more.
+    """
     if not verdict.culprits:
         return None
-    is_about_it = verdict.oom is None or verdict.oom.analysis is None or verdict.oom.oom_class in WANTS_A_NAME
-    return verdict.culprits[0] if is_about_it else None
+    row = verdict.culprits[0]
+    if verdict.oom is not None and verdict.oom.analysis is not None:
+        is_worth_it = row.share_of_ram is None or row.share_of_ram >= WORTH_NAMING
+        return row if verdict.oom.oom_class in WANTS_A_NAME and is_worth_it else None
+    greatest = verdict.greatest
+    return None if greatest is not None and greatest.holding.culprit is None and greatest.pages > row.pages else row
 
 
 def signature_id(signature: Signature) -> str:

@@ -38,7 +38,7 @@ def answered_by(verdict: Verdict) -> str:
         return BY_STACKS
     oom = verdict.oom
     if oom is None:
-        return UNDETERMINED
+        return BY_STACKS if verdict.consumers else UNDETERMINED
     if oom.oom_class in WANTS_A_NAME:
         return BY_REPORT if _names_it(verdict) else LACKING
     return UNDETERMINED if oom.oom_class == NO_CLASS or oom.certainty in (None, POSSIBLE) else BY_REPORT

@@ -24,13 +24,11 @@ from oomscope.verdict.consumers import Ranking, greatest, greatest_kernel, may_b
 from oomscope.verdict.missing import missing
 from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
 from oomscope.verdict.oom.case import UNDETERMINED
-from oomscope.verdict.oom.judgement import WANTS_A_NAME, Judgement, ToldEvents, judge_event, tell_events
+from oomscope.verdict.oom.judgement import WANTS_A_NAME, WORTH_NAMING, Judgement, ToldEvents, judge_event, tell_events
 from oomscope.verdict.rules import RULES, Case
 from oomscope.verdict.rules.case import where_command
 
 __all__ = ["Question", "judge", "judge_each"]
-
-_WORTH_NAMING = 0.05  # of RAM: a culprit that belongs into the first paragraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ def _names_hidden_memory(row: CulpritRow, judgement: Judgement) -> bool:
     """Whether a culprit holds much of what the event's class leaves without a name."""
     wanted = {cause.oom_class: SLAB if cause.oom_class == SLAB_CLASS else KERNEL for cause in judgement.causes}
     kinds = {kind for oom_class, kind in wanted.items() if oom_class in WANTS_A_NAME}
-    return not kinds.isdisjoint(row.kinds) and (row.share_of_ram or 0) >= _WORTH_NAMING
+    return not kinds.isdisjoint(row.kinds) and (row.share_of_ram or 0) >= WORTH_NAMING
 
 
 def _vmalloc_pages(latest: Moment, held: list[Holding], others: Beside) -> tuple[int, str]:

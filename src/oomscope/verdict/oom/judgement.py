@@ -22,6 +22,7 @@ from oomscope.verdict.oom.story import one_line, story
 _ONE_MOMENT_NS = 10**9
 # Classes whose next step is to find a name, which allocation stacks may have given already.
 WANTS_A_NAME = (HIDDEN_KERNEL, VMALLOC, SLAB_CLASS)
+WORTH_NAMING = 0.05  # of RAM: a culprit that belongs into the first paragraph
 # Kernel memory outside slab that the report does count.
 _COUNTED_KERNEL = (rows.PAGE_TABLES, rows.SECOND_TABLES, rows.KERNEL_STACKS, rows.MISC, rows.BOUNCE, rows.ZSPAGES)
 
