@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -9,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from oomscope.errors import BadQuestion, OomscopeError
+from oomscope.export import fleet_tables
 from oomscope.fleet import triage
 from oomscope.fleet.dask_cluster import DaskCluster
 from oomscope.fleet.labels import Labels
 from oomscope.fleet.results import Results
 from tests.fleet import fleets
 from tests.fleet.fleets import lay_out, log, triaged, write
+from tests.fleet.test_outputs import run
 
 DASK = Path(sys.executable).parent / "dask"
 
@@ -57,8 +61,6 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
         while not told.exists() or b"address" not in told.read_bytes():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        import json
-
         yield json.loads(told.read_text())["address"], started
     finally:
         for process in started:
@@ -96,6 +98,18 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
             there = list(triage.cases(found.units, results, Labels()))
     assert killed == [5]
     assert there == here
+
+
+def test_the_command_writes_the_same_tables(tmp_path: Path) -> None:
+    """With --scheduler and without: three tables, part by part and row by row."""
+    many(tmp_path / "fleet")
+    run(tmp_path, "fleet", "--no-cache", "--parquet", "here")
+    with cluster(tmp_path) as (address, _):
+        run(tmp_path, "fleet", "--no-cache", "--parquet", "there", "--scheduler", address)
+    for name in fleet_tables.TABLES:
+        here, there = (pyarrow.parquet.read_table(tmp_path / place / name) for place in ("here", "there"))
+        assert there.equals(here)
+        assert len(here)
 
 
 def test_a_scheduler_that_dies_ends_in_a_sentence(tmp_path: Path) -> None:
