@@ -40,7 +40,7 @@ def test_a_sidecar_tells_of_cases_and_of_folders(tmp_path: Path) -> None:
         assert told.of("a/kern.log", "a") == {"site": "north", "owner": "dev", "seen": "2024-02-29 12:00:00"}
         assert told.of("a/other.log", "a") == {"site": "north", "owner": "ops"}
         assert told.names == ("site", "owner")
-        assert told.notes(["b/kern.log"]) == ["2 rows of the sidecar are of no case here, the first of them 'a'"]
+        assert told.notes(["b/kern.log"]) == ["of no case here: 2 rows of the sidecar, the first 'a'"]
         assert told.notes(["a/kern.log"]) == []
 
 

@@ -318,9 +318,83 @@ def test_too_many_ooms_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     from oomscope.fleet.explained import explained
 
     unit = triage.find([str(path)], grouping="auto", engine=Here(), by_content=False).units[0]
-    first, *others = explained(unit).results
+    *others, last = explained(unit).results
     assert len(others) == 2
-    assert first.row.failure == "4 earlier OOMs of this log: the last 2 are explained"
+    assert last.row.failure == "4 earlier OOMs of this log: the last 2 are explained"
     import oomscope
 
     assert any("4 earlier OOMs" in absent.what for absent in oomscope.explain(path).absent)
+
+
+def test_a_link_to_a_case_takes_nothing_from_it(tmp_path: Path) -> None:
+    """`current -> host-1` is told as a link, and host-1 is explained."""
+    host = tmp_path / "fleet" / "host-1"
+    write(host / "kern.log", log(fleets.REPORTS[0]))
+    write(host / "meminfo", (captures.CASE_6_12 / "meminfo").read_bytes())
+    (tmp_path / "fleet" / "current").symlink_to(host)
+    cases = {case.name: case.result.row.failure for case in triaged(tmp_path / "fleet")}
+    assert cases == {"current": "a link to a folder: it is not followed", "host-1": None}
+
+
+def test_of_several_names_the_own_stays(tmp_path: Path) -> None:
+    """A link that sorts first gives way to the file; of two hard links one is a case; a case within a case is its."""
+    write(tmp_path / "fleet" / "z" / "kern.log", log(fleets.REPORTS[0]))
+    (tmp_path / "fleet" / "a").mkdir()
+    (tmp_path / "fleet" / "a" / "latest.log").symlink_to(tmp_path / "fleet" / "z" / "kern.log")
+    assert [case.name for case in triaged(tmp_path / "fleet")] == ["z/kern.log"]
+    os.link(tmp_path / "fleet" / "z" / "kern.log", tmp_path / "fleet" / "z" / "same.log")
+    assert len(triaged(tmp_path / "fleet")) == 1
+    fleet = lay_out(tmp_path / "other")
+    write(fleet / "site-1" / "meminfo", (captures.CASE_6_12 / "meminfo").read_bytes())
+    within = triaged(fleet, fleet / "site-1" / "leak")
+    assert sum(case.result.row.culprit == "leak_mb_write" for case in within) <= 1
+    assert not any("leak" in case.name for case in within)
+
+
+def test_failures_are_tried_again(tmp_path: Path) -> None:
+    """A log that was empty when it was read says nothing of the content that was looked at before."""
+    path, kept = tmp_path / "kern.log", tmp_path / "kept.sqlite"
+    write(path, log(fleets.REPORTS[0]))
+    with Processes(1) as engine, Results(kept) as results:
+        found = triage.find([str(path)], grouping="auto", engine=engine, by_content=True)
+        path.write_bytes(b"")
+        triage.explain_all(found.units, engine=engine, results=results)
+    write(path, log(fleets.REPORTS[0]))
+    assert [case.result.row.failure for case in triaged(path, results=kept)] == [None]
+
+
+def test_another_folders_tables_are_left_alone(tmp_path: Path) -> None:
+    """A name that would be a pattern is a name."""
+    lay_out(tmp_path / "fleet")
+    write(tmp_path / "tab1" / "cases" / "part-00000.parquet", b"mine")
+    write(tmp_path / "tab[1]" / "cases" / "part-00001.parquet", b"old")
+    run(tmp_path, "fleet", "--parquet", "tab[1]")
+    assert (tmp_path / "tab1" / "cases" / "part-00000.parquet").read_bytes() == b"mine"
+    assert [path.name for path in (tmp_path / "tab[1]" / "cases").iterdir()] == ["part-00000.parquet"]
+    assert "empty path" in run(tmp_path, "fleet", "--parquet", "", expected=2).stderr
+
+
+def test_how_many_values_there_are_is_told(tmp_path: Path) -> None:
+    """Of twenty-five hosts three are named and 22 counted, ten stand in the JSON."""
+    for number in range(25):
+        write(tmp_path / "fleet" / f"host-{number}" / "kern.log", log(fleets.REPORTS[0]))
+    text = " ".join(run(tmp_path, "fleet", "--labels", "host").stdout.split())
+    assert "host: host-0, host-1, host-10 and 22 more" in text
+    (cluster,) = as_json(tmp_path, "fleet", "--labels", "host")["clusters"]
+    assert (len(cluster["labels"]["host"]), cluster["distinct"]["host"]) == (10, 25)
+
+
+def test_rows_of_a_sidecar_that_are_of_no_case_are_told(tmp_path: Path) -> None:
+    """By the names that cases really have; a row for one OOM of several is of that one."""
+    write(tmp_path / "fleet" / "kern.log", log("042-i386-mkfs-lowmem-wrapped-x2.log"))
+    (tmp_path / "cases.csv").write_text("case,owner\nkern.log#2,me\nkern.log#5,nobody\n")
+    told = as_json(tmp_path, "fleet", "--sidecar", "cases.csv")
+    assert [case["labels"] for case in told["cases"]] == [{}, {"owner": "me"}, {}]
+    assert told["notes"] == ["of no case here: 1 row of the sidecar, the first 'kern.log#5'"]
+
+
+def test_what_would_fail_at_the_end_fails_at_the_beginning(tmp_path: Path) -> None:
+    """A place for the answer that is none."""
+    lay_out(tmp_path / "fleet")
+    done = run(tmp_path, "fleet", "-o", "nowhere/told.json", expected=2)
+    assert done.stderr == "oomscope: nowhere/told.json: no such file or directory\n"

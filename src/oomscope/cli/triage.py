@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomscope.errors import BadQuestion
+from oomscope.units import counted
 
 if TYPE_CHECKING:
     from oomscope.export.fleet_tables import FleetTables
@@ -81,6 +82,7 @@ def triage(
     output = None if output == "-" else output
     if form == "html" and output is None:
         no_page_on_a_terminal()
+    _require(form, output)
     made = datetime.now(UTC).isoformat(timespec="seconds")
     labels = labels_of(pattern, sidecar)
     before = None if previous is None else clusters.previous(previous)
@@ -103,7 +105,8 @@ def triage(
                 progress=tell and (lambda done, total: tell("explaining", done, total, "cases")),
             )
         if finished:
-            click.echo(f"oomscope: {finished:,} cases were explained before and are taken from there", err=True)
+            were = "was" if finished == 1 else "were"
+            click.echo(f"oomscope: {counted(finished, 'case')} {were} explained before, and not again", err=True)
         trouble = "there is no home folder" if kept is None and not no_cache else results.trouble
         if trouble is not None:
             click.echo(f"oomscope: nothing is kept for the next time: {trouble}", err=True)
@@ -112,10 +115,23 @@ def triage(
             return clusters.with_ids(steps.cases(found.units, results, labels))
 
         with _written(tables, parquet) as add:
-            notes = [*found.notes, *labels.notes(unit.name for unit in found.units)]
+            notes = [*found.notes, *(labels.notes(case.name for case, _ in cases()) if labels.rows else ())]
             told = clusters.triage_of(cases(), before=before, sort=sort, notes=notes, each=add)
         _write(_report(told, cases, form, top=top, made=made, no_color=no_color or output is not None), output)
     sys.exit(told.exit_code)
+
+
+def _require(form: str, output: str | None) -> None:
+    """What would be missed at the end only: a place for the answer, and what makes a page of it."""
+    if form == "html":
+        from oomscope.report.page import require
+
+        require()
+    if output is not None:
+        try:
+            Path(output).open("a").close()
+        except OSError as error:
+            raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
 
 
 @contextmanager

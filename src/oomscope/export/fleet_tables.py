@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import re
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 import fsspec
 
-from oomscope.errors import NotOffered
+from oomscope.errors import BadQuestion, NotOffered
 from oomscope.model.fleet import Case, CaseRow, ConsumerRow, FindingRow
 
 TABLES = ("cases", "consumers", "findings")
@@ -30,6 +31,7 @@ _CASE_COLUMNS = {
     "cluster": "string",
     "signature": "string",
 }
+_PART = re.compile(r"part-\d{5,}\.parquet")
 _TYPES = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 
 
@@ -48,6 +50,8 @@ class FleetTables:
             raise NotOffered("Parquet needs pyarrow", advice="pip install 'oomscope[parquet]'") from error
         self._arrow: Any = pyarrow
         self._labels = labels
+        if not place:
+            raise BadQuestion("--parquet: an empty path names nothing")
         try:
             self._system, self._place = fsspec.core.url_to_fs(place)
         except (ImportError, ValueError) as error:
@@ -115,8 +119,10 @@ class FleetTables:
         """The parts of a triage, and nothing else."""
         with _as_os_errors():
             for name in TABLES:
-                for path in self._system.glob(f"{self._place}/{name}/part-*.parquet"):
-                    self._system.rm_file(path)
+                folder = f"{self._place}/{name}"
+                for path in self._system.ls(folder, detail=False) if self._system.isdir(folder) else ():
+                    if _PART.fullmatch(path.rpartition("/")[2]):
+                        self._system.rm_file(path)
 
     def _schema(self, columns: dict[str, str]) -> Any:
         types = {name: getattr(self._arrow, kind.removesuffix("[]"))() for name, kind in columns.items()}

@@ -112,6 +112,7 @@ class Clusters:
         self._classes: Counter[str] = Counter()
         self._certain: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._kernels: set[str] = set()
         self._cases = 0
 
     def add(self, case: Case) -> None:
@@ -125,6 +126,8 @@ class Clusters:
             return
         assert row.signature is not None
         assert row.answered_by is not None
+        if row.kernel_release is not None:
+            self._kernels.add(row.kernel_release)
         self._answers[row.answered_by] += 1
         self._classes[row.signature.oom_class] += 1
         self._certain[row.signature.oom_class] += row.certainty == CERTAIN
@@ -142,6 +145,7 @@ class Clusters:
             cases=self._cases,
             exit_code=self._exit_code if self._classes[FAILED] == self._cases else 0,
             failed=self._classes[FAILED],
+            kernels=len(self._kernels),
             answers={answer: self._answers[answer] for answer in ANSWERS},
             classes=tuple((name, count, self._certain[name]) for name, count in _ranked(self._classes)),
             clusters=tuple(clusters),
@@ -173,6 +177,7 @@ def _cluster(growing: _Growing, known: set[str] | None) -> Cluster:
         last_seen=growing.last_seen,
         kernels=_ranked(growing.kernels)[:_VALUES_SHOWN],
         labels=labels,
+        distinct={"kernels": len(growing.kernels)} | {name: len(values) for name, values in growing.labels.items()},
         answered_by=_ranked(growing.answered_by),
         is_new=None if known is None else name not in known,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from itertools import islice
@@ -12,10 +13,12 @@ from typing import Any, Self
 
 from oomscope.errors import BadQuestion, NotOffered, OomscopeError
 from oomscope.fleet.engines import Failed, Result, Task, attempt
+from oomscope.fleet.results import version
 
 _WAITING_PER_THREAD = 4
 _SCHEDULER = re.compile(r"(?:tcp|tls|wss?)://(?P<host>\[[^\]]+\]|[^\[\]/:]+):(?P<port>\d{1,5})/?")
 _PATIENCE_S = 30  # with a scheduler that has no worker
+_POLLED_S = 0.02
 
 
 class DaskCluster:
@@ -44,6 +47,11 @@ class DaskCluster:
         except Exception as error:
             self._client.close()
             raise BadQuestion(f"--scheduler {self._address}: no worker within {_PATIENCE_S} s") from error
+        for worker, told in self._client.run(version, on_error="return").items():
+            if told != version():
+                self._client.close()
+                why = "another oomscope" if isinstance(told, str) else f"no oomscope ({type(told).__name__}: {told})"
+                raise BadQuestion(f"--scheduler {self._address}: the worker {worker} has {why}")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -82,10 +90,24 @@ class DaskCluster:
                 done.add(future)
             if not running:
                 return
-            for future in (next(done), *done.next_batch(block=False)):
+            for future in self._some(done):
                 task = running.pop(future.key)
                 # Both wait where a worker was lost with a result that it had told of: it is worked out again.
                 lost = future.exception()
                 if isinstance(lost, CancelledError):
                     raise lost
                 yield task, future.result() if lost is None else Failed(f"the cluster lost it: {type(lost).__name__}")
+
+    def _some(self, done: Any) -> list[Any]:
+        """What is done, as soon as anything is. Raises OomscopeError where no worker is left to do it."""
+        alone_since: float | None = None
+        asked = time.monotonic()
+        while not (batch := done.next_batch(block=False)):
+            time.sleep(_POLLED_S)
+            if time.monotonic() - asked < 1:
+                continue
+            asked = time.monotonic()
+            alone_since = None if self._client.ncores() else alone_since or asked
+            if alone_since is not None and asked - alone_since > _PATIENCE_S:
+                raise OomscopeError(f"the cluster has had no worker for {_PATIENCE_S} s", advice="")
+        return list(batch)

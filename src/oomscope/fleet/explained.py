@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from oomscope.errors import CorruptInput, NothingToExplain, OomscopeError, UnknownContent
+from oomscope.errors import OomscopeError
 from oomscope.fleet import places
 from oomscope.fleet.signature import named, signature
 from oomscope.fleet.study import answered_by
@@ -16,12 +16,10 @@ from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import Consumer, Verdict
 from oomscope.pipeline import read
 from oomscope.report.answer import headline
-from oomscope.sources.archive import BeyondBounds
 from oomscope.units import counted
 from oomscope.verdict import judge_each
 
 MOST_CONSUMERS = 100  # of a case; `stacks` of its row says how many there are
-_OF_CONTENT = (NothingToExplain, UnknownContent, CorruptInput, BeyondBounds)  # errors that will come again
 _CASE = "(case)"  # stands for the case's own place in texts that are kept: copies of it lie elsewhere
 
 
@@ -49,12 +47,11 @@ def explained(unit: Unit) -> Explained:
         left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
         if left_out:
             reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
-            results.insert(0, CaseResult(CaseRow(failure=reason, exit_code=3)))
+            results.append(CaseResult(CaseRow(failure=reason, exit_code=3)))
         is_lasting = bool(unit.digest) and all(map(_is_as_it_was, unit.files, unit.states))
         return Explained(results, is_lasting)
     except OomscopeError as error:
-        of_content = bool(unit.digest) and isinstance(error, _OF_CONTENT)
-        return failed(_kept(str(error), place), exit_code=error.exit_code, is_lasting=of_content)
+        return failed(_kept(str(error), place), exit_code=error.exit_code)
     except OSError as error:
         return failed(places.reason_of(error))
     except MemoryError:
@@ -62,18 +59,24 @@ def explained(unit: Unit) -> Explained:
 
 
 def _is_as_it_was(file: tuple[str, str], state: tuple[int, int] | None) -> bool:
-    return state is None or places.state(file[0]) == state
+    try:
+        return state is None or places.state(file[0]) == state
+    except OSError:
+        return False
 
 
-def failed(reason: str, *, exit_code: int = 3, is_lasting: bool = False) -> Explained:
-    """The result of a case that could not be explained."""
-    return Explained([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting)
+def failed(reason: str, *, exit_code: int = 3) -> Explained:
+    """The result of a case that could not be explained, which is tried again the next time: it costs little."""
+    return Explained([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting=False)
 
 
 def _kept(text: str, place: str) -> str:
     """A text without the case's own place: what is kept is told of copies that lie elsewhere."""
-    own = re.escape(place.rstrip("/"))
-    return re.sub(rf"(?<![\w./-]){own}(?![\w-])", _CASE, text.removeprefix(f"{place}: ")) if own else text
+    for own in (place.rstrip("/"), places.shown(place).rstrip("/")):
+        if own:
+            text = text.removeprefix(f"{own}: ")
+            text = re.sub(rf"(?<![\w./-]){re.escape(own)}(?![\w-])", _CASE, text)
+    return text
 
 
 def _result(verdict: Verdict, place: str) -> CaseResult:

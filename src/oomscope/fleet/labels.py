@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from oomscope.errors import BadQuestion
 from oomscope.fleet import places
 from oomscope.sources.base import printable
+from oomscope.units import counted
 
 CASE, SEEN = "case", "seen"  # columns of a sidecar with a meaning of their own
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
-_OF_SEVERAL = re.compile(r"#\d+$")
 _MOST_BYTES = 64 << 20
 
 
@@ -49,11 +49,11 @@ class Labels:
 
     def notes(self, names: Iterable[str]) -> list[str]:
         """What a reader should know: rows of the sidecar that are of no case."""
-        asked = {key for name in names for key in _nearest_last(name)}
-        unused = [key for key in self.rows or {} if not {key, _OF_SEVERAL.sub("", key)} & asked]
+        asked = {key for name in names for key in (*_nearest_last(name), *_nearest_last(name.partition("#")[0]))}
+        unused = [key for key in self.rows or {} if key not in asked]
         if not unused:
             return []
-        return [f"{len(unused):,} rows of the sidecar are of no case here, the first of them {unused[0]!r}"]
+        return [f"of no case here: {counted(len(unused), 'row')} of the sidecar, the first {unused[0]!r}"]
 
 
 def labels(pattern: str | None, sidecar: str | None) -> Labels:
@@ -83,17 +83,18 @@ def _nearest_last(name: str) -> list[str]:
 
 def _rows(sidecar: str) -> dict[str, dict[str, str]]:
     try:
-        text = places.head(sidecar, _MOST_BYTES + 1).decode("utf-8-sig")
+        raw = places.head(sidecar, _MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise BadQuestion(f"{sidecar}: it is too large for a table of labels")
+        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise BadQuestion(f"{sidecar}: {places.reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise BadQuestion(f"{sidecar}: it is no UTF-8 text") from error
-    if len(text) > _MOST_BYTES:
-        raise BadQuestion(f"{sidecar}: it is too large for a table of labels")
     told = _of_json(sidecar, text) if text.lstrip()[:1] in ("[", "{") else _of_csv(sidecar, text)
     found: dict[str, dict[str, str]] = {}
     for number, row in enumerate(told, 1):
-        if CASE not in row:
+        if row.get(CASE) in (None, ""):
             raise BadQuestion(f"{sidecar}: row {number} has no column {CASE!r}, which names a case or a folder of them")
         values = {
             name: printable(str(value).encode("utf-8", "surrogatepass"))

@@ -23,17 +23,8 @@ from oomscope.errors import BadQuestion, NotOffered
 from oomscope.sources.base import printable
 
 _CHUNK_BYTES = 1 << 20
-_CHANGES_WITH_CONTENT = (
-    "ETag",
-    "etag",
-    "VersionId",
-    "md5Hash",
-    "crc32c",
-    "mtime",
-    "LastModified",
-    "updated",
-    "created",
-)
+_OF_CONTENT = ("ETag", "etag", "md5Hash", "crc32c")
+_OF_TIME = ("VersionId", "mtime", "LastModified", "updated", "created")
 _MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what each kind of store calls it
 
 
@@ -119,8 +110,11 @@ def digest(url: str) -> str:
     if not isinstance(system, LocalFileSystem):
         with _translated():
             entry = system.info(path)
-        told = {name: entry[name] for name in _CHANGES_WITH_CONTENT if entry.get(name) is not None}
-        return f"{type(system).__name__} {entry.get('size')} {told}" if told else ""
+        sums = {name: entry[name] for name in _OF_CONTENT if entry.get(name) is not None}
+        times = {name: entry[name] for name in _OF_TIME if entry.get(name) is not None}
+        if not sums and not times:
+            return ""
+        return f"{type(system).__name__} {entry.get('size')} {sums or (url, times)}"
     found = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -137,8 +131,15 @@ def state(url: str) -> tuple[int, int] | None:
 
 
 def identity(url: str) -> str:
-    """The same for all names of one file of this machine; a URL is its own."""
-    return url if is_remote(url) else os.path.realpath(url)
+    """The same for all names of one file of this machine, hard links too; a URL is its own."""
+    if is_remote(url):
+        return url
+    try:
+        found = os.stat(url)
+    except OSError:
+        return os.path.realpath(url)
+    is_linked = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+    return f"inode {found.st_dev} {found.st_ino}" if is_linked else os.path.realpath(url)
 
 
 def link(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -41,8 +42,11 @@ class Processes:
     def __enter__(self) -> Self:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["oomscope.fleet.explained"])
-        with _uninterrupted():
-            forkserver.ensure_running()
+        try:
+            with _uninterrupted():
+                forkserver.ensure_running()
+        except OSError as error:
+            raise OomscopeError(f"no process can be started: {error}", advice="TMPDIR may be too long") from error
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,7 +69,7 @@ class Processes:
                     break
                 try:
                     worker = idle.pop() if idle else self._started()
-                except OSError as error:
+                except (OSError, EOFError) as error:
                     again.append((task, tried))
                     if not busy:
                         raise OomscopeError(f"no process can be started: {error}", advice="--workers N") from error
@@ -134,6 +138,7 @@ def _uninterrupted() -> Iterator[None]:
 def _work(connection: Connection, environment: dict[str, str]) -> None:
     """Do tasks until nobody gives any; the one who gives them sees to interruptions."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what was fetched is taken away
     os.environ.update(environment)
     try:
         while True:

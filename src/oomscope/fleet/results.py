@@ -44,6 +44,7 @@ class Results:
 
     def __init__(self, path: Path | None) -> None:
         self.trouble: str | None = None
+        self._path = path
         self._own = sqlite3.connect("", isolation_level=None)
         self._own.execute("CREATE TABLE results (key TEXT PRIMARY KEY, results BLOB) WITHOUT ROWID")
         self._kept: sqlite3.Connection | None = None
@@ -71,10 +72,11 @@ class Results:
         asked = list(keys)
         try:
             for start in range(0, len(asked), _ASKED_AT_ONCE):
-                part = asked[start : start + _ASKED_AT_ONCE]
+                part = [f"{version()} {key}" for key in asked[start : start + _ASKED_AT_ONCE]]
                 marks = ",".join("?" * len(part))
-                for key, packed in self._kept.execute(f"SELECT * FROM results WHERE key IN ({marks})", part):
+                for name, packed in self._kept.execute(f"SELECT * FROM results WHERE key IN ({marks})", part):
                     _unpacked(packed)
+                    key = name.partition(" ")[2]
                     self._put_own(key, packed)
                     found.add(key)
         except (sqlite3.Error, msgspec.MsgspecError, zstandard.ZstdError) as error:
@@ -87,7 +89,7 @@ class Results:
         self._put_own(key, packed)
         if lasting and self._kept is not None:
             try:
-                self._kept.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, packed))
+                self._kept.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (f"{version()} {key}", packed))
             except sqlite3.Error as error:
                 self._keep_no_more(error)
 
@@ -104,7 +106,7 @@ class Results:
             raise OomscopeError(f"there is no room for results: {error}", advice=advice) from error
 
     def _keep_no_more(self, error: Exception) -> None:
-        self.trouble = str(error)
+        self.trouble = f"{self._path}: {error}"
         if self._kept is not None:
             self._kept.close()
             self._kept = None

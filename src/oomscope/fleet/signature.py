@@ -12,6 +12,8 @@ import re
 
 from oomscope.attribution.culprit import requester
 from oomscope.model.fleet import NO_REPORT, Signature
+from oomscope.model.holding import KERNEL
+from oomscope.model.holding import SLAB as KIND_SLAB
 from oomscope.model.oom_event import OomEvent, Process
 from oomscope.model.verdict import CulpritRow, Verdict
 from oomscope.verdict.oom.case import (
@@ -58,16 +60,17 @@ def signature(verdict: Verdict) -> Signature:
 def named(verdict: Verdict) -> CulpritRow | None:
     """The culprit that answers for the case: the first one, where kernel memory is what the case is about.
 
-    With a report, its class says so, and the culprit holds a part of RAM that is worth naming; without one, no process
-    or file holds more.
+    With a report, its class says which kind of memory that is, and the culprit holds a part of RAM worth naming;
+    without one, no process or file holds more.
     """
     if not verdict.culprits:
         return None
-    row = verdict.culprits[0]
-    if verdict.oom is not None and verdict.oom.analysis is not None:
-        is_worth_it = row.share_of_ram is None or row.share_of_ram >= WORTH_NAMING
-        return row if verdict.oom.oom_class in WANTS_A_NAME and is_worth_it else None
-    greatest = verdict.greatest
+    oom = verdict.oom
+    if oom is not None and oom.analysis is not None:
+        kind = KIND_SLAB if oom.oom_class == SLAB else KERNEL
+        rows = (row for row in verdict.culprits if kind in row.kinds and (row.share_of_ram or 0) >= WORTH_NAMING)
+        return next(rows, None) if oom.oom_class in WANTS_A_NAME else None
+    row, greatest = verdict.culprits[0], verdict.greatest
     return None if greatest is not None and greatest.holding.culprit is None and greatest.pages > row.pages else row
 
 

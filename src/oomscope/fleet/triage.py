@@ -58,7 +58,8 @@ def find(
 
 def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, progress: Progress | None = None) -> int:
     """Explain what has no result yet, and keep it; how many cases had one."""
-    wanted = {key(unit): unit for unit in found}
+    named = [(key(unit), unit) for unit in found]
+    wanted = dict(named)
     finished = results.take_over(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
     for done, (unit, result) in enumerate(engine.run(explained, left), 1):
@@ -66,7 +67,7 @@ def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, prog
         results.put(key(unit), told.results, lasting=told.is_lasting)
         if progress is not None:
             progress(done, len(left))
-    return len(finished)
+    return sum(name in finished for name, _ in named)
 
 
 def cases(found: Iterable[Unit], results: Results, labels: Labels) -> Iterator[Case]:

@@ -123,18 +123,30 @@ def distinct(name: str, seen: set[str]) -> str:
 
 
 def counted_once(found: Iterable[Unit]) -> tuple[list[Unit], int]:
-    """The same without those whose files are, by whatever name, another case's; and how many those are."""
+    """The same without those whose files are, by whatever name, another case's; and how many those are.
+
+    Of several names the file's own stays. What cannot be read is nobody's, and stays.
+    """
     left = list(found)
+    identities = [unit.name if unit.problem else places.identity(unit.place) for unit in left]
+    folders = {name for unit, name in zip(left, identities, strict=True) if unit.is_folder and not unit.problem}
     in_folders = {places.identity(url) for unit in left if unit.is_folder for url, _ in unit.files}
-    seen: set[str] = set()
-    kept = []
-    for unit in left:
-        own = places.identity(unit.place)
-        if own in seen or (not unit.is_folder and own in in_folders):
-            continue
-        seen.add(own)
-        kept.append(unit)
+    chosen: dict[str, int] = {}
+    for at, (unit, name) in enumerate(zip(left, identities, strict=True)):
+        if name not in chosen or (unit.place == name != left[chosen[name]].place):
+            chosen[name] = at
+    kept = [
+        unit
+        for at, (unit, name) in enumerate(zip(left, identities, strict=True))
+        if unit.problem
+        or (chosen[name] == at and not _is_within(name, folders) and (unit.is_folder or name not in in_folders))
+    ]
     return kept, len(left) - len(kept)
+
+
+def _is_within(name: str, folders: set[str]) -> bool:
+    parts = name.split("/")
+    return any("/".join(parts[:count]) in folders for count in range(1, len(parts)))
 
 
 def _case_folders(found: list[tuple[File, Looked]], grouping: str) -> set[str]:

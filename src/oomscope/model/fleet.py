@@ -139,7 +139,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Cases of one signature. `example` is the clearest of them; `kernels` and `labels` count cases by value."""
+    """Cases of one signature. `example` is the clearest of them.
+
+    `kernels` and `labels` count cases by value, the ten most frequent; `distinct` is how many values there are.
+    """
 
     id: str
     signature: Signature
@@ -153,6 +156,7 @@ class Cluster:
     last_seen: str | None
     kernels: tuple[tuple[str, int], ...]
     labels: Mapping[str, tuple[tuple[str, int], ...]]
+    distinct: Mapping[str, int]
     answered_by: tuple[tuple[str, int], ...]
     is_new: bool | None  # None: there is no earlier triage to compare with
 
@@ -169,6 +173,7 @@ class Triage:
     cases: int
     failed: int
     exit_code: int
+    kernels: int
     answers: Mapping[str, int]
     classes: tuple[tuple[str, int, int], ...]  # class, cases, cases whose class is certain
     clusters: tuple[Cluster, ...]

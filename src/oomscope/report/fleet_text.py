@@ -59,20 +59,17 @@ def _about(cluster: Cluster) -> list[str]:
     if cluster.first_seen is not None:
         same = cluster.first_seen == cluster.last_seen
         lines.append(f"seen {minute(cluster.first_seen)}" + ("" if same else f" to {minute(cluster.last_seen)}"))
-    lines += [
-        f"{name}: {_counted(values)}"
-        for name, values in (("kernel", cluster.kernels), *cluster.labels.items())
-        if values
-    ]
+    named = [("kernel", "kernels", cluster.kernels), *((name, name, values) for name, values in cluster.labels.items())]
+    lines += [f"{name}: {_counted(values, cluster.distinct[key])}" for name, key, values in named if values]
     lines.append(f"clearest: {cluster.example}: {cluster.example_headline}")
     if cluster.example_next:
         lines.append(f"next: {cluster.example_next}")
     return lines
 
 
-def _counted(values: tuple[tuple[str, int], ...]) -> str:
+def _counted(values: tuple[tuple[str, int], ...], distinct: int) -> str:
     shown = ", ".join(value if count == 1 else f"{value} ({count:,})" for value, count in values[:3])
-    return shown + (f" and {len(values) - 3} more" if len(values) > 3 else "")
+    return shown + (f" and {distinct - 3:,} more" if distinct > 3 else "")
 
 
 def _since(console: Console, triage: Triage) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from importlib import resources, util
 from typing import TYPE_CHECKING, Any
 
 from oomscope.errors import NotOffered
@@ -102,14 +102,18 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
     )
 
 
+def require() -> None:
+    """That the extra is installed. Raises NotOffered."""
+    if any(util.find_spec(name) is None for name in ("jinja2", "plotly")):
+        raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install 'oomscope[html]'")
+
+
 def filled(template: str, *, filters: Mapping[str, Callable[..., str]] | None = None, **values: Any) -> str:
     """A template of this folder with its values, as one page. Raises NotOffered where the extra is not installed."""
-    try:
-        import jinja2
+    require()
+    import jinja2
 
-        plotly = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
-    except ImportError as error:
-        raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install 'oomscope[html]'") from error
+    plotly = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     here = resources.files(__package__)
     loader = jinja2.FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8"))
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)

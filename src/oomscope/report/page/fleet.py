@@ -80,12 +80,11 @@ def _place(shown: _Shown, number: int, case: Case, *, is_example: bool) -> None:
 
 
 def _facts(triage: Triage, made: str) -> list[tuple[str, str]]:
-    kernels = {kernel for cluster in triage.clusters for kernel, _ in cluster.kernels}
     seen = [time for c in triage.clusters for time in (c.first_seen, c.last_seen) if time is not None]
     return [
         ("cases", f"{triage.cases:,}"),
         ("clusters", f"{len(triage.clusters):,}"),
-        ("kernels", f"{len(kernels):,}"),
+        ("kernels", f"{triage.kernels:,}"),
         ("seen", f"{minute(min(seen))} to {minute(max(seen))}" if seen else ""),
         ("made", minute(made)),
     ]
