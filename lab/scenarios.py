@@ -939,7 +939,7 @@ _TRACKED = (
         capture taken
         """,
         end="alive",
-        holders=(Holder("taken", "take_page", 20011), Holder("taken", "anon", 10007, None, "user")),
+        holders=(Holder("taken", "take_page", 20011),),
         memory_mib=1024,
         arguments="page_owner=on cma=64M mem=768M",
         architectures=(X86_64,),

@@ -28,7 +28,7 @@ Record = Callable[[str, object], None]
 
 # Before 6.0 a kernel does not say where its symbols are: such a dump needs the kernel's debug info.
 NEEDS_VMLINUX = ("5.10",)
-HAS_VMAP_STACK = ("6.12-debian",)
+HAS_VMAP_STACK = ("6.12-debian", "6.1-debian")
 DUMPED = [case for case in CASES if case.has("core") or case.has("vmcore")]
 CORES = [case for case in DUMPED if case.has("core")]
 ELF_AND_COMPRESSED = [case for case in CORES if all((case.folder / name).exists() for name in CORE_FILES.values())]
@@ -100,7 +100,7 @@ def test_the_dump_of_a_panic_names_the_culprit(case: Case, record_property: Reco
     assert verdict.system.panic_message == "System is deadlocked on memory"
     is_tracked = case.scenario.startswith("tracked-")
     assert ("page_owner=on" in (verdict.system.command_line or "")) != is_tracked
-    assert verdict.system.modules == ("oomlab",)
+    assert verdict.system.modules[:1] == ("oomlab",)
     record_property("explained", f"dump: {case.culprit_at_end} {verdict.culprits[0].pages:,}")
 
 
@@ -124,8 +124,10 @@ def test_stacks_of_a_dump_are_the_texts(case: Case) -> None:
     greatest = sorted(zip(texts.pages.tolist(), texts.stacks, strict=True), key=lambda row: -row[0])[:60]
     # What held one page or two may have been freed since, and the loaded module's own frames go with it.
     lost = [stack for pages, stack in greatest if stack not in in_dump and pages > 32]
-    users = [stack for stack in lost if "asm_exc_page_fault" in " ".join(stack.texts)]
-    assert case.end != "alive" or set(lost) == set(users)
+    # The living kernel names the trampolines of its BPF programs; no table in a dump does.
+    named = ("asm_exc_page_fault", "bpf_trampoline_")
+    lost = [stack for stack in lost if not any(name in " ".join(stack.texts) for name in named)]
+    assert case.end != "alive" or lost == []
 
 
 @pytest.mark.parametrize("case", each(CORES))
