@@ -18,8 +18,8 @@ import pyarrow.parquet
 import pytest
 
 import oomscope
-from oomscope.fleet import clusters
-from oomscope.model.fleet import Case, Triage
+from oomscope.attribution import clusters
+from oomscope.model.fleet import Case, CaseResult, CaseRow, Signature, Triage
 from oomscope.report import fleet_json, fleet_text
 from oomscope.report.fleet_answer import sentence
 from tests.fleet import fleets
@@ -61,7 +61,7 @@ def spoilt_fleet(folder: Path) -> Path:
 
 
 def triage_of(cases: list[Case], **more: Any) -> Triage:
-    return clusters.triage_of(clusters.with_ids(cases), **more)
+    return clusters.triage_of(cases, **more)
 
 
 def test_json_has_every_case_with_its_cluster(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_many_cases_make_several_parts(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(fleet_tables, "CASES_IN_PART", 4)
     cases = triaged(spoilt_fleet(tmp_path / "fleet"))
     with fleet_tables.FleetTables(str(tmp_path / "tables"), ()) as tables:
-        for case, cluster in clusters.with_ids(cases):
-            tables.add(case, cluster)
+        for case in cases:
+            tables.add(case)
     parts = sorted((tmp_path / "tables" / "cases").iterdir())
     assert len(parts) == -(-len(cases) // 4)
     names = [row["case"] for part in parts for row in pyarrow.parquet.read_table(part).to_pylist()]
@@ -159,7 +159,6 @@ def test_what_is_new_since_an_earlier_triage(tmp_path: Path) -> None:
     """Clusters that it did not have are new, those that have no case any more are gone."""
     fleet = lay_out(tmp_path / "fleet")
     gone = next(fleet.rglob(fleets.REPORTS[3]))
-    kept = gone.read_bytes()
     new = "109-apparmor-order10.log"
     (tmp_path / "before.json").write_text(run(tmp_path, "fleet", "--format", "json").stdout)
     gone.unlink()
@@ -169,10 +168,41 @@ def test_what_is_new_since_an_earlier_triage(tmp_path: Path) -> None:
     assert fresh["example"] == new
     assert told["gone"] == ["atomic-reserve | order-0 GFP_ATOMIC by page_to_skb [virtio_net]"]
     assert told["since"] is not None
-    assert kept
     text = run(tmp_path, "fleet", "--since", "before.json").stdout
     assert "NEW" in text
     assert "gone: atomic-reserve" in text
+
+
+def test_clusters_are_ranked_by_cases_or_by_pages(tmp_path: Path) -> None:
+    """Each order is that of its own number; a cluster whose cases tell no pages has none, not 0."""
+    lay_out(tmp_path / "fleet")
+    by_cases, by_pages = (as_json(tmp_path, "fleet", "--sort", sort)["clusters"] for sort in ("cases", "pages"))
+    pages = [cluster["pages"] or 0 for cluster in by_pages]
+    assert pages == sorted(pages, reverse=True)
+    assert [cluster["id"] for cluster in by_pages] != [cluster["id"] for cluster in by_cases]
+    (memcg,) = (cluster for cluster in by_cases if cluster["class"] == "memcg-limit")
+    assert (memcg["pages"], memcg["most_pages"]) == (None, None)
+
+
+def test_the_clearest_case_is_the_example() -> None:
+    """Sure before unsure, named before unnamed, whole before partial, large before small."""
+    signature = Signature("slab", "dentry", "", "")
+    rows = [
+        CaseRow(signature=signature, answered_by=by, certainty=sure, partial=partial, share_of_ram=share, pages=1)
+        for sure, by, partial, share in (
+            ("possible", "stacks", False, 0.9),
+            ("certain", "report", False, 0.9),
+            ("certain", "stacks", True, 0.9),
+            ("certain", "stacks", False, 0.2),
+            ("certain", "stacks", False, 0.3),
+            ("certain", "stacks", False, 0.1),
+        )
+    ]
+    cases = [Case(f"case-{i}", "", "", "", {}, None, None, CaseResult(row)) for i, row in enumerate(rows)]
+    (cluster,) = triage_of(cases).clusters
+    assert cluster.example == "case-4"
+    (cluster,) = triage_of(cases[:2]).clusters
+    assert cluster.example == "case-1"
 
 
 def test_an_earlier_triage_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from oomscope.fleet import clusters
+from oomscope.attribution import clusters
 from oomscope.report.page import fleet
 from tests.fleet.fleets import lay_out, triaged, write
 from tests.report.test_page import Page, driver, needs_browser
@@ -20,9 +20,9 @@ def test_the_page_of_a_fleet_works(driver: webdriver.Chrome, tmp_path: Path) -> 
     """The sentence first; a cluster's id leads to it, its clearest case is shown where it stands."""
     write(lay_out(tmp_path / "fleet") / "empty.log", b"")
     cases = triaged(tmp_path / "fleet")
-    told = clusters.triage_of(clusters.with_ids(cases))
+    told = clusters.triage_of(cases)
     path = tmp_path / "fleet.html"
-    path.write_text(fleet.render(told, clusters.with_ids(cases), made="2024-02-29T12:00:00+00:00"))
+    path.write_text(fleet.render(told, cases, made="2024-02-29T12:00:00+00:00"))
     page = Page(driver, path)
     assert page.text("h1").endswith("cannot be told from what is there")
     assert "1 of" in page.text(".warning")

@@ -18,8 +18,9 @@ import pytest
 import zstandard
 
 import oomscope
+from oomscope.attribution import clusters
 from oomscope.errors import BadQuestion, NothingToExplain
-from oomscope.fleet import clusters, triage
+from oomscope.fleet import triage
 from oomscope.fleet.engines import Failed
 from oomscope.fleet.labels import Labels
 from oomscope.fleet.processes import Processes
@@ -73,7 +74,7 @@ def test_every_case_is_counted_once(tmp_path: Path) -> None:
     folder = lay_out(tmp_path / "fleet")
     write(folder / "empty.log", b"")
     cases = triaged(folder)
-    told = clusters.triage_of(clusters.with_ids(cases))
+    told = clusters.triage_of(cases)
     assert told.cases == len(cases)
     assert told.failed == 1
     assert sum(told.answers.values()) == told.cases - told.failed

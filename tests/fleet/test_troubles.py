@@ -18,7 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from oomscope.errors import BadQuestion, NotOffered
-from oomscope.fleet import clusters, labels, places, triage
+from oomscope.fleet import labels, places, previous, triage
 from oomscope.fleet.explained import _kept
 from oomscope.fleet.processes import Processes
 from oomscope.fleet.results import Results
@@ -57,12 +57,15 @@ def test_a_store_cannot_name_files_outside_of_a_case(bucket: str, tmp_path: Path
     script = (
         "import sys\nfrom pathlib import Path\nfrom tests.fleet.fleets import triaged\n"
         f"print([(c.name, c.result.row.failure) for c in triaged({bucket + '/fleet'!r})])\n"
+        "from oomscope.fleet import triage\nfrom tests.fleet.test_troubles import Here\n"
+        f"print(triage.find([{bucket + '/fleet'!r}], grouping='auto', engine=Here(), by_content=False).notes)\n"
     )
     work = tmp_path / "a" / "b"
     work.mkdir(parents=True)
     env = {**os.environ, "TMPDIR": str(work), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
+    assert "leads out of its folder" in done.stdout
     assert not list(tmp_path.rglob("outside.txt"))
 
 
@@ -167,10 +170,10 @@ def test_odd_questions_are_refused_in_a_sentence(tmp_path: Path) -> None:
         labels.labels("site/seen", None)
     write(tmp_path / "odd.json", b'{"clusters": [{"id": "\xff", "signature": ""}]}')
     with pytest.raises(BadQuestion, match="not the JSON of a triage"):
-        clusters.previous(str(tmp_path / "odd.json"))
+        previous.previous(str(tmp_path / "odd.json"))
     write(tmp_path / "deep.json", b'{"clusters": ' + b"[" * 100_000)
     with pytest.raises(BadQuestion, match="not the JSON of a triage"):
-        clusters.previous(str(tmp_path / "deep.json"))
+        previous.previous(str(tmp_path / "deep.json"))
     lay_out(tmp_path / "fleet")
     assert "--parquet nonsense://x" in run(tmp_path, "fleet", "--parquet", "nonsense://x", expected=4).stderr
 
@@ -260,7 +263,7 @@ def test_an_open_triage_does_not_lock_another_out(tmp_path: Path) -> None:
         assert results.take_over(["one", "two"]) == {"one", "two"}
 
 
-def test_a_user_without_a_home_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing else is missing."""
     from oomscope.fleet.results import default_path
 
@@ -268,7 +271,6 @@ def test_a_user_without_a_home_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert default_path() is None
-    assert tmp_path.exists()
 
 
 def no_home() -> Path:
@@ -398,3 +400,5 @@ def test_what_would_fail_at_the_end_fails_at_the_beginning(tmp_path: Path) -> No
     lay_out(tmp_path / "fleet")
     done = run(tmp_path, "fleet", "-o", "nowhere/told.json", expected=2)
     assert done.stderr == "oomscope: nowhere/told.json: no such file or directory\n"
+    run(tmp_path, "missing", "-o", "told.json", expected=2)
+    assert not (tmp_path / "told.json").exists()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from oomscope.export.fleet_tables import FleetTables
     from oomscope.fleet.engines import Engine
     from oomscope.model.fleet import Case, Triage
-
-    Clustered = Iterable[tuple[Case, str | None]]
 
 
 @click.command()
@@ -69,13 +67,14 @@ def triage(
     oomscope triage fleet/ --since yesterday.json
     oomscope triage s3://bucket/oom --scheduler tcp://scheduler:8786
     """  # noqa: D301 - click knows the backspace
+    from oomscope.attribution.clusters import triage_of
     from oomscope.cli.progress import progress_bar
     from oomscope.cli.terminal import no_page_on_a_terminal
     from oomscope.export.fleet_tables import FleetTables
-    from oomscope.fleet import clusters
     from oomscope.fleet import triage as steps
     from oomscope.fleet.dask_cluster import DaskCluster
     from oomscope.fleet.labels import labels as labels_of
+    from oomscope.fleet.previous import previous as previous_of
     from oomscope.fleet.processes import Processes
     from oomscope.fleet.results import Results, default_path
 
@@ -85,7 +84,7 @@ def triage(
     _require(form, output)
     made = datetime.now(UTC).isoformat(timespec="seconds")
     labels = labels_of(pattern, sidecar)
-    before = None if previous is None else clusters.previous(previous)
+    before = None if previous is None else previous_of(previous)
     tables = None if parquet is None else FleetTables(parquet, labels.names)
     kept = None if no_cache else default_path()
     engine: Engine = Processes(workers) if scheduler is None else DaskCluster(scheduler)
@@ -111,12 +110,11 @@ def triage(
         if trouble is not None:
             click.echo(f"oomscope: nothing is kept for the next time: {trouble}", err=True)
 
-        def cases() -> Clustered:
-            return clusters.with_ids(steps.cases(found.units, results, labels))
+        def cases() -> Iterator[Case]:
+            return steps.cases(found.units, results, labels)
 
-        with _written(tables, parquet) as add:
-            notes = [*found.notes, *(labels.notes(case.name for case, _ in cases()) if labels.rows else ())]
-            told = clusters.triage_of(cases(), before=before, sort=sort, notes=notes, each=add)
+        notes = [*found.notes, *(labels.notes(case.name for case in cases()) if labels.rows else ())]
+        told = triage_of(_written(cases(), tables, parquet), before=before, sort=sort, notes=notes)
         _write(_report(told, cases, form, top=top, made=made, no_color=no_color or output is not None), output)
     sys.exit(told.exit_code)
 
@@ -128,8 +126,12 @@ def _require(form: str, output: str | None) -> None:
 
         require()
     if output is not None:
+        path = Path(output)
+        is_new = not path.exists()
         try:
-            Path(output).open("a").close()
+            path.open("a").close()
+            if is_new:
+                path.unlink()
         except OSError as error:
             raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
 
@@ -145,18 +147,22 @@ def _interruptible(*, is_kept: bool) -> Iterator[None]:
         sys.exit(130)
 
 
-@contextmanager
-def _written(tables: FleetTables | None, place: str | None) -> Iterator[Callable[[Case, str | None], None] | None]:
-    """What each case is given to, where tables are asked for."""
+def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | None) -> Iterator[Case]:
+    """The same cases, each put into the tables in passing, where those are asked for."""
+    if tables is None:
+        yield from cases
+        return
     try:
-        with nullcontext() if tables is None else tables:
-            yield None if tables is None else tables.add
+        with tables:
+            for case in cases:
+                tables.add(case)
+                yield case
     except OSError as error:
         raise BadQuestion(f"--parquet {place}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _report(
-    told: Triage, cases: Callable[[], Clustered], form: str, *, top: int, made: str, no_color: bool
+    told: Triage, cases: Callable[[], Iterator[Case]], form: str, *, top: int, made: str, no_color: bool
 ) -> Iterator[str]:
     from oomscope.cli.terminal import columns, wants_colour
     from oomscope.report import fleet_json, fleet_text

@@ -8,6 +8,7 @@ from typing import Any
 
 from oomscope.errors import NotOffered
 from oomscope.export.frames import path_of
+from oomscope.model.fleet import ConsumerRow, fields
 from oomscope.model.verdict import Consumer, Verdict
 
 # Columns in their order, with the names that Parquet's types have in Arrow.
@@ -44,37 +45,28 @@ def csv(verdict: Verdict) -> bytes:
 
 def parquet(verdict: Verdict) -> bytes:
     """One row group, compressed. Raises NotOffered where pyarrow is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet_file
-    except ImportError as error:
-        raise NotOffered("Parquet needs pyarrow", advice="pip install 'oomscope[parquet]'") from error
+    pyarrow = require_arrow()
     types = {name: getattr(pyarrow, kind)() for name, kind in COLUMNS.items()}
     types["stack"] = pyarrow.list_(pyarrow.string())
     rows = [_row(consumer) | {"stack": path_of(consumer)} for consumer in verdict.consumers]
     table = pyarrow.Table.from_pylist(rows, pyarrow.schema(list(types.items())))
     sink = pyarrow.BufferOutputStream()
-    parquet_file.write_table(table, sink, compression="zstd")
+    pyarrow.parquet.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())
 
 
+def require_arrow() -> Any:
+    """The pyarrow package, with what writes Parquet. Raises NotOffered."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise NotOffered("Parquet needs pyarrow", advice="pip install 'oomscope[parquet]'") from error
+    return pyarrow
+
+
 def _row(consumer: Consumer) -> dict[str, Any]:
-    holding = consumer.holding
-    culprit = holding.culprit
-    return {
-        "pages": consumer.pages,
-        "bytes": consumer.size_bytes,
-        "share_of_ram": consumer.share_of_ram,
-        "kind": holding.kind,
-        "culprit": None if culprit is None else culprit.function,
-        "module": None if culprit is None else culprit.module,
-        "subsystem": None if culprit is None else culprit.subsystem,
-        "blocks": holding.blocks,
-        "first_allocated_ns": holding.first_ns,
-        "last_allocated_ns": holding.last_ns,
-        "growth": consumer.growth,
-        "handle": holding.stack.handle,
-    }
+    return fields(ConsumerRow.of(consumer)) | {"handle": consumer.holding.stack.handle}
 
 
 def _harmless(value: object) -> object:

@@ -47,12 +47,21 @@ class DaskCluster:
         except Exception as error:
             self._client.close()
             raise BadQuestion(f"--scheduler {self._address}: no worker within {_PATIENCE_S} s") from error
-        for worker, told in self._client.run(version, on_error="return").items():
+        self._require_same_version()
+        return self
+
+    def _require_same_version(self) -> None:
+        """That every worker runs this very oomscope. Raises BadQuestion."""
+        try:
+            versions = self._client.run(version, on_error="return")
+        except Exception as error:
+            self._client.close()
+            raise BadQuestion(f"--scheduler {self._address}: its workers do not answer: {error}") from error
+        for worker, told in versions.items():
             if told != version():
                 self._client.close()
                 why = "another oomscope" if isinstance(told, str) else f"no oomscope ({type(told).__name__}: {told})"
                 raise BadQuestion(f"--scheduler {self._address}: the worker {worker} has {why}")
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._client.close()

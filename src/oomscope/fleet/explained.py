@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oomscope.errors import OomscopeError
 from oomscope.fleet import places
+from oomscope.fleet.grouping import Unit
 from oomscope.fleet.signature import named, signature
 from oomscope.fleet.study import answered_by
-from oomscope.fleet.units import Unit
 from oomscope.model.absent import Absent
-from oomscope.model.fleet import CaseResult, CaseRow, ConsumerRow, FindingRow
+from oomscope.model.fleet import CaseResult, CaseRow, ConsumerRow
 from oomscope.model.oom_event import OomEvent
-from oomscope.model.verdict import Consumer, Verdict
+from oomscope.model.verdict import Verdict
 from oomscope.pipeline import read
 from oomscope.report.answer import headline
 from oomscope.units import counted
@@ -84,25 +84,22 @@ def _result(verdict: Verdict, place: str) -> CaseResult:
         return _kept(text, place)
 
     findings = tuple(
-        FindingRow(
-            rank,
-            kept(f.claim),
-            f.pages,
-            f.certainty,
-            tuple(kept(b) for b in f.because),
-            kept(f.refuted_by),
-            kept(f.next),
+        replace(
+            finding,
+            claim=kept(finding.claim),
+            because=tuple(map(kept, finding.because)),
+            refuted_by=kept(finding.refuted_by),
+            next=kept(finding.next),
         )
-        for rank, f in enumerate(verdict.findings, 1)
+        for finding in verdict.findings
     )
-    consumers = tuple(_consumer(rank, c) for rank, c in enumerate(verdict.consumers[:MOST_CONSUMERS], 1))
-    return CaseResult(
-        _row(verdict, kept_next=kept(_next(verdict)), kept_headline=kept(_headline(verdict))), consumers, findings
-    )
+    row = _row(verdict)
+    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""))
+    return CaseResult(row, tuple(map(ConsumerRow.of, verdict.consumers[:MOST_CONSUMERS])), findings)
 
 
-def _row(verdict: Verdict, *, kept_next: str, kept_headline: str) -> CaseRow:
-    oom, kernel, row = verdict.oom, verdict.kernel, named(verdict)
+def _row(verdict: Verdict) -> CaseRow:
+    oom, kernel, row, called = verdict.oom, verdict.kernel, named(verdict), signature(verdict)
     event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
     pages = row.pages if row is not None else verdict.findings[0].pages if verdict.findings else None
     share = row.share_of_ram if row is not None else None
@@ -116,7 +113,7 @@ def _row(verdict: Verdict, *, kept_next: str, kept_headline: str) -> CaseRow:
         arch=_known(kernel.arch),
         page_size_bytes=None if isinstance(kernel.page_size_bytes, Absent) else kernel.page_size_bytes,
         ram_pages=verdict.ram_pages,
-        oom_class=signature(verdict).oom_class,
+        oom_class=called.oom_class,
         also=() if oom is None else oom.also,
         certainty=_certainty(verdict),
         panic=None if oom is None else oom.panic,
@@ -131,14 +128,14 @@ def _row(verdict: Verdict, *, kept_next: str, kept_headline: str) -> CaseRow:
         share_of_ram=share,
         growth=None if row is None else row.growth,
         answered_by=answered_by(verdict),
-        headline=kept_headline,
-        next=kept_next,
+        headline=_headline(verdict),
+        next=_next(verdict),
         source=verdict.source,
         partial=verdict.partial,
         stacks=verdict.counted_stacks,
         counted_pages=verdict.counted_pages,
         unexplained_pages=None if verdict.balance is None else verdict.balance.unexplained_pages,
-        signature=signature(verdict),
+        signature=called,
     )
 
 
@@ -164,26 +161,6 @@ def _gfp(event: OomEvent) -> str | None:
     if asked.gfp_flags:
         return "|".join(asked.gfp_flags)
     return None if asked.gfp_mask is None else f"{asked.gfp_mask:#x}"
-
-
-def _consumer(rank: int, consumer: Consumer) -> ConsumerRow:
-    holding = consumer.holding
-    culprit = holding.culprit
-    return ConsumerRow(
-        rank=rank,
-        pages=consumer.pages,
-        bytes=consumer.size_bytes,
-        share_of_ram=consumer.share_of_ram,
-        kind=holding.kind,
-        culprit=None if culprit is None else culprit.function,
-        module=None if culprit is None else culprit.module,
-        subsystem=None if culprit is None else culprit.subsystem,
-        blocks=holding.blocks,
-        first_allocated_ns=holding.first_ns,
-        last_allocated_ns=holding.last_ns,
-        growth=consumer.growth,
-        stack=holding.stack.texts,
-    )
 
 
 def _known(value: str | Absent) -> str | None:

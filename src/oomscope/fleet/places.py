@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from oomscope.errors import BadQuestion, NotOffered
+from oomscope.errors import BadQuestion
 from oomscope.sources.base import printable
+from oomscope.stores import as_os_errors, store
 
 _CHUNK_BYTES = 1 << 20
+_LEADS_OUT = "a name that leads out of its folder"
 _OF_CONTENT = ("ETag", "etag", "md5Hash", "crc32c")
 _OF_TIME = ("VersionId", "mtime", "LastModified", "updated", "created")
 _MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what each kind of store calls it
@@ -32,14 +33,15 @@ _MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what 
 class File:
     """A file below a place, or what stands there and cannot be read: `problem` says why, and is empty otherwise.
 
-    `url` is the path or URL of the file itself, `relative` its path below the place. `modified` is in seconds of the
-    epoch, None where it is not told.
+    `url` is the path or URL of the file itself, `relative` its path below the place. `modified_s` is in seconds of the
+    epoch, None where it is not told. `mark` is what a store says of the content (an ETag, a time), empty where it says
+    nothing that changes with it, and for files of this machine, whose bytes can be had.
     """
 
     url: str
     relative: str
-    size_bytes: int
-    modified: float | None
+    modified_s: float | None
+    mark: str = ""
     problem: str = ""
 
 
@@ -58,12 +60,12 @@ def files(place: str) -> list[File]:
     place = place if is_remote(place) else os.path.abspath(place)
     try:
         system, path = _system(place)
-        with _translated():
+        with as_os_errors():
             entry = system.info(path)
     except FileNotFoundError:
         raise BadQuestion(f"{shown(place)}: no such file or directory") from None
     except OSError as error:
-        return [File(place, "", 0, None, reason_of(error))]
+        return [File(place, "", None, problem=reason_of(error))]
     if _is_folder(entry):
         return sorted(_below(system, place, path), key=lambda file: file.relative.split("/"))
     return [_file(system, entry, place, "")]
@@ -86,10 +88,10 @@ def fetched(urls: tuple[tuple[str, str], ...]) -> Iterator[Path]:
         for url, relative in urls:
             target = here / relative if relative else here
             if ".." in target.relative_to(work).parts:
-                raise OSError(errno.EINVAL, f"a name that leads out of its folder: {shown(relative)}")
+                raise OSError(errno.EINVAL, f"{_LEADS_OUT}: {shown(relative)}")
             system, path = _system(url)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _translated():
+            with as_os_errors():
                 system.get_file(path, str(target))
         yield here
 
@@ -97,27 +99,17 @@ def fetched(urls: tuple[tuple[str, str], ...]) -> Iterator[Path]:
 def head(url: str, size: int) -> bytes:
     """The first bytes of a file. Raises OSError."""
     system, path = _system(url)
-    with _translated(), system.open(path, "rb") as file:
+    with as_os_errors(), system.open(path, "rb") as file:
         return bytes(file.read(size))
 
 
-def digest(url: str) -> str:
-    """What names a file's content: its bytes here; elsewhere what the store says of it (an ETag, a time), unread.
-
-    Empty where a store says nothing that changes with the content. Raises OSError.
-    """
-    system, path = _system(url)
-    if not isinstance(system, LocalFileSystem):
-        with _translated():
-            entry = system.info(path)
-        sums = {name: entry[name] for name in _OF_CONTENT if entry.get(name) is not None}
-        times = {name: entry[name] for name in _OF_TIME if entry.get(name) is not None}
-        if not sums and not times:
-            return ""
-        return f"{type(system).__name__} {entry.get('size')} {sums or (url, times)}"
+def digest(file: File) -> str:
+    """What names a file's content: its bytes here, elsewhere what the store has said of it. Raises OSError."""
+    if is_remote(file.url):
+        return file.mark
     found = hashlib.blake2b(digest_size=16)
-    with Path(path).open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
+    with Path(file.url).open("rb", buffering=0) as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
             found.update(chunk)
     return found.hexdigest()
 
@@ -164,28 +156,8 @@ def reason_of(error: OSError) -> str:
 
 
 def _system(place: str) -> tuple[Any, str]:
-    """What can list and read there, and the place by its own names; file systems are made once per process."""
-    if not is_remote(place):
-        return _here(), place
-    try:
-        with _translated(ImportError, ValueError):
-            system, path = fsspec.core.url_to_fs(place)
-    except (ImportError, ValueError) as error:
-        raise NotOffered(f"{shown(place)}: {error}", advice="pip install what it names") from error
-    return system, path
-
-
-@contextmanager
-def _translated(*as_they_are: type[Exception]) -> Iterator[None]:
-    """Each kind of store has errors of its own: to its reader they are all the system's."""
-    kept: tuple[type[Exception], ...] = (OSError, *as_they_are)
-    try:
-        yield
-    except kept:
-        raise
-    except Exception as error:  # the stores share no class of errors
-        text = str(error).partition("\n")[0] or type(error).__name__
-        raise OSError(errno.EIO, text) from error
+    """What can list and read there, and the place by its own names."""
+    return store(place) if is_remote(place) else (_here(), place)
 
 
 @cache
@@ -202,11 +174,11 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
     while left:
         folder, relative = left.pop()
         try:
-            with _translated():
+            with as_os_errors():
                 entries = system.ls(folder, detail=True)
         except OSError as error:
             reason = f"the folder cannot be looked into: {reason_of(error)}"
-            yield File(_url(place, relative), relative, 0, None, reason)
+            yield File(_url(place, relative), relative, None, problem=reason)
             continue
         for entry in entries:
             name = entry["name"].rstrip("/").rpartition("/")[2]
@@ -214,7 +186,7 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
                 continue  # object stores keep an empty object for a folder
             below = f"{relative}/{name}" if relative else name
             if name in (".", ".."):
-                yield File(_url(place, below), below, 0, None, "a name that leads out of its folder")
+                yield File(_url(place, below), below, None, problem=_LEADS_OUT)
             elif _is_folder(entry):
                 left.append((entry["name"], below))
             else:
@@ -225,9 +197,20 @@ def _file(system: Any, entry: dict[str, Any], place: str, relative: str) -> File
     modified = next((entry[name] for name in _MODIFIED if entry.get(name) is not None), None)
     if isinstance(modified, datetime):
         modified = modified.timestamp()
-    modified = float(modified) if isinstance(modified, int | float) else None
-    problem = _problem(entry) if isinstance(system, LocalFileSystem) else ""
-    return File(_url(place, relative), relative, int(entry.get("size") or 0), modified, problem)
+    modified_s = float(modified) if isinstance(modified, int | float) else None
+    url = _url(place, relative)
+    if isinstance(system, LocalFileSystem):
+        return File(url, relative, modified_s, problem=_problem(entry))
+    return File(url, relative, modified_s, mark=_mark(system, entry, url))
+
+
+def _mark(system: Any, entry: dict[str, Any], url: str) -> str:
+    """A checksum, which is the same for equal contents; else the file's own name and times."""
+    sums = {name: entry[name] for name in _OF_CONTENT if entry.get(name) is not None}
+    times = {name: entry[name] for name in _OF_TIME if entry.get(name) is not None}
+    if not sums and not times:
+        return ""
+    return f"{type(system).__name__} {entry.get('size')} {sums or (url, times)}"
 
 
 def _problem(entry: dict[str, Any]) -> str:

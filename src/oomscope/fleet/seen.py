@@ -19,23 +19,23 @@ _ISO_FRACTION = re.compile(r",(\d{1,9})")
 _TOLERATED = timedelta(days=2)  # clocks and zones: a log is not written after the file it stands in
 
 
-def when(sidecar: str | None, stamp: str | None, modified: float | None) -> tuple[str | None, str | None]:
+def when(sidecar: str | None, stamp: str | None, modified_s: float | None) -> tuple[str | None, str | None]:
     """The time as ISO 8601 in UTC, and who says so; both None where nobody does.
 
     A stamp without a zone is taken for UTC, one without a year for the last such day before the file was written.
     """
     if sidecar is not None:
         return parsed_time(sidecar), BY_SIDECAR
-    written = _at(modified)
+    written = _at(modified_s)
     told = None if stamp is None else _of_stamp(stamp.strip(), written)
     if told is not None:
         return told, BY_LOG
     return (None, None) if written is None else (written.isoformat(timespec="seconds"), BY_FILE)
 
 
-def _at(modified: float | None) -> datetime | None:
+def _at(modified_s: float | None) -> datetime | None:
     try:
-        return None if modified is None else datetime.fromtimestamp(modified, UTC)
+        return None if modified_s is None else datetime.fromtimestamp(modified_s, UTC)
     except (ValueError, OverflowError, OSError):
         return None  # beyond what a calendar has
 

@@ -7,14 +7,13 @@ where it only came last, as anybody's may.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from oomscope.attribution.culprit import requester
 from oomscope.model.fleet import NO_REPORT, Signature
 from oomscope.model.holding import KERNEL
 from oomscope.model.holding import SLAB as KIND_SLAB
-from oomscope.model.oom_event import OomEvent, Process
+from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import CulpritRow, Verdict
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,
@@ -29,6 +28,7 @@ from oomscope.verdict.oom.case import (
     VMALLOC_SPACE,
 )
 from oomscope.verdict.oom.judgement import WANTS_A_NAME, WORTH_NAMING
+from oomscope.verdict.oom.user_anon import own_pages
 
 NOBODY = "?"  # code without symbols: its address says nothing elsewhere
 _REQUEST_IS_THE_CAUSE = (FRAGMENTATION, ATOMIC_RESERVE, LOWMEM_ZONE, NO_SHORTAGE, VMALLOC_SPACE)
@@ -74,12 +74,6 @@ def named(verdict: Verdict) -> CulpritRow | None:
     return None if greatest is not None and greatest.holding.culprit is None and greatest.pages > row.pages else row
 
 
-def signature_id(signature: Signature) -> str:
-    """Twelve hex digits, the same wherever and whenever they are worked out."""
-    parts = (signature.oom_class, signature.culprit, signature.module, signature.trigger)
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-
-
 def without_address(function: str) -> str:
     """A function's name, or a mark for code that has none."""
     return NOBODY if _ADDRESS.fullmatch(function) else function
@@ -92,14 +86,10 @@ def _cache_name(name: str) -> str:
 
 def _greatest_process(event: OomEvent) -> str:
     """The process with most memory of its own, else the victim; numbers in its name tell instances apart."""
-    most = max(event.processes, key=_own_pages, default=None)
+    most = max(event.processes, key=own_pages, default=None)
     if most is not None:
         return _NUMBER.sub("N", most.comm)
     return _NUMBER.sub("N", event.victims[0].comm) if event.victims else ""
-
-
-def _own_pages(process: Process) -> int:
-    return process.pages("rss_anon") or process.pages("rss") or 0
 
 
 def _trigger(event: OomEvent) -> str:

@@ -9,6 +9,7 @@ from oomscope.model.ledger import (
     BYTES,
     CALL_SITE,
     DMA_BUFFER,
+    PAGES,
     PER_CPU,
     SLAB_CACHE,
     UNREFERENCED,
@@ -52,13 +53,14 @@ def _names_it(verdict: Verdict) -> bool:
     if oom.oom_class == SLAB and event is not None and event.slab_caches:
         return True
     page_bytes = verdict.kernel.page_size_bytes
-    page_bytes = 4096 if isinstance(page_bytes, Absent) else page_bytes
-    named = [
-        told.total * (1 if told.unit == BYTES else page_bytes)
-        for told in verdict.ledgers
-        if told.kind in _ACCOUNTS_FOR[oom.oom_class]
-    ]
+    accounts = [(told.total, told.unit) for told in verdict.ledgers if told.kind in _ACCOUNTS_FOR[oom.oom_class]]
     if event is not None:
-        named.append(sum(site.size_bytes for site in event.call_sites))
-    wanted_bytes = (verdict.findings[0].pages or 0) * page_bytes
-    return bool(wanted_bytes) and max(named, default=0) >= wanted_bytes / 2
+        accounts.append((sum(site.size_bytes for site in event.call_sites), BYTES))
+    if isinstance(page_bytes, Absent):  # bytes cannot be held against pages
+        accounts = [(amount, unit) for amount, unit in accounts if unit == PAGES]
+        page_bytes = 1
+    wanted_pages = verdict.findings[0].pages if verdict.findings else None
+    if wanted_pages is None:
+        return False
+    named_pages = [amount if unit == PAGES else amount / page_bytes for amount, unit in accounts]
+    return max(named_pages, default=0) >= wanted_pages / 2

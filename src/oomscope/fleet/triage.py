@@ -10,10 +10,10 @@ from oomscope.errors import NothingToExplain
 from oomscope.fleet import places
 from oomscope.fleet.engines import Engine, Failed
 from oomscope.fleet.explained import explained, failed
+from oomscope.fleet.grouping import UNREADABLE, Looked, Unit, counted_once, distinct, look, units, with_distinct_names
 from oomscope.fleet.labels import SEEN, Labels
 from oomscope.fleet.results import Results
 from oomscope.fleet.seen import when
-from oomscope.fleet.units import UNREADABLE, Looked, Unit, counted_once, distinct, look, units, with_distinct_names
 from oomscope.model.fleet import Case
 from oomscope.units import counted
 
@@ -50,10 +50,13 @@ def find(
         prefix = place.lstrip("/") if len(below) > 1 else ""
         found += units(((file, looked[file.url]) for file in files), grouping, prefix)
     kept, doubled = counted_once(found)
-    notes = (
-        (f"{counted(doubled, 'case')} more would be of the same files by another name: left out",) if doubled else ()
-    )
-    return Found(tuple(with_distinct_names(kept)), notes)
+    unread = [told for unit in kept if not unit.problem for told in unit.unread]
+    notes = []
+    if doubled:
+        notes.append(f"{counted(doubled, 'case')} more would be of the same files by another name: left out")
+    if unread:
+        notes.append(f"no part of their folders' cases: {counted(len(unread), 'file')}, the first {unread[0]}")
+    return Found(tuple(with_distinct_names(kept)), tuple(notes))
 
 
 def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, progress: Progress | None = None) -> int:
@@ -79,7 +82,7 @@ def cases(found: Iterable[Unit], results: Results, labels: Labels) -> Iterator[C
         for number, result in enumerate(of_unit, 1):
             name = unit.name if len(of_unit) == 1 else f"{unit.name}#{number}"
             told = labels.of(unit.name, unit.folder, name)
-            seen, seen_by = when(told.pop(SEEN, None), result.row.stamp, unit.modified)
+            seen, seen_by = when(told.pop(SEEN, None), result.row.stamp, unit.modified_s)
             yield Case(distinct(name, seen_names), place, link, unit.folder, told, seen, seen_by, result)
 
 

@@ -5,8 +5,13 @@ Rows are plain values, so that they can lie in a file and in a table of any tool
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
+
+from oomscope.model.verdict import Consumer, Finding
 
 # What it took to explain a case: the question of the 2020 study.
 BY_REPORT = "report"  # what the kernel's report, or a process that it names, says by itself
@@ -30,6 +35,12 @@ class Signature:
     culprit: str
     module: str
     trigger: str
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits, the same wherever and whenever they are worked out."""
+        parts = (self.oom_class, self.culprit, self.module, self.trigger)
+        return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
     def __str__(self) -> str:
         who = f"{self.culprit} [{self.module}]" if self.module else self.culprit
@@ -80,9 +91,8 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
-    """One stack of a case; the greatest has rank 1."""
+    """One stack of a case as plain values; `stack` has the innermost frame first, as the kernel prints it."""
 
-    rank: int
     pages: int
     bytes: int | None
     share_of_ram: float | None
@@ -96,27 +106,33 @@ class ConsumerRow:
     growth: str | None
     stack: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class FindingRow:
-    """One finding of a case, in the verdict's order."""
-
-    rank: int
-    claim: str
-    pages: int | None
-    certainty: str
-    because: tuple[str, ...]
-    refuted_by: str
-    next: str
+    @classmethod
+    def of(cls, consumer: Consumer) -> Self:
+        """The row of a verdict's consumer."""
+        holding, culprit = consumer.holding, consumer.holding.culprit
+        return cls(
+            pages=consumer.pages,
+            bytes=consumer.size_bytes,
+            share_of_ram=consumer.share_of_ram,
+            kind=holding.kind,
+            culprit=None if culprit is None else culprit.function,
+            module=None if culprit is None else culprit.module,
+            subsystem=None if culprit is None else culprit.subsystem,
+            blocks=holding.blocks,
+            first_allocated_ns=holding.first_ns,
+            last_allocated_ns=holding.last_ns,
+            growth=consumer.growth,
+            stack=holding.stack.texts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """All that is kept of one verdict."""
+    """All that is kept of one verdict; consumers and findings in its order."""
 
     row: CaseRow
     consumers: tuple[ConsumerRow, ...] = ()
-    findings: tuple[FindingRow, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +152,16 @@ class Case:
     seen_by: str | None
     result: CaseResult
 
+    @property
+    def cluster(self) -> str | None:
+        """The id of its cluster, None where it failed."""
+        signature = self.result.row.signature
+        return None if signature is None else signature.id
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Cases of one signature. `example` is the clearest of them.
+    """Cases of one signature. `example` is the clearest of them; pages are of the cases that tell them, None for none.
 
     `kernels` and `labels` count cases by value, the ten most frequent; `distinct` is how many values there are.
     """
@@ -147,8 +169,8 @@ class Cluster:
     id: str
     signature: Signature
     cases: int
-    pages: int
-    most_pages: int
+    pages: int | None
+    most_pages: int | None
     example: str
     example_headline: str
     example_next: str
@@ -181,3 +203,13 @@ class Triage:
     since: str | None
     gone: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def ranked(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Rows as plain values, each with its rank: the first has 1."""
+    return [{"rank": rank, **fields(row)} for rank, row in enumerate(rows, 1)]
+
+
+def fields(row: Any) -> dict[str, Any]:
+    """The fields of a row by their names; what is in them stays as it is."""
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}

@@ -34,7 +34,7 @@ def failures(triage: Triage) -> str:
 def amounts(cluster: Cluster) -> str:
     """How many cases, and how many pages as far as they are told."""
     text = counted(cluster.cases, "case")
-    if not cluster.pages:
+    if cluster.pages is None:
         return text
     return f"{text}, {pages_text(cluster.pages)}" + (
         f" in all, at most {cluster.most_pages:,} in one" if cluster.cases > 1 else ""

@@ -7,17 +7,14 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from oomscope.model.fleet import Case, Cluster, Signature, Triage
+from oomscope.model.fleet import Case, Cluster, Signature, Triage, fields, ranked
 from oomscope.report.fleet_answer import sentence
 
 SCHEMA = "oomscope-triage/1"
 
 
-def pieces(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: str) -> Iterator[str]:
-    """The text of one JSON object; `cases` come with the id of their cluster, None for those that failed.
-
-    `made` is when the triage was made, ISO 8601.
-    """
+def pieces(triage: Triage, cases: Iterable[Case], *, made: str) -> Iterator[str]:
+    """The text of one JSON object; `made` is when the triage was made, ISO 8601."""
     head = {
         "schema": SCHEMA,
         "made": made,
@@ -33,15 +30,15 @@ def pieces(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: st
     yield "{\n " + ",\n ".join(f"{json.dumps(name)}: {_text(value)}" for name, value in head.items())
     yield ',\n "cases": ['
     separator = "\n  "
-    for case, cluster in cases:
-        yield separator + _text(case_json(case, cluster))
+    for case in cases:
+        yield separator + _text(case_json(case))
         separator = ",\n  "
     yield "\n ]\n}\n"
 
 
-def case_json(case: Case, cluster: str | None) -> dict[str, Any]:
+def case_json(case: Case) -> dict[str, Any]:
     """One case as plain values: its row, consumers and findings; unknown is null."""
-    row = dataclasses.asdict(case.result.row)
+    row = fields(case.result.row)
     del row["signature"]
     return {
         "case": case.name,
@@ -50,11 +47,11 @@ def case_json(case: Case, cluster: str | None) -> dict[str, Any]:
         "labels": dict(case.labels),
         "seen": case.seen,
         "seen_by": case.seen_by,
-        "cluster": cluster,
+        "cluster": case.cluster,
         "class": row.pop("oom_class"),
         **row,
-        "consumers": [dataclasses.asdict(consumer) for consumer in case.result.consumers],
-        "findings": [dataclasses.asdict(finding) for finding in case.result.findings],
+        "consumers": ranked(case.result.consumers),
+        "findings": ranked(case.result.findings),
     }
 
 

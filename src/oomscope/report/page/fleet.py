@@ -18,29 +18,34 @@ _CLASSES_DRAWN = 8
 
 @dataclass
 class _Shown:
-    """A cluster's cases as far as they are shown, each with its number on the page."""
+    """A cluster and its cases as far as they are shown, each with its number on the page."""
 
+    cluster: Cluster
     cases: list[tuple[int, Case]] = field(default_factory=list)
     left_out: int = 0
     example_number: int = 0
 
+    @property
+    def values(self) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+        """What is counted by value, under its name."""
+        cluster = self.cluster
+        return [("kernel", cluster.kernels), *cluster.labels.items(), ("answered by", cluster.answered_by)]
 
-def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: str) -> str:
-    """The page; `cases` come with the id of their cluster. Raises NotOffered where the extra is not installed."""
-    clusters = triage.clusters[:MOST_CLUSTERS]
-    shown = {cluster.id: _Shown() for cluster in clusters}
-    examples = {(cluster.id, cluster.example) for cluster in clusters}
+
+def render(triage: Triage, cases: Iterable[Case], *, made: str) -> str:
+    """The page. Raises NotOffered where the extra is not installed."""
+    shown = {cluster.id: _Shown(cluster) for cluster in triage.clusters[:MOST_CLUSTERS]}
     failed: list[Case] = []
     days: dict[str, Counter[str]] = {}
-    for number, (case, name) in enumerate(cases, 1):
-        if name is None:
+    for number, case in enumerate(cases, 1):
+        if case.cluster is None:
             if len(failed) < MOST_ROWS:
-                failed.append(case)  # it has a row and nothing else
+                failed.append(case)
             continue
         if case.seen is not None:
             days.setdefault(case.seen[:10], Counter())[case.result.row.oom_class or ""] += 1
-        if name in shown:
-            _place(shown[name], number, case, is_example=(name, case.name) in examples)
+        if case.cluster in shown:
+            _place(shown[case.cluster], number, case)
     return filled(
         "fleet.html.j2",
         filters={"amounts": amounts, "minute": minute},
@@ -49,28 +54,14 @@ def render(triage: Triage, cases: Iterable[tuple[Case, str | None]], *, made: st
         facts=_facts(triage, made),
         pictures={"timeline": _timeline(days)} if len(days) > 1 else {},
         tables=_tables(triage, failed),
-        clusters=[
-            (_With(cluster, shown[cluster.id].example_number), shown[cluster.id].cases, shown[cluster.id].left_out)
-            for cluster in clusters
-        ],
+        clusters=list(shown.values()),
         triage=triage,
         new=sum(1 for cluster in triage.clusters if cluster.is_new),
     )
 
 
-class _With:
-    """A cluster with where its example stands on the page."""
-
-    def __init__(self, cluster: Cluster, example_number: int) -> None:
-        self._cluster = cluster
-        self.example_number = example_number
-        self.named_values = [("kernel", cluster.kernels), *cluster.labels.items(), ("answered by", cluster.answered_by)]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cluster, name)
-
-
-def _place(shown: _Shown, number: int, case: Case, *, is_example: bool) -> None:
+def _place(shown: _Shown, number: int, case: Case) -> None:
+    is_example = case.name == shown.cluster.example
     if is_example:
         shown.example_number = number
     if len(shown.cases) < MOST_CASES or is_example:
@@ -115,7 +106,7 @@ def _glance(triage: Triage, *, note: str) -> Table:
             "module": c.signature.module,
             "trigger": c.signature.trigger,
             "cases": c.cases,
-            "pages": c.pages or None,
+            "pages": c.pages,
             "first seen": minute(c.first_seen),
             "last seen": minute(c.last_seen),
             "since": "new" if c.is_new else "",

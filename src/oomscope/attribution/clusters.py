@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import msgspec
-
-from oomscope.errors import BadQuestion
-from oomscope.fleet.places import reason_of, shown
-from oomscope.fleet.signature import signature_id
 from oomscope.model.fleet import ANSWERS, BY_STACKS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
 
@@ -22,36 +16,20 @@ _VALUES_SHOWN = 10
 FAILED = "failed"
 
 
-class _PreviousCluster(msgspec.Struct):
-    id: str
-    signature: str
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """As much of an earlier triage as a later one is compared with: its clusters by id, and when it was made."""
 
-
-class Previous(msgspec.Struct):
-    """As much of an earlier triage's JSON as a later one asks for."""
-
-    clusters: list[_PreviousCluster]
-    made: str | None = None
-
-
-def previous(path: str) -> Previous:
-    """An earlier triage, as `--format json` has written it. Raises BadQuestion."""
-    try:
-        found = msgspec.json.decode(Path(path).read_bytes(), type=Previous)
-    except OSError as error:
-        raise BadQuestion(f"{shown(path)}: {reason_of(error)}") from error
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadQuestion(f"{shown(path)}: not the JSON of a triage: {error}") from error
-    clusters = [_PreviousCluster(shown(each.id), shown(each.signature)) for each in found.clusters]
-    return Previous(clusters, None if found.made is None else shown(found.made))
+    signatures: Mapping[str, str]
+    made: str
 
 
 @dataclass
 class _Growing:
     signature: Signature
     cases: int = 0
-    pages: int = 0
-    most_pages: int = 0
+    pages: int | None = None
+    most_pages: int | None = None
     example: Case | None = None
     first_seen: str | None = None
     last_seen: str | None = None
@@ -62,8 +40,9 @@ class _Growing:
     def add(self, case: Case) -> None:
         row = case.result.row
         self.cases += 1
-        self.pages += row.pages or 0
-        self.most_pages = max(self.most_pages, row.pages or 0)
+        if row.pages is not None:
+            self.pages = (self.pages or 0) + row.pages
+            self.most_pages = max(self.most_pages or 0, row.pages)
         if row.kernel_release is not None:
             self.kernels[row.kernel_release] += 1
         for name, value in case.labels.items():
@@ -77,27 +56,13 @@ class _Growing:
             self.example = dataclasses.replace(case, result=CaseResult(row))
 
 
-def with_ids(cases: Iterable[Case]) -> Iterator[tuple[Case, str | None]]:
-    """Each case with the id of its cluster, None where it failed."""
-    for case in cases:
-        signature = case.result.row.signature
-        yield case, None if signature is None else signature_id(signature)
-
-
 def triage_of(
-    cases: Iterable[tuple[Case, str | None]],
-    *,
-    before: Previous | None = None,
-    sort: str = BY_CASES,
-    notes: Iterable[str] = (),
-    each: Callable[[Case, str | None], None] | None = None,
+    cases: Iterable[Case], *, before: Previous | None = None, sort: str = BY_CASES, notes: Iterable[str] = ()
 ) -> Triage:
-    """What cases say together; `each` is given every one of them in passing, `before` is compared with."""
+    """What cases say together; `before` is compared with."""
     clusters = Clusters(before)
-    for case, cluster in cases:
+    for case in cases:
         clusters.add(case)
-        if each is not None:
-            each(case, cluster)
     return clusters.triage(sort=sort, notes=notes)
 
 
@@ -135,11 +100,9 @@ class Clusters:
 
     def triage(self, *, sort: str = BY_CASES, notes: Iterable[str] = ()) -> Triage:
         """What they say together; clusters ranked by cases or by pages, equal ones by their names."""
-        known = None if self._before is None else {cluster.id for cluster in self._before.clusters}
-        clusters = [_cluster(growing, known) for growing in self._growing.values()]
-        clusters.sort(
-            key=lambda c: (*((-c.pages, -c.cases) if sort == BY_PAGES else (-c.cases, -c.pages)), str(c.signature))
-        )
+        before = self._before
+        clusters = [_cluster(growing, before) for growing in self._growing.values()]
+        clusters.sort(key=lambda cluster: _order(cluster, sort))
         here = {cluster.id for cluster in clusters}
         return Triage(
             cases=self._cases,
@@ -150,17 +113,23 @@ class Clusters:
             classes=tuple((name, count, self._certain[name]) for name, count in _ranked(self._classes)),
             clusters=tuple(clusters),
             failures=_ranked(self._failures),
-            since=None if self._before is None else self._before.made or "an earlier triage",
-            gone=() if self._before is None else tuple(c.signature for c in self._before.clusters if c.id not in here),
+            since=None if before is None else before.made,
+            gone=() if before is None else tuple(text for name, text in before.signatures.items() if name not in here),
             notes=tuple(notes),
         )
 
 
-def _cluster(growing: _Growing, known: set[str] | None) -> Cluster:
+def _order(cluster: Cluster, sort: str) -> tuple[int, int, str]:
+    amounts = (-cluster.cases, -(cluster.pages or 0))
+    first, second = reversed(amounts) if sort == BY_PAGES else amounts
+    return first, second, str(cluster.signature)
+
+
+def _cluster(growing: _Growing, before: Previous | None) -> Cluster:
     example = growing.example
     assert example is not None
     row: CaseRow = example.result.row
-    name = signature_id(growing.signature)
+    name = growing.signature.id
     labels: Mapping[str, tuple[tuple[str, int], ...]] = {
         label: _ranked(values)[:_VALUES_SHOWN] for label, values in sorted(growing.labels.items())
     }
@@ -179,7 +148,7 @@ def _cluster(growing: _Growing, known: set[str] | None) -> Cluster:
         labels=labels,
         distinct={"kernels": len(growing.kernels)} | {name: len(values) for name, values in growing.labels.items()},
         answered_by=_ranked(growing.answered_by),
-        is_new=None if known is None else name not in known,
+        is_new=None if before is None else name not in before.signatures,
     )
 
 

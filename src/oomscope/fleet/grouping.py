@@ -45,16 +45,18 @@ class Unit:
     """A case to be explained: its files as (URL, path below the case), the path empty for a case of one file.
 
     `name` is unique in a triage; `folder` is as much of it as names folders. `digest` names the content, empty where
-    none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain.
+    none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain, `unread`
+    which files of a folder are no part of it, and why.
     """
 
     name: str
     folder: str
     files: tuple[tuple[str, str], ...]
-    modified: float | None
+    modified_s: float | None
     digest: str
     problem: str = ""
     states: tuple[tuple[int, int] | None, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def is_folder(self) -> bool:
@@ -79,7 +81,7 @@ def look(file: File, *, whole: bool) -> Looked:
             source = recognise(stream.head)
             kind = ALONE if source is None or isinstance(source, ConsoleLog) else NEEDS_COMPANY
         state = places.state(file.url) if whole else None
-        return Looked(kind, places.digest(file.url) if whole else "", state=state)
+        return Looked(kind, places.digest(file) if whole else "", state=state)
     except OSError as error:
         return Looked(UNREADABLE, "", places.reason_of(error))
 
@@ -180,7 +182,7 @@ def _of_file(file: File, looked: Looked, prefix: str) -> Unit:
         places.shown(name),
         places.shown(_folder_of(name)),
         files,
-        file.modified,
+        file.modified_s,
         digest,
         looked.problem,
         (looked.state,),
@@ -196,9 +198,14 @@ def _of_folder(folder: str, held: list[tuple[File, Looked]], prefix: str) -> Uni
     first = held[0][0]
     place = first.url[: len(first.url) - len(first.relative) + len(folder)].rstrip("/")
     name = _named(prefix, folder) or place.rpartition("/")[2]
-    modified = max((file.modified for file, _ in held if file.modified is not None), default=None)
+    unread = tuple(
+        places.shown(f"{name}/{file.relative[cut:]}: {looked.problem}") for file, looked in held if looked.problem
+    )
+    modified_s = max((file.modified_s for file, _ in held if file.modified_s is not None), default=None)
     digest = _together(place, digests) if all(looked.digest or looked.problem for _, looked in held) else ""
-    return Unit(places.shown(name), places.shown(name), files or ((place, ""),), modified, digest, problem, states)
+    return Unit(
+        places.shown(name), places.shown(name), files or ((place, ""),), modified_s, digest, problem, states, unread
+    )
 
 
 def _named(prefix: str, relative: str) -> str:
