@@ -140,7 +140,7 @@ def test_the_walk_over_pages_is_as_quick_as_the_patch() -> None:
 
 @pytest.mark.parametrize("case", each([case for case in of("armed-both-ways") if case.kernel == "6.12"]))
 def test_the_kernels_own_count_is_far_quicker_than_the_walk(case: Case) -> None:
-    """One panic counted in both ways on one stopped machine: the list of stacks takes a fifteenth of the time at most."""
+    """One panic counted in both ways on one stopped machine: the list of stacks takes a fifteenth of the time."""
     took_us = {unit: int(took) for _, unit, took in WALKED.findall(console_lines(case, by_program=True))}
     assert took_us["stacks"] <= took_us["pages"] / 15
 
