@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from oomscope import dumps
 from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.model.verdict import Verdict
-from oomscope.sources.kernel_memory import vmalloc
+from oomscope.sources.kernel_memory import vmalloc, vmcoreinfo
 from oomscope.sources.kernel_memory.dump import Dump, open_dump
 from oomscope.sources.kernel_memory.sections import sections
 from oomscope.sources.kernel_memory.stack_depot import StackDepot
@@ -22,6 +24,7 @@ from oomscope.verdict import Question, judge
 from tests.lab.cases import CASES, Case, each
 from tests.lab.test_dumps import dump_of, explained, vmlinux_of
 
+UNTOLD = [case for case in CASES if case.kernel.endswith("-debian") and case.end == "panic"]
 SPOILT = [case for case in CASES if case.scenario == "page-panic" and case.kernel in ("6.1", "6.12")]
 ROUNDS = 8
 DEADLINE_S = 60
@@ -81,6 +84,33 @@ def test_bytes_overwritten_never_pass_unnoticed(case: Case, place: Place) -> Non
             continue
         new = [f.claim for f in verdict.findings if "inconsistent" in f.claim and f.claim not in said]
         assert verdict.partial or new, f"seed {seed}: {verdict.counted_pages} instead of {sound.counted_pages}"
+
+
+@pytest.mark.parametrize("case", each(UNTOLD))
+def test_what_only_looks_like_the_kernels_note_is_passed_over(case: Case, tmp_path: Path) -> None:
+    """Where QEMU was not told of VMCOREINFO: a program's own bytes, a spoilt note, an older kernel's."""
+    spoilt = Path(shutil.copy(dump_of(case), tmp_path / "core"))
+    (text,) = vmcoreinfo.in_memory(spoilt)
+    told = vmcoreinfo.of(open_dump(dump_of(case)).prog)
+    elsewhere = text.replace(told["SYMBOL(init_uts_ns)"].encode(), f"{int(told['SYMBOL(_stext)'], 16):x}".encode())
+    head = struct.Struct("<III")
+    name = b"VMCOREINFO\0\0"
+    looks = [
+        name + text[:10] + b"\0",
+        head.pack(11, len(text) + 50, 0) + name + text + b"\0",
+        head.pack(11, 1 << 30, 0) + name + text + b"\0",
+        head.pack(11, len(elsewhere), 0) + name + elsewhere + b"\0",
+    ]
+    with spoilt.open("r+b") as file:
+        file.seek(32)
+        (program_headers_at,) = struct.unpack("<Q", file.read(8))
+        file.seek(program_headers_at + 56 + 8)  # p_offset of the first segment that is memory: what is below 640 KiB
+        (memory_at,) = struct.unpack("<Q", file.read(8))
+        for place, look in enumerate(looks):
+            file.seek(memory_at + (16 + 2 * place) * 4096)
+            assert file.write(look.ljust(8192, b"\0")) == 8192
+    assert vmcoreinfo.in_memory(spoilt) == [elsewhere, text]
+    assert vmcoreinfo.of(open_dump(spoilt).prog) == told
 
 
 @pytest.mark.parametrize("case", each(SPOILT))

@@ -8,7 +8,6 @@ kernel itself would print.
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import re
 import struct
@@ -21,7 +20,7 @@ from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, Unreadable
 from oomscope.model.absent import Absent
-from oomscope.sources.kernel_memory import debug_info
+from oomscope.sources.kernel_memory import debug_info, vmcoreinfo
 from oomscope.sources.kernel_memory.btf import Btf
 from oomscope.sources.kernel_memory.kallsyms import Kallsyms
 from oomscope.sources.live import LIVE
@@ -35,8 +34,6 @@ _MACHINES = {b"x86_64": drgn.Architecture.X86_64, b"aarch64": drgn.Architecture.
 _PAGE_BYTES = 4096
 _ELSEWHERE = "run it on the host, read page_owner's text, or take a core dump"
 _MOST_BYTES = 1 << 30  # no array that is read in one go is larger
-_NOTE_NAME = b"VMCOREINFO\0\0"
-_NOTE_IN_MEMORY = _NOTE_NAME + b"OSRELEASE="
 # What drgn raises where a file is not what it seems; libkdumpfile's own errors come as plain Exceptions.
 _NO_ARCHITECTURE = "its header names no architecture, as QEMU leaves it for arm64: take the dump without -z, -l, -s"
 _REFUSALS = (OSError, ValueError, LookupError, RuntimeError, drgn.BadDataError, drgn.FaultError, Exception)
@@ -209,22 +206,23 @@ def _opened(path: Path) -> drgn.Program:
             raise
         if (architecture := _architecture(path)) is not None:
             prog = drgn.Program(drgn.Platform(architecture))
-        elif (vmcoreinfo := _vmcoreinfo_in_memory(path)) is not None:
-            prog = drgn.Program(vmcoreinfo=vmcoreinfo)
-        else:
-            raise
-        prog.set_core_dump(path)
+            prog.set_core_dump(path)
+            return prog
+        for text in vmcoreinfo.in_memory(path):
+            if (prog := _opened_with(path, text)) is not None:
+                return prog
+        raise
     return prog
 
 
-def _vmcoreinfo_in_memory(path: Path) -> bytes | None:
-    """The text of the note that the kernel wrote into its memory at boot (kernel/vmcore_info.c)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
-        at = memory.find(_NOTE_IN_MEMORY)
-        if at < 0 or memory[:4] != b"\x7fELF":
-            return None
-        start = at + len(_NOTE_NAME)
-        return memory[start : start + _PAGE_BYTES].split(b"\0")[0]
+def _opened_with(path: Path, text: bytes) -> drgn.Program | None:
+    """The dump opened with a text of VMCOREINFO, None where that is not of the kernel in it."""
+    try:
+        prog = drgn.Program(vmcoreinfo=text)
+        prog.set_core_dump(path)
+    except _REFUSALS:
+        return None
+    return prog if vmcoreinfo.is_of(prog) else None
 
 
 def _architecture(path: Path) -> drgn.Architecture | None:
@@ -261,15 +259,14 @@ def _is_of_qemu(path: Path) -> bool:
 
 
 def _equipped(prog: drgn.Program, origin: str, vmlinux: Path | None, beside: tuple[Path, ...]) -> Dump:
-    vmcoreinfo = _vmcoreinfo(prog)
-    build_id = vmcoreinfo.get("BUILD-ID")
-    found = debug_info.find(origin, vmlinux, beside, build_id, vmcoreinfo.get("OSRELEASE"))
+    told = vmcoreinfo.of(prog)
+    found = debug_info.find(origin, vmlinux, beside, told.get("BUILD-ID"), told.get("OSRELEASE"))
     if found is not None:
         try:
             prog.load_debug_info([found])
         except _REFUSALS as error:
             raise BadQuestion(f"{found}: not the debug info of {origin} ({_one_line(error)})") from error
-        _add_kallsyms_to_vmcoreinfo(prog, vmcoreinfo)
+        _add_kallsyms_to_vmcoreinfo(prog, told)
     try:
         index = load_vmlinux_kallsyms(prog)
     except _REFUSALS as error:
@@ -284,7 +281,7 @@ def _equipped(prog: drgn.Program, origin: str, vmlinux: Path | None, beside: tup
     symbols = Kallsyms(np.array([address for address, _ in table], np.uint64), [name for _, name in table])
     if found is None:
         _register_btf(prog, origin, symbols)
-    return Dump(prog, symbols, vmcoreinfo, found)
+    return Dump(prog, symbols, told, found)
 
 
 def _all_symbols(prog: drgn.Program) -> list[tuple[int, str]]:
@@ -341,11 +338,6 @@ def _add_kallsyms_to_vmcoreinfo(prog: drgn.Program, vmcoreinfo: dict[str, str]) 
         return whole if name == "VMCOREINFO" else None
 
     prog.register_object_finder("oomscope VMCOREINFO", find, enable_index=0)
-
-
-def _vmcoreinfo(prog: drgn.Program) -> dict[str, str]:
-    text = prog["VMCOREINFO"].string_().decode(errors="replace")
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def _has(type_: drgn.Type, member: str) -> bool:
