@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import oomscope
 from oomscope.attribution.tally import Tally
+from oomscope.bpf import arm
 from oomscope.bpf import owners as tracking
-from oomscope.errors import NotOffered
+from oomscope.errors import NoAccess, NotOffered
 from oomscope.model import owners
 from oomscope.model.owners import COUNTERS, FIRST_SLOT, STACK, STATE, PageOwners
 from oomscope.model.stack import Frame, parse_frame
@@ -163,3 +164,14 @@ def test_spoilt_text_costs_only_its_own_block(damage: bytes, at: int) -> None:
         tally.add(batch)
     pages = tally.counts().pages
     assert pages is None or int(pages.sum()) <= 12
+
+
+def test_tracking_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody else is told in a sentence, with exit code 4, before anything is written."""
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    this = machine(tmp_path, proc__iomem=IOMEM)
+    planned = tracking.plan(this, kernel_only=False)
+    with pytest.raises(NoAccess, match="arming and disarming need root") as refused:
+        arm.arm(this, top=3, on_kill=False, track=planned)
+    assert refused.value.exit_code == 4
+    assert not this.path(arm.STATE).exists()
