@@ -949,8 +949,10 @@ _TRACKED = (
     ),
     Scenario(
         "tracked-spoilt-stacks",
-        # Equal hashes, a slot that is being written, and in the end no slot for what takes the last of memory.
+        # Equal hashes, a slot being written, no stack, and in the end no slot for what takes the last of memory.
         """
+        set -- $(grep ' callchain_recursion$' /proc/kallsyms)
+        echo 0x$1 > /sys/module/oomlab/parameters/callchain_recursion
         lab_python spoilt_stacks.py /case/spoilt.json
         oomscope arm --status > /case/status.txt
         capture taken
@@ -961,6 +963,7 @@ _TRACKED = (
         holders=(
             Holder("taken", "take_split", (101 + 1) * 5),
             Holder("taken", "take_order_3", (103 + 1) * 8),
+            Holder("taken", "take_unseen", 109),
             Holder("taken", "take_order_4", 7 * 16),
         ),
         memory_mib=768,
@@ -1036,6 +1039,8 @@ _COSTS = (
         "tracked-cost",
         # What the allocation path costs with and without, and with bcc's memleak, in turn in one guest.
         """
+        mkdir /debian/run/pages
+        mount -t ramfs ramfs /debian/run/pages
         lab_python track_cost.py /case/cost.json off idle kernel-only all memleak
         """,
         end="alive",
@@ -1050,6 +1055,8 @@ _COSTS = (
         "page-owner-cost",
         # The same loads where page_owner records.
         """
+        mkdir /debian/run/pages
+        mount -t ramfs ramfs /debian/run/pages
         lab_python track_cost.py /case/cost.json page_owner
         """,
         end="alive",

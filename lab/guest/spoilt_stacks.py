@@ -1,6 +1,7 @@
-"""The table of stacks in every trouble it can have: equal hashes, a slot that is being written, no room left.
+"""The table of stacks in every trouble it can have: equal hashes, a slot that is being written, no room, no stack.
 
-What happens by chance on other machines is brought about here in the table itself, through its pinned map.
+What happens by chance on other machines is brought about here: in the table itself, through its pinned map, and in what
+the kernel keeps of the stacks that it is taking.
 """
 
 import json
@@ -16,7 +17,7 @@ from oomscope.machine import Machine
 from oomscope.model.owners import STACK, OwnerCounters
 
 PINS = arm.PINS
-COLLIDING, RACING, WITHOUT_ROOM = 101, 103, 7
+COLLIDING, RACING, UNSEEN, WITHOUT_ROOM = 101, 103, 109, 7
 
 
 def take(way: str, blocks: int) -> None:
@@ -66,6 +67,9 @@ def main() -> None:
     frames, stacks["frames"][order_3] = int(stacks["frames"][order_3]), 0
     told["slot_races"] = counted(lambda: take("order_3", RACING), "slot_races")
     stacks["frames"][order_3] = frames
+
+    # The kernel takes no stack.
+    told["without_stack"] = counted(lambda: take("unseen", UNSEEN), "without_stack")
 
     # No slot is free any more.
     free = stacks["hash"] == 0

@@ -4,7 +4,8 @@
  *
  * /proc/oomlab/WAY: writing N takes N blocks that way and keeps them; reading takes blocks until none is left.
  * /proc/oomlab/churn: writing N takes and gives back N blocks of several orders. /proc/oomlab/interrupts: writing N takes and
- * gives back a page from an interrupt every N nanoseconds, until 0 is written.
+ * gives back a page from an interrupt every N nanoseconds, until 0 is written. /proc/oomlab/unseen: as WAY, while the kernel
+ * takes no stacks on that processor; the parameter `callchain_recursion` has to be that symbol's value in kallsyms.
  * /proc/oomlab/held: a line per block kept, "FUNCTION PFN PAGES": the function that asked for the memory, the first page
  * and how many pages (for an object of a slab cache: the whole slab it lies in, as often as objects lie in it).
  *
@@ -177,6 +178,29 @@ static void *take_through_a_path(void)
 	return paths[turn++ % ARRAY_SIZE(paths)]();
 }
 
+static unsigned long callchain_recursion;
+module_param(callchain_recursion, ulong, 0600);
+
+/*
+ * kernel/events/callchain.c takes no stack while it takes one in the same context. Here is what it keeps of that (int up to
+ * 6.10, then u8; the first is the tasks'), set as if this were such a moment.
+ */
+static noinline void *take_unseen(void)
+{
+	struct page *page;
+	u8 *taking;
+
+	if (!callchain_recursion)
+		return NULL;
+	preempt_disable();
+	taking = this_cpu_ptr((u8 __percpu *)callchain_recursion);
+	*taking = 1;
+	page = alloc_pages(GFP_ATOMIC, 0);
+	*taking = 0;
+	preempt_enable();
+	return RETURNED(address_of(page));
+}
+
 static struct way ways[] = {
 	{ "kmalloc", "take_kmalloc", take_kmalloc, IN_SLAB },
 	{ "page", "take_page", take_page, DIRECT, 1 },
@@ -190,6 +214,7 @@ static struct way ways[] = {
 	{ "order_3", "take_order_3", take_order_3, DIRECT, 8 },
 	{ "order_4", "take_order_4", take_order_4, DIRECT, 16 },
 	{ "fragments", "take_fragments", take_fragments, EVERY_SECOND, 8 },
+	{ "unseen", "take_unseen", take_unseen, DIRECT, 1 },
 	{ "paths", "take_shared", take_through_a_path, DIRECT, 1 },
 };
 

@@ -42,8 +42,11 @@ GOES_ON_PAGES = 16
 LEAKED_PAGES = 60 * 53
 PLUGGED_IN_PFN = 0x30000000 >> 12
 LEFT_OF_FIRST_ZONE_PAGES = 100  # of a process's pages, those that do not come from the zone for movable ones
-# What lab/guest/spoilt_stacks.py takes away: stacks that find no slot, and the first five pages of one written over.
-NAMELESS = {"tracked-spoilt-stacks": ("take_order_4",)}
+# What lab/guest/spoilt_stacks.py takes away: stacks that find no slot, or are not taken; 5 pages of one written over.
+NAMELESS = {
+    ("tracked-spoilt-stacks", "take_order_4"): owners.TABLE_FULL,
+    ("tracked-spoilt-stacks", "take_unseen"): owners.NO_STACK,
+}
 WRITTEN_OVER = {("tracked-spoilt-stacks", "take_split"): 5}
 TWO_CLOCKS_NS = 10**9  # page_owner's local_clock() and the table's CLOCK_MONOTONIC
 MISSED = re.compile(r"missed: ([\d,]+) events inside the programs, ([\d,]+) pages healed")
@@ -112,9 +115,12 @@ def test_every_page_that_the_module_holds_is_owned_by_its_function(case: Case) -
     dump.symbols.add_modules(modules(dump))
     functions: dict[int, set[str]] = {}
     for holder, pfns in held_pages(case.folder / "taken" / "held").items():
-        if not holder.startswith("take_") or holder in NAMELESS.get(case.scenario, ()):
+        if not holder.startswith("take_"):
             continue
         slots = np.array([int(table.entries(pfn, 1)[0]) >> 16 for pfn in sorted(pfns)])
+        if (case.scenario, holder) in NAMELESS:
+            assert set(slots.tolist()) == {NAMELESS[case.scenario, holder]}
+            continue
         for slot in np.unique(slots[slots >= owners.FIRST_SLOT]).tolist():
             record = table.stacks[slot]
             names = (dump.symbols.name(address) for address in record["frame"][: int(record["frames"])].tolist())
@@ -338,18 +344,18 @@ def test_no_page_goes_to_a_wrong_stack_in_a_spoilt_table(case: Case) -> None:
     The first block of take_split went to the stack that was written over its own: what the table says is believed.
     """
     told = json.loads(case.text("spoilt.json"))
-    assert (told["collisions"], told["slot_races"]) == (101, 103)
+    assert (told["collisions"], told["slot_races"], told["without_stack"]) == (101, 103, 109)
     assert told["beyond_stacks"] >= 7  # others find no slot either
     status = case.text("status.txt")
     assert re.search(r"\d times the table of stacks was full, 101 collisions, 103 races for a slot", status)
     assert "audit: the table and its counters agree" in status
     (report,) = panic_reports(open_dump(dump_of(case)))
-    assert f"{report.lost_pages} beyond the table" in case.text("console.log")
+    assert f"109 without a stack, {report.lost_pages} beyond the table" in case.text("console.log")
     assert report.lost_pages > 7 * 16  # what takes the last of memory has no slot, either
     pages = {row.culprit.function: row.pages for row in explained(case).culprits}
     assert pages["take_split"] == 101 * 5
     assert pages["take_order_3"] == (103 + 1) * 8
-    assert "take_order_4" not in pages
+    assert not {"take_order_4", "take_unseen"} & pages.keys()
     assert "take_compound" not in pages
 
 
