@@ -28,7 +28,19 @@ def as_os_errors(*as_they_are: type[Exception]) -> Iterator[None]:
     kept: tuple[type[Exception], ...] = (OSError, *as_they_are)
     try:
         yield
+    except FileNotFoundError as error:
+        # So fsspec tells of a web server that is not there, refuses or fails, too; what was wrong stands behind it.
+        cause = error.__cause__
+        is_there = getattr(cause, "status", 404) != 404
+        no_answer = isinstance(cause, TimeoutError) or getattr(cause, "errno", None) not in (None, errno.ENOENT)
+        if cause is None or not (is_there or no_answer):
+            raise
+        raise OSError(errno.EIO, _one_line(cause)) from error
     except kept:
         raise
     except Exception as error:  # the stores share no class of errors
-        raise OSError(errno.EIO, str(error).partition("\n")[0] or type(error).__name__) from error
+        raise OSError(errno.EIO, _one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -66,7 +66,7 @@ def files(place: str) -> list[File]:
         raise BadQuestion(f"{shown(place)}: no such file or directory") from None
     except OSError as error:
         return [File(place, "", None, problem=reason_of(error))]
-    if _is_folder(entry):
+    if _is_folder(entry) or place.endswith("/"):  # a web server has a page for a folder
         return sorted(_below(system, place, path), key=lambda file: file.relative.split("/"))
     return [_file(system, entry, place, "")]
 
@@ -184,6 +184,8 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
             name = entry["name"].rstrip("/").rpartition("/")[2]
             if not name or entry["name"].rstrip("/") == folder.rstrip("/"):
                 continue  # object stores keep an empty object for a folder
+            if name.startswith("?") and place.startswith(("http://", "https://")):
+                continue  # the page of a folder links to itself, sorted otherwise
             below = f"{relative}/{name}" if relative else name
             if name in (".", ".."):
                 yield File(_url(place, below), below, None, problem=_LEADS_OUT)
