@@ -87,6 +87,14 @@ def test_the_cost_is_refused_or_asked_about(tmp_path: Path) -> None:
                 tracking.require_memory(this, planned, confirmed=confirmed)
 
 
+def test_the_time_that_is_told_is_the_guides() -> None:
+    """One measurement: its figures stand in the guide's table and in what `arm` says."""
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "track.md").read_text()
+    (row,) = re.findall(r"^\| page faults \|(.*)\|$", guide, re.MULTILINE)
+    _, kernel_only, everything, *_ = (float(cell) for cell in row.split("|"))
+    assert (kernel_only, everything) == (tracking.FAULTS_OF_KERNEL_ONLY, tracking.FAULTS_OF_ALL)
+
+
 @pytest.mark.parametrize(
     ("lacking", "told"),
     [("bpf_loop", "no bpf_loop"), ("__traceiter_mm_page_free", "no tracepoints"), ("vm_zone_stat", "vm_zone_stat")],

@@ -12,6 +12,7 @@ import pytest
 
 import oomscope
 from lab.case import held_pages
+from oomscope.bpf import owners as tracking
 from oomscope.model import owners
 from oomscope.model.difference import CULPRIT
 from oomscope.pipeline import compare
@@ -381,6 +382,15 @@ def test_the_cost_told_before_is_the_cost_measured_after(case: Case) -> None:
 
 
 COSTS = [case for case in CASES if case.scenario == "tracked-cost"]
+APART = 0.1  # of the medians of two runs of the lab, under emulation
+
+
+@pytest.mark.parametrize("case", each(COSTS))
+def test_page_faults_take_as_much_longer_as_is_told_before(case: Case) -> None:
+    """What `arm` says before it starts, against the same guest without tracking."""
+    times = {mode: loads["page_faults"] for mode, loads in json.loads(case.text("cost.json")).items()}
+    assert times["all"] / times["off"] == pytest.approx(tracking.FAULTS_OF_ALL, rel=APART)
+    assert times["kernel-only"] / times["off"] == pytest.approx(tracking.FAULTS_OF_KERNEL_ONLY, rel=APART)
 
 
 @pytest.mark.parametrize("case", each(COSTS))

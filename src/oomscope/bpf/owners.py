@@ -38,6 +38,8 @@ _FEWEST_STACKS, _MOST_STACKS = 1 << 13, 1 << 16  # an entry has 16 bits for the 
 _ASK_ABOVE_SHARE, _REFUSE_ABOVE_SHARE = 0.02, 0.5  # of the memory that is available
 _SECTION_BITS = {12: 27, 14: 27, 16: 29}  # by page shift, where VMCOREINFO does not tell
 _CLOCK_S = 0.25
+# How many times as long page faults took in the lab, the load that is nothing but allocations (docs/guide/track.md).
+FAULTS_OF_ALL, FAULTS_OF_KERNEL_ONLY = 1.51, 1.04
 _HZ = (24, 32, 48, 64, 100, 128, 250, 256, 300, 1000, 1024)  # that kernels are built with
 _ALLOC_EVENT, _FREE_EVENT = "__traceiter_mm_page_alloc", "__traceiter_mm_page_free"
 # Functions in which the stack of an allocation begins, the most frequent first.
@@ -103,8 +105,13 @@ class Plan:
         """All maps: the table, the stacks with their counts, the places of the blocks."""
         return self.table_bytes + self.stacks * (owners.STACK.itemsize + 8) + (self.blocks[-1] + 1) * 8
 
+    def told_time(self) -> str:
+        """The cost in time in words: what is known before it is measured here."""
+        ratio = FAULTS_OF_KERNEL_ONLY if self.kernel_only else FAULTS_OF_ALL
+        return f"time at each allocation: in the lab page faults, the worst load, took {ratio:.2f} times as long"
+
     def told(self) -> str:
-        """The cost in words."""
+        """The cost in memory in words."""
         share = share_text(self.size_bytes / self.ram_bytes)
         return (
             f"{bytes_text(self.size_bytes)} ({share} of RAM): 4 bytes for each page,"

@@ -180,4 +180,5 @@ def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> owners.
     plan = owners.plan(machine, kernel_only=kernel_only)
     owners.require_memory(machine, plan, confirmed=confirmed)
     click.echo(f"tracking takes {plan.told()}")
+    click.echo(f"and {plan.told_time()}")
     return plan
