@@ -184,6 +184,16 @@ def test_clusters_are_ranked_by_cases_or_by_pages(tmp_path: Path) -> None:
     assert (memcg["pages"], memcg["most_pages"]) == (None, None)
 
 
+def test_many_ooms_of_one_log_are_told_from_many_logs(tmp_path: Path) -> None:
+    """27 kills of one log are an incident; the inputs of a cluster say so."""
+    kills = log("100-cc1-memcg-v2-480MB-zram-41-kills.log")
+    write(tmp_path / "fleet" / "a.log", kills)
+    write(tmp_path / "fleet" / "b.log", kills + b"\n")
+    (make,) = (c for c in as_json(tmp_path, "fleet")["clusters"] if c["signature"] == "memcg-limit | make")
+    assert (make["cases"], make["inputs"]) == (54, 2)
+    assert "54 cases of 2 inputs" in run(tmp_path, "fleet").stdout
+
+
 def test_the_clearest_case_is_the_example() -> None:
     """Sure before unsure, named before unnamed, whole before partial, large before small."""
     signature = Signature("slab", "dentry", "", "")

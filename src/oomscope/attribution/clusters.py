@@ -28,6 +28,8 @@ class Previous:
 class _Growing:
     signature: Signature
     cases: int = 0
+    inputs: int = 0
+    last_input: str | None = None
     pages: int | None = None
     most_pages: int | None = None
     example: Case | None = None
@@ -40,6 +42,8 @@ class _Growing:
     def add(self, case: Case) -> None:
         row = case.result.row
         self.cases += 1
+        self.inputs += case.path != self.last_input  # the cases of an input come one after the other
+        self.last_input = case.path
         if row.pages is not None:
             self.pages = (self.pages or 0) + row.pages
             self.most_pages = max(self.most_pages or 0, row.pages)
@@ -137,6 +141,7 @@ def _cluster(growing: _Growing, before: Previous | None) -> Cluster:
         id=name,
         signature=growing.signature,
         cases=growing.cases,
+        inputs=growing.inputs,
         pages=growing.pages,
         most_pages=growing.most_pages,
         example=example.name,

@@ -163,12 +163,15 @@ class Case:
 class Cluster:
     """Cases of one signature. `example` is the clearest of them; pages are of the cases that tell them, None for none.
 
+    `inputs` are the logs, archives and folders that the cases come from: many OOMs of one log are one incident.
+
     `kernels` and `labels` count cases by value, the ten most frequent; `distinct` is how many values there are.
     """
 
     id: str
     signature: Signature
     cases: int
+    inputs: int
     pages: int | None
     most_pages: int | None
     example: str

@@ -32,8 +32,10 @@ def failures(triage: Triage) -> str:
 
 
 def amounts(cluster: Cluster) -> str:
-    """How many cases, and how many pages as far as they are told."""
+    """How many cases, of how many inputs where those are fewer, and how many pages as far as they are told."""
     text = counted(cluster.cases, "case")
+    if cluster.inputs < cluster.cases:
+        text += f" of {counted(cluster.inputs, 'input')}"
     if cluster.pages is None:
         return text
     return f"{text}, {pages_text(cluster.pages)}" + (

@@ -106,6 +106,7 @@ def _glance(triage: Triage, *, note: str) -> Table:
             "module": c.signature.module,
             "trigger": c.signature.trigger,
             "cases": c.cases,
+            "inputs": c.inputs,
             "pages": c.pages,
             "first seen": minute(c.first_seen),
             "last seen": minute(c.last_seen),
