@@ -7,6 +7,7 @@ checkout is not in it: a guest sees that as a share of its own.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -81,13 +82,18 @@ def _wheels(architecture: Architecture) -> tuple[str, ...]:
     return (*project["dependencies"], *extra)
 
 
+def constraints() -> str:
+    """The versions that the checkout is tested with; pip takes no extras (`name[extra]==1`) for constraints."""
+    return re.sub(r"\[.*?\]", "", (_CHECKOUT / "requirements-dev.txt").read_text())
+
+
 def _install_wheels(architecture: Architecture, wheels: tuple[str, ...], target: Path) -> None:
     machine = architecture.cross_compile.partition("-")[0]
     platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in _GLIBCS]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--root-user-action=ignore", f"--target={target}", f"--constraint={_CHECKOUT / 'requirements-dev.txt'}"]
+    command += ["--root-user-action=ignore", f"--target={target}", "--constraint=/dev/stdin"]
     command += [f"--python-version={_PYTHON}", "--implementation=cp", "--only-binary=:all:", *platforms, *wheels]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, input=constraints())
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise Missing(f"pip cannot get {' '.join(wheels)} for {machine}: {last}")

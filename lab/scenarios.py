@@ -1039,8 +1039,6 @@ _COSTS = (
         "tracked-cost",
         # What the allocation path costs with and without, and with bcc's memleak, in turn in one guest.
         """
-        mkdir /debian/run/pages
-        mount -t ramfs ramfs /debian/run/pages
         lab_python track_cost.py /case/cost.json off idle kernel-only all memleak
         """,
         end="alive",
@@ -1055,8 +1053,6 @@ _COSTS = (
         "page-owner-cost",
         # The same loads where page_owner records.
         """
-        mkdir /debian/run/pages
-        mount -t ramfs ramfs /debian/run/pages
         lab_python track_cost.py /case/cost.json page_owner
         """,
         end="alive",

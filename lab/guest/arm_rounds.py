@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from oomscope.bpf import arm, outlet
+from oomscope.bpf import arm, outlet, owners
 from oomscope.machine import Machine
 
-ROUNDS = 100
+ROUNDS, TRACKED_ROUNDS = 100, 3
+SETTLING_S = 30
 FAULTS = 4001
 MEASURED = 15
 
 
 def seen(machine: Machine) -> dict[str, object]:
     """What arming could leave behind."""
-    tracefs = str(machine.tracefs)
+    tracefs, symbols = str(machine.tracefs), Path("/proc/kallsyms").read_text()
     files = ["tracing_on", "buffer_size_kb", "events/bpf_trace/bpf_trace_printk/enable", "set_event"]
     return {
         "settings": {name: machine.text(f"{tracefs}/{name}") for name in files}
@@ -27,7 +28,8 @@ def seen(machine: Machine) -> dict[str, object]:
         "pins": sorted(str(path) for path in Path("/sys/fs/bpf").rglob("*")),
         "state": sorted(str(path) for path in Path("/run/oomscope").glob("*")),
         "kprobes": machine.text("/sys/kernel/debug/kprobes/list"),
-        "programs": Path("/proc/kallsyms").read_text().count(" bpf_prog_"),
+        "programs": symbols.count(" bpf_prog_"),
+        "trampolines": symbols.count(" bpf_trampoline_"),
     }
 
 
@@ -43,6 +45,12 @@ def in_a_process(act: Callable[[], object]) -> None:
 def armed() -> None:
     """One `oomscope arm`."""
     in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False))
+
+
+def tracked() -> None:
+    """One `oomscope arm --track`."""
+    plan = owners.plan(Machine(), kernel_only=False)
+    in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
 
 
 def disarmed() -> None:
@@ -83,13 +91,24 @@ def main() -> None:
     for _ in range(ROUNDS):
         armed()
         disarmed()
+    after = seen(machine)
+    for _ in range(TRACKED_ROUNDS):
+        tracked()
+        while_tracked = seen(machine)
+        disarmed()
+    for _ in range(SETTLING_S):  # the kernel frees a trampoline when no task can be in it any more
+        if (after_tracking := seen(machine)) == before:
+            break
+        time.sleep(1)
     Path(sys.argv[1].replace("/case", "/mnt")).write_text(
         json.dumps(
             {
                 "rounds": ROUNDS,
                 "before": before,
                 "armed": while_armed,
-                "after": seen(machine),
+                "after": after,
+                "tracked": while_tracked,
+                "after_tracking": after_tracking,
                 "needed": [setting.path for setting in outlet.needed(machine)],
                 "fault_ns_idle": statistics.median(idle) / FAULTS * 1e9,
                 "fault_ns_armed": statistics.median(meanwhile) / FAULTS * 1e9,

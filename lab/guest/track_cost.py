@@ -30,8 +30,8 @@ def page_faults() -> None:
 
 
 def file_pages() -> None:
-    """A new file, written into the page cache (of ramfs: no device stands behind it) and taken away."""
-    path = Path("/run/pages/written")
+    """A new file of tmpfs, written and taken away: pages asked for as those of a disk's files, without a disk."""
+    path = Path("/tmp/written")
     with path.open("wb", buffering=0) as file:
         for _ in range(PAGES // 16):
             file.write(bytes(16 * mmap.PAGESIZE))

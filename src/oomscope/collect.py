@@ -231,7 +231,7 @@ def _tracked(machine: Machine) -> Iterator[bytes] | None:
     table = arm.tracked(machine)
     if table is None:
         return None
-    rows = OwnerRows(table, lambda addresses: tuple(filter(None, map(parse_frame, machine.frames(addresses)))))
+    rows = OwnerRows(table, lambda addresses: map(parse_frame, machine.frames(addresses)))
     return (piece.encode() for piece in text_of(rows, table.at_ns))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from oomscope.bpf import arm, outlet, owners
+from oomscope.bpf import arm, outlet
 from oomscope.machine import Machine, PageOwner
 from oomscope.units import bytes_text
 
@@ -77,12 +77,12 @@ def page_owner(machine: Machine) -> Check:
     if status is not None and status.tracking is not None:
         return Check("page_owner", State.BETTER, f"{state.value}; pages are tracked instead", why)
     if state is PageOwner.NOT_BUILT:
-        if not owners.missing_for(machine):
+        if arm.cannot_track(machine) is None:
             return Check("page_owner", State.MISSING, "not built in; pages can be tracked without it", why, TRACK)
         return Check("page_owner", State.MISSING, "not built in", why, "a kernel with CONFIG_PAGE_OWNER=y")
     cost = machine.page_owner_cost_bytes
     told = "" if cost is None else f"; it would take {bytes_text(cost)} here"
-    instead = "" if owners.missing_for(machine) else f", or without a reboot: {TRACK}"
+    instead = "" if arm.cannot_track(machine) else f", or without a reboot: {TRACK}"
     return Check("page_owner", State.MISSING, f"off{told}{instead}", why, "boot option page_owner=on")
 
 
@@ -116,7 +116,7 @@ def programs(machine: Machine) -> Check:
         return Check("BPF", State.MISSING, "locked down: confidentiality", why, "boot option lockdown=integrity")
     lacking = {way: arm.missing_for(machine, way) for way in arm.WAYS}
     ways = [way for way, missing in lacking.items() if not missing]
-    if not owners.missing_for(machine):
+    if arm.cannot_track(machine) is None:
         ways.append("tracking")
     if not ways:
         return Check("BPF", State.MISSING, "; ".join(lacking["pages"]), why, "kdump, and oomscope explain vmcore")
@@ -130,11 +130,23 @@ def armed(machine: Machine) -> Check:
     """Whether the reporter is in place."""
     why = "at an OOM panic the console itself names the greatest memory consumers"
     state = arm.status(machine)
+    if state is None and arm.is_half(machine):
+        return Check("armed", State.MISSING, arm.HALF, why, "oomscope disarm")
     if state is None:
-        command = "oomscope arm" if machine.page_owner is PageOwner.ON else TRACK
-        return Check("armed", State.MISSING, "no", why, command)
+        return Check("armed", State.MISSING, "no", why, _command(machine))
     functions = ", ".join(f"{function}()" for function in state.functions)
     return Check("armed", State.OK, f"on {functions}", why)
+
+
+def _command(machine: Machine) -> str:
+    """What arms this machine, now or after its next boot."""
+    if machine.page_owner is PageOwner.ON:
+        return "oomscope arm"
+    if arm.cannot_track(machine) is None:
+        return TRACK
+    if machine.page_owner is PageOwner.OFF:
+        return "boot option page_owner=on, then oomscope arm"
+    return "a kernel with CONFIG_PAGE_OWNER=y, then oomscope arm"
 
 
 def trace(machine: Machine) -> Check:

@@ -92,7 +92,7 @@ def read_tracked(machine: Machine | None = None) -> list[Reading]:
         ) from error
     if table is None:
         return []
-    rows, tally = OwnerRows(table, lambda addresses: _frames(machine, addresses)), Tally()
+    rows, tally = OwnerRows(table, lambda addresses: map(parse_frame, machine.frames(addresses))), Tally()
     for batch in rows.batches():
         tally.add(batch)
     return [Reading(TRACKED, FORMAT, rows.notes, tally.counts())]
@@ -177,7 +177,7 @@ def _as_file(each: Input, stream: Stream) -> Iterator[Path]:
         yield each.path
         return
     with tempfile.NamedTemporaryFile(prefix="oomscope-", suffix=".vmcore") as file:
-        for chunk in stream.chunks():
+        for chunk in stream.chunks(is_bounded=False):
             if shutil.disk_usage(file.name).free < len(chunk):
                 written = bytes_text(file.tell())
                 raise NoAccess(

@@ -6,6 +6,7 @@ Everything is looked up below `root`, so that a folder can stand for a machine.
 from __future__ import annotations
 
 import bisect
+import itertools
 import os
 import platform
 import re
@@ -152,21 +153,23 @@ class Machine:
         start = self.symbols.get(name)
         if not start:
             return None
-        starts = [address for address, _, _ in self._code]
-        at = bisect.bisect_right(starts, start)
-        return (start, starts[at]) if at < len(starts) else None
+        at = bisect.bisect_right(self._starts, start)
+        return (start, self._starts[at]) if at < len(self._starts) else None
 
     def frames(self, addresses: Iterable[int]) -> list[str]:
-        """Return addresses as %pS prints them; an address without symbol is that address."""
-        code = self._code
-        starts = [address for address, _, _ in code]
+        """Return addresses as %pS prints them; an address without symbol is that address.
+
+        Symbols are read again when modules came or went: give many addresses at once.
+        """
+        self._notice_modules()
+        code, starts = self._code, self._starts
         named = []
         for address in addresses:
             at = bisect.bisect_right(starts, address) - 1
-            if at < 0 or at + 1 == len(code):
+            start, name, module = code[at] if 0 <= at < len(code) - 1 else (0, "", "")
+            if not name:
                 named.append(f"{address:#018x}")
                 continue
-            start, name, module = code[at]
             size = starts[bisect.bisect_right(starts, start)] - start
             named.append(f"{name}+{address - start:#x}/{size:#x}" + (f" [{module}]" if module else ""))
         return named
@@ -189,9 +192,32 @@ class Machine:
             pass
         return {}
 
+    def _notice_modules(self) -> None:
+        if self.__dict__.get("_modules") != (now := self._loaded_modules()):
+            for stale in ("symbols", "_symbols", "_code", "_starts"):
+                self.__dict__.pop(stale, None)
+            self._modules = now
+
+    def _loaded_modules(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, size and address of each."""
+        lines = (line.split() for line in (self.text("/proc/modules") or "").splitlines())
+        return tuple((words[0], words[1], words[5]) for words in lines if len(words) > 5)
+
     @cached_property
-    def _code(self) -> list[tuple[int, str, str | None]]:
-        return sorted((s.address, s.name, s.module or "") for s in self._symbols if s.kind in _TEXT_SYMBOLS)
+    def _code(self) -> list[tuple[int, str, str]]:
+        """Where each function begins, and, without a name, where a module's memory ends and no other has begun."""
+        code = sorted((s.address, s.name, s.module or "") for s in self._symbols if s.kind in _TEXT_SYMBOLS)
+        ends = {name: int(address, 16) + int(size) for name, size, address in self._loaded_modules()}
+        gaps = [
+            (ends[module], "", "")
+            for (_, _, module), (start, _, following) in itertools.pairwise(code)
+            if module in ends and following != module and ends[module] < start
+        ]
+        return sorted(code + gaps)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [address for address, _, _ in self._code]
 
     @cached_property
     def _symbols(self) -> list[Symbol]:

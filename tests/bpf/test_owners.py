@@ -53,7 +53,11 @@ def test_the_layout_is_the_headers() -> None:
     assert re.search(rf"#define OWNER_FRAMES {owners.FRAMES}\n", layout().replace(" \n", "\n"))
     assert re.search(rf"#define OWNER_BLOCK_PAGES {owners.BLOCK_PAGES}\n", layout())
     assert re.search(rf"#define OWNER_LAST_STEP {owners.LAST_STEP}\n", layout())
-    assert re.search(rf"FIRST_SLOT = {FIRST_SLOT},", layout())
+    slots = {"LEFT_OUT": owners.LEFT_OUT, "TABLE_FULL": owners.TABLE_FULL, "NO_STACK": owners.NO_STACK}
+    assert re.search(rf"\tFIRST_SLOT = {FIRST_SLOT},", layout())
+    for name, slot in slots.items():
+        assert re.search(rf"SLOT_{name} = {slot},", layout())
+    assert re.search(rf"#define MOST_ALLOCATORS {tracking._MOST_ALLOCATORS}\n", (BPF / "owners.h").read_text())
     for name, dtype in (("owner_state", STATE), ("owned_stack", STACK)):
         assert dtype.names is not None
         assert [(each, dtype[each].itemsize) for each in dtype.names] == members(name)

@@ -196,7 +196,10 @@ def test_a_hundred_rounds_leave_nothing_behind(case: Case) -> None:
     told = json.loads(case.text("rounds.json"))
     assert told["rounds"] == 100
     assert told["after"] == told["before"]
+    assert told["after_tracking"] == told["before"]
     assert told["armed"]["pins"] != told["before"]["pins"]
+    assert told["tracked"]["programs"] > told["before"]["programs"]
+    assert told["tracked"]["trampolines"] > told["before"]["trampolines"]
     assert set(re.findall(r"(\S+)\+0x0 ", told["armed"]["kprobes"])) == {"dump_header"}
     assert panic_reports(open_dump(dump_of(case))) == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import build, case, host, matrix, results, witnesses
+from lab import build, case, debian, host, matrix, results, witnesses
 from lab.errors import Missing
 from lab.kernels import ARM64, KERNELS, X86_64
 from lab.matrix import Outcome
@@ -99,6 +99,20 @@ def test_a_tool_that_fails_costs_its_own_case_only(tmp_path: Path, monkeypatch: 
     built = build.Built(KERNELS[0], tmp_path, tmp_path, None, (), "6.1.0", "6.1.0-1")
     outcomes = matrix.run([(built, SCENARIOS[0]), (built, SCENARIOS[1])], tmp_path, lambda _: None)
     assert ["mke2fs" in str(outcome.error) for outcome in outcomes] == [True, True]
+
+
+def test_the_guests_wheels_are_pinned_as_pip_takes_it() -> None:
+    """Pip refuses a constraint with extras; a machine whose cache has the guests' roots never asks it."""
+    pinned = debian.constraints()
+    assert "[" not in pinned
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--constraint=/dev/stdin", "pip"],
+        input=pinned,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_table_of_witnesses_has_what_explain_says(tmp_path: Path) -> None:

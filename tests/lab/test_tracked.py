@@ -264,7 +264,7 @@ def test_memory_that_came_later_is_counted_and_contiguous_memory_is_owned(case: 
     """The process's pages in memory that was plugged in are counted as beyond the table; CMA's have their caller."""
     held = held_pages(case.folder / "taken" / "held")["anon"]
     beyond = sum(pfn >= PLUGGED_IN_PFN for pfn in held)
-    (counted,) = re.findall(r"([\d,]+) beyond the table", case.text("status.txt"))
+    (counted,) = re.findall(r"([\d,]+) allocations of pages that were added", case.text("status.txt"))
     assert 0 < beyond <= number(counted)
     dump = open_dump(dump_of(case))
     table = page_owners(dump, kernel_log(dump))
@@ -295,15 +295,20 @@ def test_compaction_moved_owned_pages() -> None:
 
 @pytest.mark.parametrize("case", each(LIVE))
 def test_top_names_the_slow_leak_and_not_the_churn(case: Case) -> None:
-    """53 pages a second beside tens of thousands taken and given back: within a minute the leak has grown most."""
+    """53 pages a second beside tens of thousands taken and given back: within a minute nothing in the kernel grew more.
+
+    Process memory and page cache, which are one row each, may: the guest starts processes and reads files.
+    """
     boards = [json.loads(line) for line in case.text("top.json").splitlines()]
-    last = boards[-1]
-    assert last["source"] == "tracked pages"
-    culprits = [row for row in last["rows"] if row["name"].endswith("[oomlab]")]
-    assert culprits[0]["name"] == "take_page [oomlab]"
-    (leak,) = (row for row in culprits if row["name"].startswith("take_page"))
-    assert leak["pages"] == LEAKED_PAGES
-    churned = [row for row in culprits if row["name"].startswith("churn_")]
+    assert boards[-1]["source"] == "tracked pages"
+    (leaked,) = (row["pages"] for row in boards[-1]["rows"] if row["name"] == "take_page [oomlab]")
+    assert leaked == LEAKED_PAGES
+    within_a_minute = [board for board in boards if board["since_s"] <= 60][-1]
+    in_kernel = [row for row in within_a_minute["rows"] if row["name"] not in ("(user)", "(page-cache)")]
+    leak = in_kernel[0]
+    assert leak["name"] == "take_page [oomlab]"
+    assert leak["change"] > 10 * in_kernel[1]["change"]
+    churned = [row for row in in_kernel if row["name"].startswith("churn_")]
     assert churned
     for row in churned:
         assert abs(row["change"]) < leak["change"] / 10
@@ -348,7 +353,8 @@ def test_no_page_goes_to_a_wrong_stack_in_a_spoilt_table(case: Case) -> None:
     assert (told["collisions"], told["slot_races"], told["without_stack"]) == (101, 103, 109)
     assert told["beyond_stacks"] >= 7  # others find no slot either
     status = case.text("status.txt")
-    assert re.search(r"\d times the table of stacks was full, 101 collisions, 103 races for a slot", status)
+    assert re.search(r"found no room \([\d,]+ times\); 101 collisions, 103 races for a slot", status)
+    assert "109 pages whose stack could not be taken" in status
     assert "audit: the table and its counters agree" in status
     (report,) = panic_reports(open_dump(dump_of(case)))
     assert f"109 without a stack, {report.lost_pages} beyond the table" in case.text("console.log")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from oomscope.model.panic_report import PanicReport
 PINS = Path("/sys/fs/bpf/oomscope")
 STATE = Path("/run/oomscope/armed.json")
 BPFFS = Path("/sys/fs/bpf")
+HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
 WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}  # of counting what page_owner recorded
 TRACKED = "owners"  # and of counting what the programs here recorded
@@ -82,8 +86,24 @@ def arm(
     calling process holds the programs, too, until it ends.
     """
     require_access(machine)
-    if _links(machine):
+    with _alone(machine):
+        return _arm(machine, top, on_kill, way, limit_s, track, kprobes=kprobes)
+
+
+def _arm(
+    machine: Machine,
+    top: int,
+    on_kill: bool,
+    way: str | None,
+    limit_s: float,
+    track: owners.Plan | None,
+    *,
+    kprobes: bool,
+) -> Armed:
+    if status(machine) is not None:
         raise NotOffered("it is armed already", advice="oomscope arm --status; oomscope disarm first")
+    if is_half(machine):
+        raise NotOffered(HALF, advice="oomscope disarm")
     if track is not None:
         owners.require(machine)
         way = TRACKED
@@ -127,14 +147,47 @@ def arm(
 def disarm(machine: Machine) -> list[str]:
     """Take everything away and put the settings back. The sentences tell what could not be put back."""
     require_root(machine)
-    armed = status(machine)
-    if armed is None and not machine.path(PINS).exists():
-        raise NothingToExplain("nothing is armed")
-    return _undo(machine, armed)
+    with _alone(machine):
+        armed = _recorded(machine)
+        if armed is None and not machine.path(PINS).exists():
+            raise NothingToExplain("nothing is armed")
+        return _undo(machine, armed)
 
 
 def status(machine: Machine) -> Armed | None:
-    """What is armed; None where nothing is."""
+    """What is armed; None where nothing is, or not all of it (is_half()). Only root sees whether it really is there."""
+    armed = _recorded(machine)
+    if armed is None or not machine.is_root:
+        return armed
+    held = {link.name for link in _links(machine)}
+    wanted = {f"link-{number}" for number in range(len(armed.functions))}
+    if armed.way == TRACKED:
+        wanted |= {owners.link_name(program) for program in owners.TRACEPOINTS}
+    return armed if wanted <= held else None
+
+
+def is_half(machine: Machine) -> bool:
+    """Whether something is left of an `arm` that was killed, or something of it was taken away by others."""
+    return status(machine) is None and (_recorded(machine) is not None or machine.path(PINS).exists())
+
+
+@contextmanager
+def _alone(machine: Machine) -> Iterator[None]:
+    """No other arm or disarm meanwhile. Raises NotOffered."""
+    folder = machine.path(STATE).parent
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise NotOffered("another `oomscope arm` or `disarm` is at work", advice="try again when it is done") from None
+    finally:
+        os.close(fd)
+
+
+def _recorded(machine: Machine) -> Armed | None:
+    """What an `arm` of this boot has written down."""
     try:
         told = json.loads(machine.path(STATE).read_text())
         settings = tuple(outlet.Setting(**setting) for setting in told.pop("settings"))
@@ -185,6 +238,17 @@ def audit(machine: Machine) -> owners.Audit | None:
         return owners.audit(LibBpf(), machine.path(PINS))
     except (Refused, OSError) as error:
         raise NotOffered(f"the kernel does not tell of its programs: {error}") from error
+
+
+def cannot_track(machine: Machine) -> str | None:
+    """Why this kernel can never track pages, one clause; None where it can, or root alone could tell."""
+    if machine.architecture is None:
+        return "there is no program for this architecture"
+    if machine.lockdown == "confidentiality":
+        return "the kernel is locked down (confidentiality)"
+    if not machine.has_types:
+        return "the kernel has no type information (CONFIG_DEBUG_INFO_BTF)"
+    return "; ".join(owners.missing_for(machine)) or None
 
 
 def choose_way(machine: Machine) -> str:
@@ -322,6 +386,8 @@ def _write_state(machine: Machine, armed: Armed) -> None:
 
 
 def _undo(machine: Machine, armed: Armed | None) -> list[str]:
+    if is_tracking(machine):
+        owners.stop(machine.path(PINS))
     _unpin(machine)
     told = outlet.restore(machine, list(armed.settings)) if armed is not None else []
     machine.path(STATE).unlink(missing_ok=True)

@@ -116,10 +116,11 @@ struct page {
 	struct list_head {
 		struct list_head *next;
 	} lru;
+	unsigned char compound_order; /* up to 6.2 or so */
 } CO_RE;
 
 struct folio {
-	unsigned char _folio_order; /* before 6.6 */
+	unsigned char _folio_order; /* 6.1 to 6.5 */
 } CO_RE;
 
 enum pageflags {

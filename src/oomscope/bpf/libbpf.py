@@ -19,6 +19,7 @@ _NAME = "libbpf.so.1"
 _LONGEST_MESSAGE_BYTES = 1 << 18  # the verifier's log is one message
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
+_LIBC = ctypes.CDLL(None)
 _TRACE = {"fentry": 24, "fexit": 25}  # enum bpf_attach_type: BPF_TRACE_FENTRY, BPF_TRACE_FEXIT
 _POINTERS = (
     "bpf_object__open_file",
@@ -45,6 +46,20 @@ class Refused(Exception):
     """libbpf or the kernel said no; `str()` has the last of what libbpf said."""
 
 
+_messages: list[str] = []
+
+
+def _take_message(level: int, form: bytes, arguments: int | None) -> int:
+    if level == _WARN:
+        text = ctypes.create_string_buffer(_LONGEST_MESSAGE_BYTES)
+        _LIBC.vsnprintf(text, len(text), form, ctypes.c_void_p(arguments))
+        _messages.extend(line.strip() for line in text.value.decode(errors="replace").splitlines() if line.strip())
+    return 0
+
+
+_PRINTER = _PRINT(_take_message)  # libbpf holds no reference: it lives as long as the process
+
+
 class LibBpf:
     """The library. Raises NotOffered where it is not installed."""
 
@@ -53,12 +68,10 @@ class LibBpf:
             self._library = ctypes.CDLL(_NAME, use_errno=True)
         except OSError:
             raise NotOffered(f"{_NAME} is not installed", advice="apt install libbpf1 (Fedora: libbpf)") from None
-        self._libc = ctypes.CDLL(None)
         for name in _POINTERS:
             getattr(self._library, name).restype = ctypes.c_void_p
-        self.messages: list[str] = []
-        self._print = _PRINT(self._take_message)  # kept: libbpf does not hold a reference
-        self._library.libbpf_set_print(self._print)
+        _messages.clear()
+        self._library.libbpf_set_print(_PRINTER)
 
     def open(self, path: Path) -> Object:
         """An object file, not loaded yet."""
@@ -130,17 +143,9 @@ class LibBpf:
 
     def _why(self, name: str, number: int) -> str:
         # The verifier's reason is the last line of its log before the count of what it has looked at.
-
-        log = [line for line in self.messages if not line.startswith(("libbpf:", "--", "processed ", ";"))]
-        said = log[-1:] or self.messages[-1:]
+        log = [line for line in _messages if not line.startswith(("libbpf:", "--", "processed ", ";"))]
+        said = log[-1:] or _messages[-1:]
         return f"{name}: {os.strerror(number)}" + (f" ({said[0]})" if said else "")
-
-    def _take_message(self, level: int, form: bytes, arguments: int | None) -> int:
-        if level == _WARN:
-            text = ctypes.create_string_buffer(_LONGEST_MESSAGE_BYTES)
-            self._libc.vsnprintf(text, len(text), form, ctypes.c_void_p(arguments))
-            self.messages += [line.strip() for line in text.value.decode(errors="replace").splitlines() if line.strip()]
-        return 0
 
 
 class Object:

@@ -71,18 +71,23 @@ struct {
 	__type(value, struct owner_block);
 } page_owners SEC(".maps");
 
+struct counters_of_all {
+	struct owner_counters by[OWNER_WRITERS];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct owner_counters);
+	__type(value, struct counters_of_all);
 } owner_counters SEC(".maps");
 
-static __always_inline struct owner_counters *counters(void)
+static __always_inline struct owner_counters *counters(enum owner_writer writer)
 {
 	__u32 only = 0;
+	struct counters_of_all *all = bpf_map_lookup_elem(&owner_counters, &only);
 
-	return bpf_map_lookup_elem(&owner_counters, &only);
+	return all ? &all->by[writer] : NULL;
 }
 
 static __always_inline __u64 pfn_of(__u64 page)
@@ -253,7 +258,7 @@ static __always_inline __u32 owner_now(void *ctx, __u32 hook, __u32 gfp, struct 
 SEC("raw_tp/mm_page_alloc")
 int on_alloc(__u64 *ctx)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_ALLOC);
 	__u32 order = ctx[1] & 31;
 	struct owning owning = {};
 
@@ -271,7 +276,7 @@ int on_alloc(__u64 *ctx)
 SEC("raw_tp/mm_page_free")
 int on_free(__u64 *ctx)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_FREE);
 	__u32 order = ctx[1] & 31;
 	struct owning owning = {};
 
@@ -339,7 +344,7 @@ static __noinline long own_next(__u32 i, struct bulk *bulk)
 SEC("fexit")
 int on_bulk_alloc(void *ctx)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_BULK);
 	__u32 last = bpf_get_func_arg_cnt(ctx) - 1;
 	__u64 pages = returned(ctx);
 	struct bulk bulk = {};
@@ -358,17 +363,17 @@ int on_bulk_alloc(void *ctx)
 	return 0;
 }
 
-/* alloc_contig_range(start, end, ...) */
+/* alloc_contig_range(start, end, [alloc_flags or migratetype,] gfp) */
 SEC("fexit")
 int on_contig_alloc(void *ctx)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_CONTIG);
 	__u64 start = argument(ctx, 0), end = argument(ctx, 1);
 	struct owning owning = { .pfn = start };
 
 	if (!counted || !owner_state.ready || (__u32)returned(ctx) || end <= start)
 		return 0;
-	owning.owner = owner_now(ctx, HOOK_CONTIG, 0, counted);
+	owning.owner = owner_now(ctx, HOOK_CONTIG, argument(ctx, bpf_get_func_arg_cnt(ctx) - 1), counted);
 	bpf_loop(end - start, own_one, &owning, 0);
 	counted->allocated_pages += end - start - owning.untracked;
 	counted->untracked_pages += owning.untracked;
@@ -409,11 +414,12 @@ static __noinline long copy_one(__u32 i, struct moving *moving)
 }
 
 /*
- * include/linux/mm.h folio_nr_pages(), of a folio that nobody splits meanwhile. The flags are the first word of a page; since
- * 6.6 the low byte of those of the second page is the order.
+ * include/linux/mm.h folio_nr_pages(), of a folio that nobody splits meanwhile: the order is a field of the second page, of
+ * the folio (6.3 to 6.5), and since 6.6 the low byte of the second page's flags, which are the first word of a page.
  */
 static __always_inline __u32 pages_of_folio(__u64 at)
 {
+	const struct page *second = (void *)(at + bpf_core_type_size(struct page));
 	const struct folio *folio = (void *)at;
 	__u64 flags = 0;
 	__u8 order = 0;
@@ -421,10 +427,12 @@ static __always_inline __u32 pages_of_folio(__u64 at)
 	bpf_probe_read_kernel(&flags, sizeof(flags), (void *)at);
 	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_head) & 1))
 		return 1;
-	if (bpf_core_field_exists(folio->_folio_order)) {
+	if (bpf_core_field_exists(second->compound_order)) {
+		bpf_core_read(&order, sizeof(order), &second->compound_order);
+	} else if (bpf_core_field_exists(folio->_folio_order)) {
 		bpf_core_read(&order, sizeof(order), &folio->_folio_order);
 	} else {
-		bpf_probe_read_kernel(&flags, sizeof(flags), (void *)(at + bpf_core_type_size(struct page)));
+		bpf_probe_read_kernel(&flags, sizeof(flags), second);
 		order = flags;
 	}
 	return 1u << (order & 31);
@@ -434,7 +442,7 @@ static __always_inline __u32 pages_of_folio(__u64 at)
 SEC("fexit")
 int on_compaction_alloc(void *ctx)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_COMPACTION);
 	__u64 from = argument(ctx, 0), to = returned(ctx);
 	struct moving moving = {};
 
@@ -451,7 +459,7 @@ int on_compaction_alloc(void *ctx)
 /* mm/migrate.c folio_migrate_flags(new, old) */
 static __always_inline int moved(__u64 to, __u64 from)
 {
-	struct owner_counters *counted = counters();
+	struct owner_counters *counted = counters(BY_MIGRATION);
 	struct moving moving = {};
 
 	if (!counted || !owner_state.ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
@@ -51,7 +52,7 @@ _ALLOCATORS = (
     "alloc_pages_nolock_noprof",
     "try_alloc_pages_noprof",
 )
-_TRACEPOINTS = ("on_alloc", "on_free")
+TRACEPOINTS = ("on_alloc", "on_free")
 _LOOK_AROUND = "look_around"
 
 
@@ -78,7 +79,7 @@ WAYS = (
     ),
 )
 PROGRAMS = (
-    *_TRACEPOINTS,
+    *TRACEPOINTS,
     _LOOK_AROUND,
     *(way.program for way in WAYS),
     *(way.by_kprobe for way in WAYS if way.by_kprobe is not None),
@@ -151,7 +152,7 @@ def missing_for(machine: Machine) -> list[str]:
     if "bpf_loop" not in machine.symbols:
         missing.append("no bpf_loop() (it came with 5.17)")
     if not {_ALLOC_EVENT, _FREE_EVENT} <= machine.symbols.keys():
-        missing.append("no tracepoints mm_page_alloc and mm_page_free (CONFIG_TRACEPOINTS)")
+        missing.append("no tracepoints mm_page_alloc and mm_page_free (CONFIGTRACEPOINTS)")
     lacking = [name for name in ("mem_section", "vm_zone_stat", "_totalram_pages") if name not in machine.symbols]
     if lacking:
         missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")
@@ -210,18 +211,29 @@ def start(
     if not int(state["vmemmap"]):
         raise NotOffered("struct pages do not lie in one array (CONFIG_SPARSEMEM_VMEMMAP)")
     state["step_shift"], state["step_ns"] = _step(program_object, state)
-    for program in _TRACEPOINTS:
-        program_object.attach_by_section(program, machine.path(pins / f"link-{program}"))
+    for program in TRACEPOINTS:
+        program_object.attach_by_section(program, machine.path(pins / link_name(program)))
     uncovered = []
     for way in WAYS:
         if not any(name in machine.symbols for name in way.functions):
             continue  # this kernel has no such way
-        if not _attach(machine, library, program_object, way, machine.path(pins / f"link-{way.program}"), kprobes):
+        if not _attach(machine, library, program_object, way, machine.path(pins / link_name(way.program)), kprobes):
             uncovered.append(way.name)
     program_object.run(_LOOK_AROUND)
     state["since_ns"], state["since_jiffies"] = state["clock_ns"], state["clock_jiffies"]
     state["ready"] = 1
     return tuple(uncovered)
+
+
+def link_name(program: str) -> str:
+    """The pin that holds a program of tracking to where it runs."""
+    return f"link-{program}"
+
+
+def stop(pins: Path) -> None:
+    """From now on nothing is recorded, and whoever still finds the table knows that it is out of date."""
+    with contextlib.suppress(Refused, OSError, NotOffered):
+        map_array(LibBpf(), pins / MAPS[STATE_MAP], owners.STATE, 1, write=True)[0]["ready"] = 0
 
 
 def _target(machine: Machine, library: LibBpf, way: Way) -> str | None:
@@ -261,10 +273,10 @@ def read(library: LibBpf, pins: Path) -> PageOwners:
 
 
 def read_counters(library: LibBpf, pins: Path) -> OwnerCounters:
-    """The programs' own counters, of all processors. Raises OSError."""
+    """The programs' own counters, of all programs and processors. Raises OSError, Refused."""
     fd = library.map_fd(pins / "owner_counters")
     try:
-        raw = library.look_up(fd, 0, library.possible_cpus() * len(owners.COUNTERS) * 8)
+        raw = library.look_up(fd, 0, library.possible_cpus() * library.map_info(fd).value_bytes)
     finally:
         os.close(fd)
     if raw is None:
@@ -289,14 +301,18 @@ class Audit:
     """The table held against the programs' own counters: `owned_pages` entries are set, `counted_pages` must be.
 
     On a machine that goes on, the two may differ by what was allocated and freed meanwhile, `moving_pages`. `misses`
-    are events passed over because the same program ran on that processor already.
+    are events passed over because the same program ran on that processor already. Of the owned pages,
+    `left_out_pages` are not recorded by stack on purpose, `table_full_pages` and `no_stack_pages` could not be.
     """
 
     owned_pages: int
     counted_pages: int
     moving_pages: int
     misses: int
-    nameless_pages: int
+    left_out_pages: int
+    table_full_pages: int
+    no_stack_pages: int
+    room_for_stacks: int
     counters: OwnerCounters
 
     @property
@@ -309,15 +325,16 @@ def audit(library: LibBpf, pins: Path) -> Audit:
     """Count the table once. Raises OSError, Refused."""
     before = read_counters(library, pins)
     table = read(library, pins)
-    owned_pages = nameless_pages = 0
+    owned_pages, by_slot = 0, np.zeros(owners.FIRST_SLOT, np.int64)
     for block in table.blocks():
         owned_pages += int(np.count_nonzero(block))
         slot = block >> np.uint32(16)
-        nameless_pages += int(np.count_nonzero((slot > 0) & (slot < owners.FIRST_SLOT)))
+        by_slot += np.bincount(slot[slot < owners.FIRST_SLOT], minlength=owners.FIRST_SLOT)
+    left_out, full, no_stack = by_slot[[owners.LEFT_OUT, owners.TABLE_FULL, owners.NO_STACK]].tolist()
     after = read_counters(library, pins)
     moving = (after.allocated_pages - before.allocated_pages) + (after.freed_pages - before.freed_pages)
     misses = sum(library.recursion_misses(link) for link in pins.glob("link-on_*"))
-    return Audit(owned_pages, before.owned_pages, moving, misses, nameless_pages, after)
+    return Audit(owned_pages, before.owned_pages, moving, misses, left_out, full, no_stack, len(table.stacks), after)
 
 
 def map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, write: bool = False) -> Any:

@@ -42,14 +42,20 @@ struct owned_stack {
 	__u64 frame[OWNER_FRAMES]; /* return addresses, innermost first */
 };
 
-/* For each processor; base pages, but for the last four, which are events. */
+/*
+ * Who counts. Each has counters of its own on each processor: a program does not run inside itself, but inside another, and
+ * would take away what that one is about to write.
+ */
+enum owner_writer { BY_ALLOC, BY_FREE, BY_BULK, BY_CONTIG, BY_COMPACTION, BY_MIGRATION, OWNER_WRITERS };
+
+/* Base pages, but for the last four, which are events. */
 struct owner_counters {
 	__u64 allocated_pages;
 	__u64 freed_pages; /* that were owned */
 	__u64 healed_pages; /* owned when they were allocated: their free was missed */
 	__u64 unowned_frees; /* allocated before, or their allocation was missed */
 	__u64 moved_pages; /* by migration */
-	__u64 untracked_pages; /* allocated beyond the table */
+	__u64 untracked_pages; /* allocated beyond the table, however often */
 	__u64 stacks; /* slots taken */
 	__u64 without_stack;
 	__u64 beyond_stacks; /* the table of stacks was full */

@@ -60,6 +60,8 @@ def arm(
         raise BadQuestion(f"{'--kernel-only' if kernel_only else '--yes'} goes with --track")
     if at_boot:
         arming.require_root(machine)
+        if track:
+            _planned(machine, kernel_only=kernel_only, confirmed=confirmed)
         asked = {"--track": track, "--kernel-only": kernel_only, "--yes": confirmed}
         units.enable(machine, top=top, events=events, options=tuple(name for name, is_set in asked.items() if is_set))
         click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
@@ -107,7 +109,7 @@ def _status(machine: Machine) -> None:
 
     armed = arming.status(machine)
     if armed is None:
-        click.echo("not armed")
+        click.echo(f"not armed: {arming.HALF}; oomscope disarm" if arming.is_half(machine) else "not armed")
     else:
         since = datetime.datetime.fromtimestamp(armed.since).astimezone().isoformat(" ", "seconds")
         events = "OOM panics and system-wide kills" if armed.on_kill else "OOM panics"
@@ -116,17 +118,20 @@ def _status(machine: Machine) -> None:
         )
     if machine.is_root and (audit := arming.audit(machine)) is not None:
         _tell_tracking(audit, None if armed is None else armed.tracking)
-    if armed is not None or machine.is_root:
+    if machine.is_root:
         reports = arming.reports(machine)
         click.echo(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
         for report in reports:
             click.echo("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
+    elif armed is not None:
+        click.echo("what it has reported only root may see")
 
 
 def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
     counted = audit.counters
     what = "kernel memory only" if tracking is not None and tracking.kernel_only else "all pages"
-    click.echo(f"tracked: {what}; {audit.owned_pages:,} pages have an owner, over {counted.stacks:,} stacks")
+    left_out = f", {audit.left_out_pages:,} of them left out as user memory" if audit.left_out_pages else ""
+    click.echo(f"tracked: {what}; {audit.owned_pages:,} pages are owned{left_out}")
     if audit.agrees:
         during = f", {audit.moving_pages:,} allocated or freed meanwhile" if audit.moving_pages else ""
         click.echo(f"audit: the table and its counters agree ({audit.counted_pages:,} counted{during})")
@@ -137,13 +142,16 @@ def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
         )
     click.echo(
         f"since then: {counted.allocated_pages:,} pages allocated, {counted.freed_pages:,} freed,"
-        f" {counted.unowned_frees:,} freed that were older, {counted.moved_pages:,} moved"
+        f" {counted.unowned_frees:,} freed that had no owner, {counted.moved_pages:,} moved"
     )
     click.echo(
         f"missed: {audit.misses:,} events inside the programs, {counted.healed_pages:,} pages healed;"
-        f" {audit.nameless_pages:,} pages without a stack of their own, {counted.untracked_pages:,} beyond the table,"
-        f" {counted.beyond_stacks:,} times the table of stacks was full, {counted.collisions:,} collisions,"
-        f" {counted.slot_races:,} races for a slot"
+        f" {counted.untracked_pages:,} allocations of pages that were added later and are not in the table"
+    )
+    click.echo(
+        f"stacks: {counted.stacks:,}, room for {audit.room_for_stacks:,}; {audit.no_stack_pages:,} pages whose stack"
+        f" could not be taken, {audit.table_full_pages:,} whose stack found no room ({counted.beyond_stacks:,} times);"
+        f" {counted.collisions:,} collisions, {counted.slot_races:,} races for a slot"
     )
     if tracking is not None:
         _tell_cost(tracking)

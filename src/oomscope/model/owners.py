@@ -70,7 +70,7 @@ class OwnerCounters:
 
 
 def counters(raw: bytes) -> OwnerCounters:
-    """The sum over the processors; `raw` is the value of each of them, one behind the other."""
+    """The sum over all programs and processors; `raw` is what each has counted, one behind the other."""
     each = np.frombuffer(raw, "<u8").reshape(-1, len(COUNTERS))
     return OwnerCounters(**dict(zip(COUNTERS, (int(sum_) for sum_ in each.sum(axis=0)), strict=True)))
 

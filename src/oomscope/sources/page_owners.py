@@ -15,7 +15,7 @@ from oomscope.model.stack import Frame, Stack
 from oomscope.units import pages_text, uptime_text
 
 FORMAT = "tracked pages"
-FramesOf = Callable[[Iterable[int]], tuple[Frame, ...]]
+FramesOf = Callable[[list[int]], Iterable[Frame | None]]  # a frame for each address, None for what is none
 _PAGES_PER_BATCH = 1 << 21
 _WHY = {
     owners.LEFT_OUT: "user memory and page cache are left out: armed with --kernel-only",
@@ -73,23 +73,27 @@ class OwnerRows:
             if pages
         ]
         if counted.untracked_pages:
-            reason = "their page frames are not in the table: memory that was added later"
-            told.append(Absent(f"{pages_text(counted.untracked_pages)} allocated since", reason))
+            what = f"who allocated in memory that was added later, {counted.untracked_pages:,} times a page"
+            told.append(Absent(what, "its page frames are not in the table"))
         since = f"tracking began {uptime_text(self._table.since_ns)} after boot"
         self.notes.absent = (Absent("who allocated earlier pages", since), *told)
 
     def _stacks(self, slot: Words) -> Column:
         slots, inverse = np.unique(slot, return_inverse=True)
-        return np.array([self._stack_index(each) for each in slots.tolist()], np.int64)[inverse]
+        self._take_stacks([each for each in slots.tolist() if each not in self._stack_of])
+        return np.array([self._stack_of[each] for each in slots.tolist()], np.int64)[inverse]
 
-    def _stack_index(self, slot: int) -> int:
-        if slot not in self._stack_of:
-            index = -1
-            if owners.FIRST_SLOT <= slot < len(self._table.stacks):
-                record = self._table.stacks[slot]
-                frames = min(int(record["frames"]), owners.FRAMES)
-                if frames:
-                    index = len(self.tables.stacks)
-                    self.tables.stacks.append(Stack(self._frames_of(record["frame"][:frames].tolist())))
-            self._stack_of[slot] = index
-        return self._stack_of[slot]
+    def _take_stacks(self, slots: list[int]) -> None:
+        """The stacks of slots not met before; every address is named once."""
+        self._stack_of |= dict.fromkeys(slots, -1)
+        there = [slot for slot in slots if owners.FIRST_SLOT <= slot < len(self._table.stacks)]
+        records = self._table.stacks[there]
+        depths = records["frames"].clip(0, owners.FRAMES).tolist()
+        addresses = [frame[:depth] for frame, depth in zip(records["frame"].tolist(), depths, strict=True)]
+        distinct = sorted({address for stack in addresses for address in stack})
+        frames = dict(zip(distinct, self._frames_of(distinct), strict=True))
+        for slot, stack in zip(there, addresses, strict=True):
+            if stack:
+                self._stack_of[slot] = len(self.tables.stacks)
+                named = (frames[address] for address in stack)
+                self.tables.stacks.append(Stack(tuple(frame for frame in named if frame is not None)))

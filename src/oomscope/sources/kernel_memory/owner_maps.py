@@ -70,5 +70,5 @@ def _counters(dump: Dump, array: drgn.Object) -> bytes:
     raw = b""
     for cpu in for_each_possible_cpu(dump.prog):
         value = per_cpu_ptr(array.pptrs[0], cpu)
-        raw += bytes(dump.bytes_at(value.value_(), len(owners.COUNTERS) * 8))
+        raw += bytes(dump.bytes_at(value.value_(), int(array.map.value_size)))
     return raw

@@ -158,7 +158,7 @@ class Reader:
         table = None if self._owner is not None else page_owners(self._dump, self.log)
         if table is None:
             return None
-        return OwnerRows(table, lambda addresses: tuple(map(self._names.frame, addresses))), table
+        return OwnerRows(table, lambda addresses: map(self._names.frame, addresses)), table
 
     def _take_notes(self, rows: OwnerRows) -> None:
         rows.finish()
