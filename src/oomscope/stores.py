@@ -16,6 +16,10 @@ def store(place: str) -> tuple[Any, str]:
     """What lists, reads and writes there, and the place by its own names. Raises NotOffered, OSError."""
     try:
         with as_os_errors(ImportError, ValueError):
+            protocol, _, rest = place.partition("://")
+            if "::" in rest and "::" not in protocol:  # a name with colons, and no chain of places
+                kind = fsspec.get_filesystem_class(protocol)
+                return kind(**kind._get_kwargs_from_urls(place)), kind._strip_protocol(place)
             system, path = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
         raise NotOffered(f"{place}: {error}", advice="pip install what it names") from error

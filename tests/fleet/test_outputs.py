@@ -149,7 +149,7 @@ def test_the_text_begins_with_the_sentence(tmp_path: Path) -> None:
     cases = triaged(tmp_path / "fleet")
     flat = " ".join(done.stdout.split())
     assert flat.startswith(sentence(triage_of(cases)))
-    assert f"1 of {len(cases)} cases could not be explained" in flat
+    assert f"Not explained: 1 of {len(cases)}; each stands in the result with its reason" in flat
     assert "empty" in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -264,7 +264,7 @@ def test_only_failures_end_with_their_exit_code(tmp_path: Path) -> None:
     """1 where there was nothing to explain, 3 where something could not be read; the cases are told all the same."""
     write(tmp_path / "quiet" / "kern.log", b"[    1.000000] hello\n" * 50)
     done = run(tmp_path, "quiet", expected=1)
-    assert done.stdout.startswith("None of 1 cases could be explained")
+    assert done.stdout.startswith("No case could be explained, of 1")
     write(tmp_path / "noise" / "noise.bin", bytes(range(256)) * 300)
     assert "binary data" in run(tmp_path, "noise", expected=3).stdout
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oomscope.model.fleet import ANSWERS, BY_STACKS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
+from oomscope.units import counted
 
 BY_CASES, BY_PAGES = "cases", "pages"
 _RANK = {CERTAIN: 3, LIKELY: 2, POSSIBLE: 1, None: 0}
@@ -83,6 +84,7 @@ class Clusters:
         self._failures: Counter[str] = Counter()
         self._kernels: set[str] = set()
         self._cases = 0
+        self._with_unused, self._first_unused = 0, ""
 
     def add(self, case: Case) -> None:
         """Count one case."""
@@ -93,6 +95,9 @@ class Clusters:
             self._classes[FAILED] += 1
             self._exit_code = max(self._exit_code, row.exit_code)
             return
+        if row.unused:
+            self._first_unused = self._first_unused or f"{case.name}: {row.unused[0]}"
+            self._with_unused += 1
         assert row.signature is not None
         assert row.answered_by is not None
         if row.kernel_release is not None:
@@ -119,8 +124,13 @@ class Clusters:
             failures=_ranked(self._failures),
             since=None if before is None else before.made,
             gone=() if before is None else tuple(text for name, text in before.signatures.items() if name not in here),
-            notes=tuple(notes),
+            notes=(*notes, *self._notes()),
         )
+
+    def _notes(self) -> list[str]:
+        if not self._with_unused:
+            return []
+        return [f"{counted(self._with_unused, 'case')} with files that took no part, the first {self._first_unused}"]
 
 
 def _order(cluster: Cluster, sort: str) -> tuple[int, int, str]:
@@ -151,7 +161,8 @@ def _cluster(growing: _Growing, before: Previous | None) -> Cluster:
         last_seen=growing.last_seen,
         kernels=_ranked(growing.kernels)[:_VALUES_SHOWN],
         labels=labels,
-        distinct={"kernels": len(growing.kernels)} | {name: len(values) for name, values in growing.labels.items()},
+        distinct_kernels=len(growing.kernels),
+        distinct_labels={name: len(values) for name, values in growing.labels.items()},
         answered_by=_ranked(growing.answered_by),
         is_new=None if before is None else name not in before.signatures,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +98,7 @@ def triage(
                 grouping=grouping,
                 engine=engine,
                 by_content=not no_cache,
+                labelled=len(labels.pattern),
                 progress=tell and (lambda done, total: tell("looking", done, total, "files")),
             )
             finished = steps.explain_all(
@@ -138,13 +142,16 @@ def _require(form: str, output: str | None) -> None:
 
 @contextmanager
 def _interruptible(*, is_kept: bool) -> Iterator[None]:
-    """Ctrl-C ends the command with what to do next."""
+    """Ctrl-C ends the command with what to do next; SIGTERM leaves nothing behind, either."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     except KeyboardInterrupt:
         kept = "; what is finished is kept: the same command goes on from there" if is_kept else ""
         click.echo(f"oomscope: interrupted{kept}", err=True)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | None) -> Iterator[Case]:
@@ -184,8 +191,18 @@ def _write(pieces: Iterator[str], output: str | None) -> None:
         for piece in pieces:
             to_terminal(piece)
         return
+    path = Path(output).resolve()
+    # A device is written to, a file replaced when the new one is whole: what was there is worth more than half of it.
+    beside = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with Path(output).open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(pieces)
+        if beside != path:
+            if path.exists():
+                shutil.copymode(path, beside)
+            beside.replace(path)
     except OSError as error:
         raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        if beside != path:
+            beside.unlink(missing_ok=True)

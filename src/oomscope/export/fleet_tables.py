@@ -22,14 +22,15 @@ CASES_IN_PART, ROWS_IN_PART = 4096, 50_000  # whichever comes first: memory foll
 _OF_CASE = ("path", "folder", "seen", "seen_by", "cluster")
 _RANKED = {"case": "string", "rank": "int64"}
 _PART = re.compile(r"part-\d{5,}\.parquet")
+_NEW = re.compile(r"part-\d{5,}\.parquet\.new")
 _TYPES = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 
 
 class FleetTables:
     """Takes cases in their order and writes a part whenever it is full, below a folder or URL.
 
-    What an earlier triage has written there is replaced. Raises NotOffered where pyarrow is not installed, OSError
-    where nothing can be written; then no part of this triage stays.
+    What an earlier triage has written there is replaced when this one is whole. Raises NotOffered where pyarrow is not
+    installed, OSError where nothing can be written; then no part of this triage stays, and all of the earlier one does.
     """
 
     def __init__(self, place: str, labels: tuple[str, ...]) -> None:
@@ -52,20 +53,20 @@ class FleetTables:
         self._parts = 0
 
     def __enter__(self) -> Self:
-        self._remove()
+        self._remove(_NEW)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None and (self._rows["cases"] or not self._parts):
-            try:
+        try:
+            if error is None and (self._rows["cases"] or not self._parts):
                 self._write()
-            except OSError:
-                self._remove()
-                raise
-        elif error is not None:
-            self._remove()
+            if error is None:
+                self._remove(_PART)
+                self._put_in_place()
+        finally:
+            self._remove(_NEW)
 
     def add(self, case: Case) -> None:
         """One case."""
@@ -89,7 +90,7 @@ class FleetTables:
     def _write(self) -> None:
         for name, rows in self._rows.items():
             table = self._arrow.Table.from_pylist(rows, self._schemas[name])
-            path = f"{self._place}/{name}/part-{self._parts:05}.parquet"
+            path = f"{self._place}/{name}/part-{self._parts:05}.parquet.new"
             with as_os_errors():
                 self._system.makedirs(f"{self._place}/{name}", exist_ok=True)
                 with self._system.open(path, "wb") as file:
@@ -97,14 +98,24 @@ class FleetTables:
             rows.clear()
         self._parts += 1
 
-    def _remove(self) -> None:
+    def _remove(self, kind: re.Pattern[str]) -> None:
         """The parts of a triage, and nothing else."""
         with as_os_errors():
-            for name in TABLES:
-                folder = f"{self._place}/{name}"
-                for path in self._system.ls(folder, detail=False) if self._system.isdir(folder) else ():
-                    if _PART.fullmatch(path.rpartition("/")[2]):
-                        self._system.rm_file(path)
+            for path in self._parts_there(kind):
+                self._system.rm_file(path)
+
+    def _put_in_place(self) -> None:
+        with as_os_errors():
+            for path in self._parts_there(_NEW):
+                self._system.mv(path, path.removesuffix(".new"))
+
+    def _parts_there(self, kind: re.Pattern[str]) -> list[str]:
+        found = []
+        for folder in (f"{self._place}/{name}" for name in TABLES):
+            self._system.invalidate_cache(folder)
+            for path in self._system.ls(folder, detail=False) if self._system.isdir(folder) else ():
+                found += [path] if kind.fullmatch(path.rpartition("/")[2]) else []
+        return found
 
     def _schema(self, columns: dict[str, str]) -> Any:
         types = {name: getattr(self._arrow, kind.removesuffix("[]"))() for name, kind in columns.items()}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from oomscope.errors import OomscopeError
 from oomscope.fleet import places
 from oomscope.fleet.grouping import Unit
-from oomscope.fleet.signature import named, signature
+from oomscope.fleet.signature import call_site, named, signature
 from oomscope.fleet.study import answered_by
 from oomscope.model.absent import Absent
-from oomscope.model.fleet import CaseResult, CaseRow, ConsumerRow
+from oomscope.model.fleet import BY_STACKS, LACKING, CaseResult, CaseRow, ConsumerRow
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline import read
@@ -43,12 +43,15 @@ def explained(unit: Unit) -> Explained:
         with places.fetched(unit.files) as path:
             place = str(path)
             evidence = read(path)
-            results = [_result(verdict, place) for verdict in judge_each(evidence)]
+            unused = tuple(_kept(f"{each.what}: {each.reason}", place) for each in evidence.unused)
+            results = [_result(verdict, place, unused) for verdict in judge_each(evidence)]
+        results = _with_a_later_answer(results)
         left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
         if left_out:
             reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
             results.append(CaseResult(CaseRow(failure=reason, exit_code=3)))
-        is_lasting = bool(unit.digest) and all(map(_is_as_it_was, unit.files, unit.states))
+        # What could not be read may be, once debug info or a library is installed.
+        is_lasting = bool(unit.digest) and not unused and all(map(_is_as_it_was, unit.files, unit.states))
         return Explained(results, is_lasting)
     except OomscopeError as error:
         return failed(_kept(str(error), place), exit_code=error.exit_code)
@@ -79,7 +82,22 @@ def _kept(text: str, place: str) -> str:
     return text
 
 
-def _result(verdict: Verdict, place: str) -> CaseResult:
+def _with_a_later_answer(results: list[CaseResult]) -> list[CaseResult]:
+    """OOMs that only page owner data could explain, where there are some of the same case, for another of its OOMs."""
+    answer = next((result.row for result in reversed(results) if result.row.answered_by == BY_STACKS), None)
+    if answer is None:
+        return results
+    who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
+    told = f"page owner data of another OOM of this case name {who or 'the holders'}: explain that one"
+    return [
+        replace(result, row=replace(result.row, answered_by=BY_STACKS, next=told))
+        if result.row.answered_by == LACKING
+        else result
+        for result in results
+    ]
+
+
+def _result(verdict: Verdict, place: str, unused: tuple[str, ...]) -> CaseResult:
     def kept(text: str) -> str:
         return _kept(text, place)
 
@@ -94,13 +112,15 @@ def _result(verdict: Verdict, place: str) -> CaseResult:
         for finding in verdict.findings
     )
     row = _row(verdict)
-    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""))
+    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""), unused=unused)
     return CaseResult(row, tuple(map(ConsumerRow.of, verdict.consumers[:MOST_CONSUMERS])), findings)
 
 
 def _row(verdict: Verdict) -> CaseRow:
     oom, kernel, row, called = verdict.oom, verdict.kernel, named(verdict), signature(verdict)
     event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
+    site = call_site(verdict) or (None, None)
+    function, module = site if row is None else (row.culprit.function, row.culprit.module)
     pages = row.pages if row is not None else verdict.findings[0].pages if verdict.findings else None
     share = row.share_of_ram if row is not None else None
     if share is None and pages is not None and verdict.ram_pages:
@@ -121,8 +141,8 @@ def _row(verdict: Verdict) -> CaseRow:
         trigger_comm=None if event is None else event.asked.comm,
         trigger_order=None if event is None else event.asked.order,
         trigger_gfp=None if event is None else _gfp(event),
-        culprit=None if row is None else row.culprit.function,
-        module=None if row is None else row.culprit.module,
+        culprit=function,
+        module=module or None,
         subsystem=None if row is None else row.culprit.subsystem,
         pages=pages,
         share_of_ram=share,

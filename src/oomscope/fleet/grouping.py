@@ -21,7 +21,12 @@ from oomscope.sources.input import Stream
 AUTO, EACH_FILE, EACH_FOLDER = "auto", "file", "folder"
 GROUPINGS = (AUTO, EACH_FILE, EACH_FOLDER)
 
-ALONE, NEEDS_COMPANY, UNREADABLE = "alone", "needs company", "unreadable"
+ALONE, LOG, NEEDS_COMPANY, UNREADABLE, OWN = "alone", "log", "needs company", "unreadable", "oomscope's own output"
+_OWN_HEAD_BYTES = 300
+_OWN = re.compile(
+    rb'\s*\{\s*"schema": "oomscope[-/]|<!doctype html>.*<meta name="generator" content="oomscope">', re.DOTALL
+)
+_OWN_TABLES = re.compile(r"(?:^|/)(?:cases|consumers|findings)/part-\d{5,}\.parquet$")
 _HEAD_BYTES = 1 << 16
 # What sources/by_folder.py takes from a path.
 _TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_stat|free_traces")
@@ -79,17 +84,22 @@ def look(file: File, *, whole: bool) -> Looked:
         kind = ALONE
         if archive.kind_of(stream.head) is None:
             source = recognise(stream.head)
-            kind = ALONE if source is None or isinstance(source, ConsoleLog) else NEEDS_COMPANY
+            kind = LOG if isinstance(source, ConsoleLog) else NEEDS_COMPANY if source is not None else ALONE
+        if _OWN.match(stream.head[:_OWN_HEAD_BYTES]) or _OWN_TABLES.search(file.relative):
+            kind = OWN
         state = places.state(file.url) if whole else None
         return Looked(kind, places.digest(file) if whole else "", state=state)
     except OSError as error:
         return Looked(UNREADABLE, "", places.reason_of(error))
 
 
-def units(files: Iterable[tuple[File, Looked]], grouping: str, prefix: str = "") -> Iterator[Unit]:
-    """The cases that files of one place make, in the order of the files; `prefix` goes before their names."""
-    found = list(files)
-    whole = _case_folders(found, grouping)
+def units(files: Iterable[tuple[File, Looked]], grouping: str, prefix: str = "", labelled: int = 0) -> Iterator[Unit]:
+    """The cases that files of one place make, in the order of the files; `prefix` goes before their names.
+
+    Folders that have a label each, the outermost `labelled` ones of a path, are not put together.
+    """
+    found = [(file, looked) for file, looked in files if looked.kind != OWN]
+    whole = {each for each in _case_folders(found, grouping) if len(_parts(_named(prefix, each))) >= labelled}
     held: list[tuple[File, Looked]] = []
     held_folder = ""
     for file, looked in found:
@@ -130,7 +140,7 @@ def counted_once(found: Iterable[Unit]) -> tuple[list[Unit], int]:
     Of several names the file's own stays. What cannot be read is nobody's, and stays.
     """
     left = list(found)
-    identities = [unit.name if unit.problem else places.identity(unit.place) for unit in left]
+    identities = [f"problem {unit.place}" if unit.problem else places.identity(unit.place) for unit in left]
     folders = {name for unit, name in zip(left, identities, strict=True) if unit.is_folder and not unit.problem}
     in_folders = {places.identity(url) for unit in left if unit.is_folder for url, _ in unit.files}
     chosen: dict[str, int] = {}
@@ -140,8 +150,8 @@ def counted_once(found: Iterable[Unit]) -> tuple[list[Unit], int]:
     kept = [
         unit
         for at, (unit, name) in enumerate(zip(left, identities, strict=True))
-        if unit.problem
-        or (chosen[name] == at and not _is_within(name, folders) and (unit.is_folder or name not in in_folders))
+        if chosen[name] == at
+        and (unit.problem or not (_is_within(name, folders) or (not unit.is_folder and name in in_folders)))
     ]
     return kept, len(left) - len(kept)
 
@@ -157,7 +167,18 @@ def _case_folders(found: list[tuple[File, Looked]], grouping: str) -> set[str]:
         return set()
     if grouping == EACH_FOLDER:
         return {file.relative.partition("/")[0] for file, _ in found if "/" in file.relative}
-    return {_folder_of(file.relative) for file, looked in found if looked.kind == NEEDS_COMPANY and file.relative}
+    folders = {_folder_of(file.relative) for file, looked in found if looked.kind == NEEDS_COMPANY and file.relative}
+    logs = {_folder_of(file.relative) for file, looked in found if looked.kind == LOG}
+    # Two folders with logs of their own are two machines, whatever lies above them.
+    return {each for each in folders if sum(_is_below(log, each) for log in logs) < 2}
+
+
+def _is_below(folder: str, other: str) -> bool:
+    return folder.startswith(f"{other}/") if other else bool(folder)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def _folders_of(relative: str) -> Iterator[str]:

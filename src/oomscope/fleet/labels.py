@@ -49,7 +49,7 @@ class Labels:
 
     def notes(self, names: Iterable[str]) -> list[str]:
         """What a reader should know: rows of the sidecar that are of no case."""
-        asked = {key for name in names for key in (*_nearest_last(name), *_nearest_last(name.partition("#")[0]))}
+        asked = {key for name in names for key in (*_nearest_last(name), *_nearest_last(name.rpartition("#")[0]))}
         unused = [key for key in self.rows or {} if key not in asked]
         if not unused:
             return []

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -23,6 +23,7 @@ from oomscope.sources.base import printable
 from oomscope.stores import as_os_errors, store
 
 _CHUNK_BYTES = 1 << 20
+_LOCAL = "file://"
 _LEADS_OUT = "a name that leads out of its folder"
 _OF_CONTENT = ("ETag", "etag", "md5Hash", "crc32c")
 _OF_TIME = ("VersionId", "mtime", "LastModified", "updated", "created")
@@ -50,6 +51,14 @@ def is_remote(place: str) -> bool:
     return "://" in place
 
 
+def named(place: str) -> str:
+    """A place as the beginning of its cases' names; one that begins above the working directory is named whole."""
+    if is_remote(place):
+        return place
+    path = os.path.normpath(place)
+    return (os.path.abspath(path) if path.startswith(".") else path).lstrip("/")
+
+
 def files(place: str) -> list[File]:
     """All files at or below a place, in the order of their names; links to folders are told and not followed.
 
@@ -57,6 +66,8 @@ def files(place: str) -> list[File]:
     """
     if not place:
         raise BadQuestion("an empty path names nothing")
+    if place.startswith(_LOCAL):
+        place = unquote(place.removeprefix(_LOCAL))
     place = place if is_remote(place) else os.path.abspath(place)
     try:
         system, path = _system(place)
@@ -196,14 +207,22 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
 
 
 def _file(system: Any, entry: dict[str, Any], place: str, relative: str) -> File:
+    url = _url(place, relative)
+    if isinstance(system, LocalFileSystem):
+        return File(url, relative, _modified_s(url), problem=_problem(entry))
     modified = next((entry[name] for name in _MODIFIED if entry.get(name) is not None), None)
     if isinstance(modified, datetime):
         modified = modified.timestamp()
     modified_s = float(modified) if isinstance(modified, int | float) else None
-    url = _url(place, relative)
-    if isinstance(system, LocalFileSystem):
-        return File(url, relative, modified_s, problem=_problem(entry))
     return File(url, relative, modified_s, mark=_mark(system, entry, url))
+
+
+def _modified_s(path: str) -> float | None:
+    """When a file of this machine was written to, by whatever link it is reached."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
 
 
 def _mark(system: Any, entry: dict[str, Any], url: str) -> str:

@@ -29,10 +29,11 @@ _DECODER = msgspec.json.Decoder(list[CaseResult])
 def default_path() -> Path | None:
     """Where finished cases are kept, as the XDG base directories have it; None for a user without a home."""
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        home = named if named.is_absolute() else Path.home() / ".cache"  # a relative one is to be passed over
     except RuntimeError:
         return None
-    return Path(home, "oomscope", "triage.sqlite")
+    return home / "oomscope" / "triage.sqlite"
 
 
 class Results:

@@ -16,6 +16,7 @@ _WITH_YEAR = (
 _SYSLOG = re.compile(r"([A-Z][a-z]{2}) +(\d{1,2}) (\d\d:\d\d:\d\d)(?:\.\d+)?")
 _LOGCAT = re.compile(r"(\d\d)-(\d\d) (\d\d:\d\d:\d\d)\.\d+")
 _ISO_FRACTION = re.compile(r",(\d{1,9})")
+_LAST_YEAR = 9999  # that a calendar has
 _TOLERATED = timedelta(days=2)  # clocks and zones: a log is not written after the file it stands in
 
 
@@ -59,8 +60,8 @@ def _parsed(text: str) -> str | None:
 
 
 def _with_year(text: str, form: str, written: datetime | None) -> str | None:
-    if written is None:
-        return None
+    if written is None or written.year >= _LAST_YEAR:
+        return None  # no such day, or a file's time that is none
     for year in (written.year, written.year - 1, written.year - 2, written.year - 3, written.year - 4):
         try:
             found = datetime.strptime(f"{text} {year}", f"{form} %Y").replace(tzinfo=UTC)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from oomscope.attribution.culprit import requester
+from oomscope.model.absent import Absent
 from oomscope.model.fleet import NO_REPORT, Signature
 from oomscope.model.holding import KERNEL
 from oomscope.model.holding import SLAB as KIND_SLAB
@@ -18,6 +19,7 @@ from oomscope.model.verdict import CulpritRow, Verdict
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,
     FRAGMENTATION,
+    HIDDEN_KERNEL,
     LOWMEM_ZONE,
     MEMCG_LIMIT,
     NO_SHORTAGE,
@@ -25,8 +27,10 @@ from oomscope.verdict.oom.case import (
     SHMEM,
     SLAB,
     USER_ANON,
+    VMALLOC,
     VMALLOC_SPACE,
 )
+from oomscope.verdict.oom.hidden_kernel import COUNTED
 from oomscope.verdict.oom.judgement import WANTS_A_NAME, WORTH_NAMING
 from oomscope.verdict.oom.user_anon import own_pages
 
@@ -36,6 +40,8 @@ _OF_PROCESSES = (USER_ANON, MEMCG_LIMIT, SHMEM, PAGE_CACHE)
 _NUMBER = re.compile(r"\d+")
 _OF_CGROUP = re.compile(r"\(.*\)$")
 _DRAWN = re.compile(r"^kmalloc-rnd-\d+-")
+_KMALLOC = re.compile(r"^((?:dma-|kmalloc-)(?:[a-z]+-)*)(\d+)$")
+_KIB = 1024
 _ADDRESS = re.compile(r"(?:0x)?[0-9a-f]{8,16}")
 
 
@@ -47,6 +53,8 @@ def signature(verdict: Verdict) -> Signature:
     culprit, module = "", ""
     if row is not None:
         culprit, module = without_address(row.culprit.function), row.culprit.module or ""
+    elif (site := call_site(verdict)) is not None:
+        culprit, module = site
     elif event is not None and oom_class == SLAB and event.slab_caches:
         culprit = _cache_name(max(event.slab_caches, key=lambda cache: cache.total_kib).name)
     elif event is not None and oom_class in _OF_PROCESSES:
@@ -74,14 +82,39 @@ def named(verdict: Verdict) -> CulpritRow | None:
     return None if greatest is not None and greatest.holding.culprit is None and greatest.pages > row.pages else row
 
 
+def call_site(verdict: Verdict) -> tuple[str, str] | None:
+    """The function, and its module, that the report's own allocation profiling says took the memory that has no name.
+
+    Only a site that holds a part of RAM worth naming; slab and user memory, which the report counts, are none.
+    """
+    oom, page_bytes = verdict.oom, verdict.kernel.page_size_bytes
+    event = None if oom is None or oom.analysis is None else oom.analysis.event
+    if oom is None or event is None or oom.oom_class not in (HIDDEN_KERNEL, VMALLOC) or not verdict.ram_pages:
+        return None
+    least_bytes = WORTH_NAMING * verdict.ram_pages * (4096 if isinstance(page_bytes, Absent) else page_bytes)
+    sites = [site for site in event.call_sites if not any(word in site.function for word in COUNTED)]
+    greatest = max(sites, key=lambda site: site.size_bytes, default=None)
+    if greatest is None or greatest.size_bytes < least_bytes:
+        return None
+    return greatest.function.removesuffix("_noprof"), greatest.module or ""
+
+
 def without_address(function: str) -> str:
     """A function's name, or a mark for code that has none."""
     return NOBODY if _ADDRESS.fullmatch(function) else function
 
 
 def _cache_name(name: str) -> str:
-    """Without the cgroup that it is of, and the number that kmalloc draws anew at each boot (RANDOM_KMALLOC_CACHES)."""
-    return _DRAWN.sub("kmalloc-", _OF_CGROUP.sub("", name))
+    """Without the cgroup that it is of, and the number that kmalloc draws anew at each boot (RANDOM_KMALLOC_CACHES).
+
+    Caches of kmalloc were called by bytes before 4.20 (kmalloc-2048), since then by units (kmalloc-2k).
+    """
+    name = _DRAWN.sub("kmalloc-", _OF_CGROUP.sub("", name))
+    by_bytes = _KMALLOC.match(name)
+    if by_bytes is None or int(by_bytes[2]) % _KIB:
+        return name
+    kib = int(by_bytes[2]) // _KIB
+    return by_bytes[1] + (f"{kib}k" if kib < _KIB else f"{kib // _KIB}M")
 
 
 def _greatest_process(event: OomEvent) -> str:

@@ -10,7 +10,17 @@ from oomscope.errors import NothingToExplain
 from oomscope.fleet import places
 from oomscope.fleet.engines import Engine, Failed
 from oomscope.fleet.explained import explained, failed
-from oomscope.fleet.grouping import UNREADABLE, Looked, Unit, counted_once, distinct, look, units, with_distinct_names
+from oomscope.fleet.grouping import (
+    OWN,
+    UNREADABLE,
+    Looked,
+    Unit,
+    counted_once,
+    distinct,
+    look,
+    units,
+    with_distinct_names,
+)
 from oomscope.fleet.labels import SEEN, Labels
 from oomscope.fleet.results import Results
 from oomscope.fleet.seen import when
@@ -29,9 +39,17 @@ class Found:
 
 
 def find(
-    named: Iterable[str], *, grouping: str, engine: Engine, by_content: bool, progress: Progress | None = None
+    named: Iterable[str],
+    *,
+    grouping: str,
+    engine: Engine,
+    by_content: bool,
+    labelled: int = 0,
+    progress: Progress | None = None,
 ) -> Found:
     """Look at every file below the places and say which make a case; `by_content` names each by what it holds.
+
+    The outermost `labelled` folders of a case's name have a label each.
 
     Raises BadQuestion for a place that is not there, NothingToExplain where no place has a file.
     """
@@ -47,11 +65,14 @@ def find(
             progress(done, total)
     found: list[Unit] = []
     for place, files in below:
-        prefix = place.lstrip("/") if len(below) > 1 else ""
-        found += units(((file, looked[file.url]) for file in files), grouping, prefix)
+        prefix = places.named(place) if len(below) > 1 else ""
+        found += units(((file, looked[file.url]) for file in files), grouping, prefix, labelled)
     kept, doubled = counted_once(found)
     unread = [told for unit in kept if not unit.problem for told in unit.unread]
     notes = []
+    own = sum(each.kind == OWN for each in looked.values())
+    if own:
+        notes.append(f"{counted(own, 'file')} of oomscope's own output: left out")
     if doubled:
         notes.append(f"{counted(doubled, 'case')} more would be of the same files by another name: left out")
     if unread:

@@ -52,7 +52,8 @@ class CaseRow:
     """One OOM of one case, or one case without any: what `explain` says of it.
 
     Where it failed, `failure` is the reason and all that would come from a verdict is None. `stamp` is the time as the
-    log writes it, `at_ns` since boot. `pages` are those of the culprit over all its stacks, or of the class's holder.
+    log writes it, `at_ns` since boot. `unused` are files of the case that took no part, each with its reason. `pages`
+    are those of the culprit over all its stacks, or of the class's holder.
     """
 
     failure: str | None = None
@@ -83,6 +84,7 @@ class CaseRow:
     next: str | None = None
     source: str | None = None
     partial: bool | None = None
+    unused: tuple[str, ...] = ()
     stacks: int | None = None
     counted_pages: int | None = None
     unexplained_pages: int | None = None
@@ -165,7 +167,7 @@ class Cluster:
 
     `inputs` are the logs, archives and folders that the cases come from: many OOMs of one log are one incident.
 
-    `kernels` and `labels` count cases by value, the ten most frequent; `distinct` is how many values there are.
+    `kernels` and `labels` count cases by value, the ten most frequent; `distinct_...` is how many values there are.
     """
 
     id: str
@@ -181,7 +183,8 @@ class Cluster:
     last_seen: str | None
     kernels: tuple[tuple[str, int], ...]
     labels: Mapping[str, tuple[tuple[str, int], ...]]
-    distinct: Mapping[str, int]
+    distinct_kernels: int
+    distinct_labels: Mapping[str, int]
     answered_by: tuple[tuple[str, int], ...]
     is_new: bool | None  # None: there is no earlier triage to compare with
 

@@ -10,7 +10,7 @@ def sentence(triage: Triage) -> str:
     """How many cases the report alone explains, and how many take page owner data, had and not had."""
     told = triage.cases - triage.failed
     if not told:
-        return f"None of {triage.cases:,} cases could be explained"
+        return f"No case could be explained, of {triage.cases:,}"
     answers = triage.answers
     parts = [
         f"{answers[BY_REPORT]:,} of {told:,} explained by the report alone",
@@ -26,9 +26,7 @@ def failures(triage: Triage) -> str:
     """How many cases stand in the result with a reason instead of an answer; empty for none."""
     if not triage.failed:
         return ""
-    return (
-        f"{triage.failed:,} of {triage.cases:,} cases could not be explained; each stands in the result with its reason"
-    )
+    return f"Not explained: {triage.failed:,} of {triage.cases:,}; each stands in the result with its reason"
 
 
 def amounts(cluster: Cluster) -> str:

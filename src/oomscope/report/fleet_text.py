@@ -11,6 +11,7 @@ from rich.text import Text
 from oomscope.model.fleet import Cluster, Triage
 from oomscope.report.fleet_answer import amounts, failures, minute, sentence
 from oomscope.report.tables import console_to, show, table, title
+from oomscope.units import counted
 
 _REASONS_SHOWN = 10
 _GONE_SHOWN = 10
@@ -33,7 +34,7 @@ def render(triage: Triage, *, top: int, colour: bool, width: int) -> str:
 
 
 def _classes(console: Console, triage: Triage) -> None:
-    title(console, f"{triage.cases:,} cases by class")
+    title(console, f"{counted(triage.cases, 'case')} by class")
     shown = table(("cases", True), ("certain", True), ("class", False))
     for name, count, certain in triage.classes:
         shown.add_row(f"{count:,}", f"{certain:,}" if certain else "", name)
@@ -45,11 +46,11 @@ def _clusters(console: Console, triage: Triage, top: int) -> None:
         return
     title(console, f"Clusters: {min(top, len(triage.clusters)):,} of {len(triage.clusters):,}")
     for rank, cluster in enumerate(triage.clusters[:top], 1):
-        head = Text(f"{rank:>3}. ")
-        head.append(str(cluster.signature), style="bold")
+        head = Text(str(cluster.signature), style="bold")
         if cluster.is_new:
             head.append("  NEW", style="bold red")
-        console.print(head)
+        for number, wrapped in enumerate(head.wrap(console, console.width - 5)):
+            console.print(Text("     " if number else f"{rank:>3}. ") + wrapped)
         for line in _about(cluster):
             console.print(Padding(Text(line), (0, 0, 0, 5)))
 
@@ -57,10 +58,13 @@ def _clusters(console: Console, triage: Triage, top: int) -> None:
 def _about(cluster: Cluster) -> list[str]:
     lines = [f"{amounts(cluster)} ({cluster.id})"]
     if cluster.first_seen is not None:
-        same = cluster.first_seen == cluster.last_seen
-        lines.append(f"seen {minute(cluster.first_seen)}" + ("" if same else f" to {minute(cluster.last_seen)}"))
-    named = [("kernel", "kernels", cluster.kernels), *((name, name, values) for name, values in cluster.labels.items())]
-    lines += [f"{name}: {_counted(values, cluster.distinct[key])}" for name, key, values in named if values]
+        first, last = minute(cluster.first_seen), minute(cluster.last_seen)
+        lines.append(f"seen {first}" + ("" if first == last else f" to {last}"))
+    if cluster.kernels:
+        lines.append(f"kernel: {_counted(cluster.kernels, cluster.distinct_kernels)}")
+    lines += [
+        f"{name}: {_counted(all_, cluster.distinct_labels[name])}" for name, all_ in cluster.labels.items() if all_
+    ]
     lines.append(f"clearest: {cluster.example}: {cluster.example_headline}")
     if cluster.example_next:
         lines.append(f"next: {cluster.example_next}")
@@ -77,7 +81,9 @@ def _since(console: Console, triage: Triage) -> None:
         return
     new = sum(1 for cluster in triage.clusters if cluster.is_new)
     title(console, f"Since {triage.since}")
-    console.print(Padding(Text(f"{new:,} clusters are new, {len(triage.gone):,} have no case any more"), (0, 0, 0, 2)))
+    console.print(
+        Padding(Text(f"{counted(new, 'cluster')} new, {len(triage.gone):,} without a case now"), (0, 0, 0, 2))
+    )
     for name in triage.gone[:_GONE_SHOWN]:
         console.print(Padding(Text(f"gone: {name}"), (0, 0, 0, 2)))
     if len(triage.gone) > _GONE_SHOWN:

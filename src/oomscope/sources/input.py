@@ -27,6 +27,7 @@ from oomscope.sources.base import printable
 
 CHUNK_BYTES = 1 << 18
 _LEAST_READ_BYTES = 1 << 16
+_FREE_BYTES, _MOST_EXPANSION = 1 << 26, 2000  # page_owner's text of one stack alone expands 192 times
 HEAD_BYTES = 1 << 20
 STDIN = "-"
 # Few compressed bytes may hold much: feeding this many at a time bounds what comes out at once.
@@ -90,13 +91,21 @@ class Stream:
         """Bytes taken from the input so far, compressed as they are."""
         return self._counted.bytes_done
 
-    def chunks(self) -> Iterator[bytes]:
-        """The whole input from its beginning, in pieces: the head, then up to 256 KiB each."""
+    def chunks(self, *, is_bounded: bool = True) -> Iterator[bytes]:
+        """The whole input from its beginning, in pieces: the head, then up to 256 KiB each.
+
+        Where `is_bounded`, what expands as no text of a kernel does ends there. Memory may: most of it can be zeros.
+        """
+        expanded = len(self.head)
         if self.head:
             yield self.head
         while self.defect is None:
             chunk = self._read(self._reader, CHUNK_BYTES)
             if not chunk:
+                return
+            expanded += len(chunk)
+            if is_bounded and expanded > max(_FREE_BYTES, _MOST_EXPANSION * self.raw_bytes_done):
+                self.defect = f"it expands more than {_MOST_EXPANSION:,} times: a bomb"
                 return
             yield chunk
 

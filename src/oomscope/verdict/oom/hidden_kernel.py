@@ -10,7 +10,7 @@ from oomscope.verdict.oom.case import HIDDEN_KERNEL, PAGE_OWNER_NEXT, OomCase
 OOM_CLASS = HIDDEN_KERNEL
 _PART_OF_IT = 0.02  # of RAM: a call site worth naming beside the remainder
 # Call sites that stand for pages which a counter of the report has already.
-_COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
+COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
 
 
 def pages(case: OomCase) -> int:
@@ -39,7 +39,7 @@ def _hints(case: OomCase) -> list[str]:
     hints = [f"{case.size(misc)} of it is kernel_misc_reclaimable, as ION and dma-buf pools are"] if misc else []
     least_bytes = _PART_OF_IT * case.base_pages * page_bytes
     large = [site for site in event.call_sites if site.size_bytes > least_bytes]
-    sites = [site for site in large if not any(word in site.function for word in _COUNTED)]
+    sites = [site for site in large if not any(word in site.function for word in COUNTED)]
     if sites:
         named = ", ".join(f"{s.function} ({s.module or s.place}) {bytes_text(s.size_bytes)}" for s in sites[:3])
         hints.append(f"allocation profiling names {named}")
