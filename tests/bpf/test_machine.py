@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from oomscope.bpf import arm, at_boot, outlet
+from oomscope import doctor
+from oomscope.bpf import arm, at_boot, fault_cost, outlet
+from oomscope.cli.arm import arm as command
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered
 from oomscope.machine import Machine, PageOwner
 from oomscope.sources.last_crash import last_crash
@@ -24,6 +28,12 @@ ffffffff82000000 d stack_list
 ffffffffc0000000 t take_page\t[oomlab]
 ffffffffc0000040 t _end\t[oomlab]
 """
+
+
+TRACKABLE = (
+    "bpf_loop", "__traceiter_mm_page_alloc", "__traceiter_mm_page_free", "mem_section", "vm_zone_stat",
+    "_totalram_pages",
+)  # fmt: skip
 
 
 def machine(root: Path, **files: str) -> Machine:
@@ -48,6 +58,85 @@ def test_addresses_get_names_as_the_kernel_prints_them(tmp_path: Path) -> None:
     this = machine(tmp_path, proc__kallsyms=KALLSYMS)
     named = this.frames([0xFFFFFFFF81000110, 0xFFFFFFFFC0000027, 0x10])
     assert named == ["dump_header+0x10/0x100", "take_page+0x27/0x40 [oomlab]", "0x0000000000000010"]
+
+
+MODULES = "oomlab 4096 0 - Live 0xffffffffc0000000 (O)\n"
+
+
+def test_modules_that_come_later_are_named(tmp_path: Path) -> None:
+    """Whoever watches a living machine meets modules that were not there when it began, and gaps that others left."""
+    this = machine(tmp_path, proc__kallsyms=KALLSYMS, proc__modules=MODULES)
+    later = 0xFFFFFFFFC0100010
+    assert this.frames([later]) == ["0xffffffffc0100010"]
+    symbols = KALLSYMS + "ffffffffc0100000 t leak\t[late]\nffffffffc0100040 t other\t[late]\n"
+    (tmp_path / "proc" / "kallsyms").write_text(symbols)
+    (tmp_path / "proc" / "modules").write_text(MODULES + "late 4096 0 - Live 0xffffffffc0100000 (O)\n")
+    assert this.frames([later]) == ["leak+0x10/0x40 [late]"]
+    between = 0xFFFFFFFFC0080000
+    assert this.frames([between]) == ["0xffffffffc0080000"]
+
+
+def armed_by_hand(this: Machine, *, pins: tuple[str, ...] = ()) -> None:
+    """What an `arm` of this boot writes down, and some of its pins."""
+    told = arm.Armed(1.0, "", ("dump_header",), "stacks", 3, False, ())
+    arm._write_state(this, told)
+    for pin in pins:
+        path = this.path(arm.PINS / pin)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_what_is_armed_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record of arming without the pins that hold the programs, or the other way round, is said to be half."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    this = machine(tmp_path, proc__sys__kernel__random__boot_id="")
+    assert (arm.status(this), arm.is_half(this)) == (None, False)
+    armed_by_hand(this)
+    assert (arm.status(this), arm.is_half(this)) == (None, True)
+    check = doctor.armed(this)
+    assert (check.state, check.mend) == (doctor.State.MISSING, "oomscope disarm")
+    armed_by_hand(this, pins=("link-0",))
+    assert arm.status(this) is not None
+    assert not arm.is_half(this)
+
+
+def test_one_arms_or_disarms_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is told, and what the first does stays untouched."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    this = machine(tmp_path, proc__sys__kernel__random__boot_id="")
+    armed_by_hand(this, pins=("link-0",))
+    with arm._alone(this), pytest.raises(NotOffered, match="another `oomscope arm` or `disarm` is at work"):
+        arm.disarm(this)
+    assert arm.status(this) is not None
+    assert arm.disarm(this) == []
+    assert arm.status(this) is None
+
+
+def test_others_are_told_what_only_root_may_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`arm --status` of any user while it is armed."""
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    armed_by_hand(machine(tmp_path, proc__sys__kernel__random__boot_id=""))
+    monkeypatch.setattr(sys.modules[command.callback.__module__], "Machine", lambda: Machine(tmp_path))
+    done = CliRunner().invoke(command, ["--status"])
+    assert done.exit_code == 0, done.output
+    assert "what it has reported only root may see" in done.output
+
+
+def test_the_doctor_proposes_what_can_be_done(tmp_path: Path) -> None:
+    """Tracking only where this kernel could do it."""
+    symbols = "".join(f"ffffffff81000000 T {name}\n" for name in TRACKABLE)
+    able = machine(tmp_path / "able", proc__kallsyms=symbols, sys__kernel__btf__vmlinux="")
+    assert doctor.armed(able).mend == doctor.TRACK
+    without_types = machine(tmp_path / "without", proc__kallsyms=symbols)
+    assert doctor.armed(without_types).mend == "a kernel with CONFIG_PAGE_OWNER=y, then oomscope arm"
+    old = machine(tmp_path / "old", proc__kallsyms=KALLSYMS.replace("bpf_loop", "x"), sys__kernel__btf__vmlinux="")
+    assert doctor.armed(old).mend == "boot option page_owner=on, then oomscope arm"
+
+
+def test_a_kernel_without_huge_pages_has_page_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows no such advice; what a fault takes is measured all the same."""
+    monkeypatch.setattr("mmap.MADV_NOHUGEPAGE", 9999)
+    assert fault_cost.page_fault_ns() > 0
 
 
 def test_the_way_is_chosen_by_what_is_there(tmp_path: Path) -> None:

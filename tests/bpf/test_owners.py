@@ -178,6 +178,19 @@ def test_spoilt_text_costs_only_its_own_block(damage: bytes, at: int) -> None:
     assert pages is None or int(pages.sum()) <= 12
 
 
+def test_stacks_are_named_in_one_go() -> None:
+    """However many there are: naming reads the kernel's symbols, which is not to be done for each."""
+    asked: list[int] = []
+
+    def counted(addresses: list[int]) -> tuple[Frame, ...]:
+        asked.append(len(addresses))
+        return frames_of(addresses)
+
+    rows = OwnerRows(table([slot << 16 for slot in range(FIRST_SLOT, 20)], stacks=20), counted)
+    assert sum(int(batch.pages.sum()) for batch in rows.batches() if batch.pages is not None) == 16
+    assert len(asked) == 1
+
+
 def test_tracking_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody else is told in a sentence, with exit code 4, before anything is written."""
     monkeypatch.setattr("os.geteuid", lambda: 65534)

@@ -73,9 +73,14 @@ def triaged(
     results: Path | None = None,
 ) -> list[Case]:
     """All cases of these places, explained by two processes unless told otherwise."""
+    labels = labels or Labels()
     with engine or Processes(2) as working, Results(results) as kept:
         found = triage.find(
-            [str(place) for place in places], grouping=grouping, engine=working, by_content=results is not None
+            [str(place) for place in places],
+            grouping=grouping,
+            engine=working,
+            by_content=results is not None,
+            labelled=len(labels.pattern),
         )
         triage.explain_all(found.units, engine=working, results=kept)
-        return list(triage.cases(found.units, kept, labels or Labels()))
+        return list(triage.cases(found.units, kept, labels))

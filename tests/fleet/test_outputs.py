@@ -278,9 +278,17 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
-    done = run(tmp_path, "fleet", "--no-cache", "--parquet", "tables", expected=2, preexec_fn=small_files)
+    words = ("fleet", "--no-cache", "--parquet", "tables")
+    done = run(tmp_path, *words, expected=2, preexec_fn=small_files)
     assert "--parquet tables: file too large" in done.stderr
-    assert list((tmp_path / "tables").rglob("*.parquet")) == []
+    assert not any(path.is_file() for path in (tmp_path / "tables").rglob("*"))
+    run(tmp_path, *words, "--format", "json", "-o", "kept.json")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".json", ".parquet")}
+    run(tmp_path, *words, expected=2, preexec_fn=small_files)
+    run(tmp_path, "fleet", "--format", "json", "-o", "kept.json", expected=2, preexec_fn=small_files)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".json", ".parquet")}
+    assert after == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "fleet", "kept.json", "tables"]
     (tmp_path / "cache" / "oomscope" / "triage.sqlite").unlink()
     done = run(tmp_path, "fleet", "--format", "json", preexec_fn=small_files)
     assert "nothing is kept for the next time" in done.stderr

@@ -88,6 +88,14 @@ def test_what_is_different_is_told_apart() -> None:
     assert re.fullmatch(r"[0-9a-f]{12}", one.id)
 
 
+def test_whom_the_reports_own_profiling_names_stands_in_the_signature(tmp_path: Path) -> None:
+    """The three OOMs of one leak meet: two whose report names the call site, the panic with its stack."""
+    text = captures.text(captures.DATA / "lab" / "6.12-witness" / "console.log.zst")
+    found = signatures(tmp_path / "console.log", text)
+    assert {str(each) for each in found} == {"hidden-kernel | take_page [oomlab]"}
+    assert len(found) == 3
+
+
 def test_the_id_of_a_signature_never_changes() -> None:
     """Triages of different years are compared by it."""
     assert Signature("hidden-kernel", "leak_mb_write", "leak", "").id == "d471378455cc"

@@ -17,18 +17,19 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from oomscope import stores
 from oomscope.errors import BadQuestion, NotOffered
 from oomscope.fleet import labels, places, previous, triage
 from oomscope.fleet.explained import _kept
 from oomscope.fleet.processes import Processes
-from oomscope.fleet.results import Results
+from oomscope.fleet.results import Results, default_path
 from oomscope.fleet.seen import when
 from oomscope.fleet.signature import _cache_name
-from oomscope.model.fleet import CaseResult, CaseRow
+from oomscope.model.fleet import Case, CaseResult, CaseRow, Signature
 from tests import captures
 from tests.fleet import fleets
 from tests.fleet.fleets import lay_out, log, triaged, write
-from tests.fleet.test_outputs import as_json, run
+from tests.fleet.test_outputs import as_json, run, triage_of
 
 OOMSCOPE = Path(sys.executable).parent / "oomscope"
 FAILED = [CaseResult(CaseRow(failure="any", exit_code=3))]
@@ -402,3 +403,150 @@ def test_what_would_fail_at_the_end_fails_at_the_beginning(tmp_path: Path) -> No
     assert done.stderr == "oomscope: nowhere/told.json: no such file or directory\n"
     run(tmp_path, "missing", "-o", "told.json", expected=2)
     assert not (tmp_path / "told.json").exists()
+
+
+def test_what_lies_above_two_machines_makes_no_case_of_them(tmp_path: Path) -> None:
+    """A stray file that needs company, over folders with logs of their own; with labels, over any folder of a host."""
+    fleet = tmp_path / "fleet"
+    meminfo = (captures.CASE_6_12 / "meminfo").read_bytes()
+    for number in (0, 1):
+        write(fleet / f"host-{number}" / "log" / "kern.log", log(fleets.REPORTS[number]))
+        write(fleet / f"host-{number}" / "meminfo", meminfo)
+    write(fleet / "meminfo", meminfo)
+    assert {case.name for case in triaged(fleet)} == {"host-0", "host-1", "meminfo"}
+    (fleet / "host-1" / "log" / "kern.log").unlink()
+    assert {case.name for case in triaged(fleet)} == {"fleet"}
+    by_host = triaged(fleet, labels=labels.labels("host", None))
+    assert {case.name: case.labels for case in by_host if "/" not in case.name and case.name != "meminfo"} == {
+        "host-0": {"host": "host-0"},
+        "host-1": {"host": "host-1"},
+    }
+
+
+def test_an_earlier_oom_of_a_case_with_stacks_does_not_lack_them() -> None:
+    """Kills just before a panic whose stacks name the leak: page owner data are there, and where is said."""
+    rows = [case.result.row for case in triaged(captures.LINUX_6_1)]
+    assert [row.answered_by for row in rows] == ["stacks"] * len(rows)
+    assert len(rows) > 1
+    assert all("leak_pages_show [leak]" in (row.next or "") for row in rows[:-1] if row.culprit is None)
+
+
+def test_a_file_of_a_case_that_took_no_part_is_told(tmp_path: Path) -> None:
+    """In its row and in a note; and such a result is not kept: the file may be readable the next time."""
+    host = tmp_path / "fleet" / "host"
+    write(host / "kern.log", log(fleets.REPORTS[0]))
+    write(host / "meminfo", (captures.CASE_6_12 / "meminfo").read_bytes())
+    write(host / "page_owner.zst", b"\x28\xb5\x2f\xfd and no more")
+    (row,) = (case.result.row for case in triaged(tmp_path / "fleet", results=tmp_path / "kept.sqlite"))
+    (unused,) = row.unused
+    assert unused.startswith("(case)/page_owner.zst: ")
+    told = as_json(tmp_path, "fleet")
+    assert told["cases"][0]["unused"] == list(row.unused)
+    assert any("1 case with files that took no part" in note for note in told["notes"])
+    again = run(tmp_path, "fleet")
+    assert "were explained before" not in again.stderr
+    assert "was explained before" not in again.stderr
+
+
+def test_the_triages_own_output_is_no_case(tmp_path: Path) -> None:
+    """JSON, page and tables below the place of the next triage: left out, and said."""
+    write(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0]))
+    run(tmp_path, "fleet", "--format", "json", "-o", "fleet/today.json", "--parquet", "fleet/tables")
+    run(tmp_path, "fleet", "--format", "html", "-o", "fleet/today.html")
+    told = as_json(tmp_path, "fleet")
+    assert [case["case"] for case in told["cases"]] == ["kern.log"]
+    assert "5 files of oomscope's own output: left out" in told["notes"]
+
+
+def test_one_file_by_two_kinds_of_name_is_one_case(tmp_path: Path) -> None:
+    """A path and a file:// URL; a dangling link that two places reach."""
+    write(tmp_path / "fleet" / "a b.log", log(fleets.REPORTS[0]))
+    assert len(triaged(f"file://{tmp_path}/fleet/a%20b.log", tmp_path / "fleet")) == 1
+    (tmp_path / "fleet" / "gone.log").symlink_to(tmp_path / "nowhere")
+    cases = triaged(tmp_path, tmp_path / "fleet")
+    assert sum(case.result.row.failure is not None for case in cases) == 1
+
+
+def test_names_with_colons_are_no_chains() -> None:
+    """`a::b.log` in a store is a name; `simplecache::s3://...` is fsspec's chain of places."""
+    system, path = stores.store("s3://fleet/a::b.log")
+    assert (type(system).__name__, path) == ("S3FileSystem", "fleet/a::b.log")
+    system, _ = stores.store("simplecache::memory://fleet/a.log")
+    assert type(system).__name__ == "SimpleCacheFileSystem"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("fleet/", "fleet"), ("./fleet/../fleet", "fleet"), ("/srv/oom", "srv/oom"), ("s3://a/b", "s3://a/b")],
+)
+def test_a_place_begins_the_names_of_its_cases(place: str, name: str) -> None:
+    """As it was given, without detours."""
+    assert places.named(place) == name
+
+
+def test_a_place_above_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`..` and `.` are no names of a site."""
+    monkeypatch.chdir(tmp_path)
+    assert places.named("..") == str(tmp_path.parent).lstrip("/")
+    assert places.named(".") == str(tmp_path).lstrip("/")
+
+
+def test_a_link_has_the_time_of_what_it_leads_to(tmp_path: Path) -> None:
+    """A folder of links to logs: the year of a syslog stamp comes from the log's own time."""
+    write(tmp_path / "logs" / "kern.log", b"")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "kern.log").symlink_to(tmp_path / "logs" / "kern.log")
+    (file,) = places.files(str(tmp_path / "links"))
+    assert file.modified_s == fleets.WRITTEN
+
+
+def test_a_time_at_the_end_of_the_calendar_ends_nothing() -> None:
+    """A file of the year 9999 tells no year for a stamp without one."""
+    assert when(None, "Mar  3 10:11:12", 253402214400.0) == ("9999-12-31T00:00:00+00:00", "file")
+
+
+def test_a_label_called_kernels_is_a_label() -> None:
+    """How many kernels there are is told beside the labels, whatever those are called."""
+    row = CaseRow(signature=Signature("slab", "", "", ""), answered_by="report", kernel_release="6.1")
+    cases = [Case(f"c{i}", "", "", "", {"kernels": str(i)}, None, None, CaseResult(row)) for i in range(3)]
+    (cluster,) = triage_of(cases).clusters
+    assert (cluster.distinct_kernels, cluster.distinct_labels) == (1, {"kernels": 3})
+
+
+def test_a_sidecars_row_of_a_name_with_a_number_sign_is_used() -> None:
+    """`host#1/kern.log` is a name; `host#1/kern.log#2` its second OOM."""
+    rows = {"host#1/kern.log": {"rack": "r7"}}
+    assert labels.Labels((), rows).notes(["host#1/kern.log#1", "host#1/kern.log#2"]) == []
+    assert labels.Labels((), rows).notes(["host#1/kern.log"]) == []
+    assert labels.Labels((), rows).notes(["host"]) != []
+
+
+def test_a_relative_cache_folder_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The XDG base directories say so."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/x")
+    assert default_path() == Path.home() / ".cache" / "oomscope" / "triage.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [("kmalloc-2048", "kmalloc-2k"), ("kmalloc-rnd-07-2k", "kmalloc-2k"), ("kmalloc-cg-4194304", "kmalloc-cg-4M"),
+     ("kmalloc-96", "kmalloc-96"), ("kmalloc-192(7:init)", "kmalloc-192"), ("bio-1024", "bio-1024")],
+)  # fmt: skip
+def test_caches_of_kmalloc_have_one_name_over_the_versions(old: str, name: str) -> None:
+    """By bytes up to 4.19, by units since."""
+    assert _cache_name(old) == name
+
+
+def test_a_terminated_triage_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM, as a service manager sends it: exit code 143, no temporary files."""
+    for number in range(40):
+        write(tmp_path / "fleet" / f"{number}.log", log(fleets.REPORTS[number % 10]) + b"\n" * number)
+    (tmp_path / "tmp").mkdir()
+    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen([OOMSCOPE, "triage", tmp_path / "fleet"], env=env, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not list((tmp_path / "tmp").iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(30) == 143
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -168,7 +168,23 @@ def test_zstd_bomb_is_read_in_bounded_pieces(tmp_path: Path) -> None:
     stream = Input(str(path), path).open()
     assert len(stream.head) == 1 << 20
     assert recognise(stream.head) is None
+    assert sum(map(len, stream.chunks())) <= 1 << 26
+    assert stream.defect == "it expands more than 2,000 times: a bomb"
     stream.close()
+
+
+def test_a_log_that_becomes_a_bomb_is_explained_up_to_there(tmp_path: Path) -> None:
+    """What came before it is evidence; that it ends there is said."""
+    compressor = zstandard.ZstdCompressor(level=19).compressobj()
+    with (tmp_path / "kern.log.zst").open("wb") as out:
+        out.write(compressor.compress(captures.text(captures.CONSOLE_6_12)))
+        for _ in range(300):
+            out.write(compressor.compress(b"kernel: nothing happened\n" * (1 << 15)))
+        out.write(compressor.flush())
+    verdict = oomscope.explain(tmp_path / "kern.log.zst")
+    assert verdict.oom is not None
+    assert verdict.partial
+    assert any("a bomb" in absent.reason for absent in verdict.absent)
 
 
 def test_a_device_without_a_size_is_read_to_its_end(tmp_path: Path) -> None:

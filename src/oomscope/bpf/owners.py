@@ -41,7 +41,7 @@ _SECTION_BITS = {12: 27, 14: 27, 16: 29}  # by page shift, where VMCOREINFO does
 _CLOCK_S = 0.25
 # How many times as long page faults took in the lab, the load that is nothing but allocations (docs/guide/track.md).
 FAULTS_OF_ALL, FAULTS_OF_KERNEL_ONLY = 1.51, 1.04
-_HZ = (24, 32, 48, 64, 100, 128, 250, 256, 300, 1000, 1024)  # that kernels are built with
+_HZ = (100, 250, 300, 500, 600, 750, 1000, 2000)  # that kernels of x86_64 and arm64 are built with, and patched to
 _ALLOC_EVENT, _FREE_EVENT = "__traceiter_mm_page_alloc", "__traceiter_mm_page_free"
 # Functions in which the stack of an allocation begins, the most frequent first.
 _ALLOCATORS = (
