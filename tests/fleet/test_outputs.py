@@ -220,6 +220,8 @@ def test_an_earlier_triage_that_is_none_is_refused(tmp_path: Path) -> None:
     lay_out(tmp_path / "fleet")
     write(tmp_path / "other.json", b'{"schema": "oomscope/1"}')
     assert "not the JSON of a triage" in run(tmp_path, "fleet", "--since", "other.json", expected=2).stderr
+    write(tmp_path / "later.json", b'{"schema": "oomscope-triage/9", "clusters": []}')
+    assert "schema oomscope-triage/9" in run(tmp_path, "fleet", "--since", "later.json", expected=2).stderr
     assert "no such file" in run(tmp_path, "fleet", "--since", "nowhere.json", expected=2).stderr
 
 

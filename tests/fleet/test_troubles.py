@@ -169,7 +169,7 @@ def test_odd_questions_are_refused_in_a_sentence(tmp_path: Path) -> None:
         assert file.problem
     with pytest.raises(BadQuestion, match="a meaning of its own"):
         labels.labels("site/seen", None)
-    write(tmp_path / "odd.json", b'{"clusters": [{"id": "\xff", "signature": ""}]}')
+    write(tmp_path / "odd.json", b'{"schema": "oomscope-triage/1", "clusters": [{"id": "\xff", "signature": ""}]}')
     with pytest.raises(BadQuestion, match="not the JSON of a triage"):
         previous.previous(str(tmp_path / "odd.json"))
     write(tmp_path / "deep.json", b'{"clusters": ' + b"[" * 100_000)

@@ -27,7 +27,7 @@ _OWN = re.compile(
     rb'\s*\{\s*"schema": "oomscope[-/]|<!doctype html>.*<meta name="generator" content="oomscope">', re.DOTALL
 )
 _OWN_TABLES = re.compile(r"(?:^|/)(?:cases|consumers|findings)/part-\d{5,}\.parquet$")
-_HEAD_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 20  # a block of bzip2 is no smaller
 # What sources/by_folder.py takes from a path.
 _TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_stat|free_traces")
 

@@ -9,6 +9,7 @@ import msgspec
 from oomscope.attribution.clusters import Previous
 from oomscope.errors import BadQuestion
 from oomscope.fleet.places import reason_of, shown
+from oomscope.report.fleet_json import SCHEMA
 
 
 class _Cluster(msgspec.Struct):
@@ -19,6 +20,7 @@ class _Cluster(msgspec.Struct):
 class _Triage(msgspec.Struct):
     """As much of it as is asked for."""
 
+    schema: str
     clusters: list[_Cluster]
     made: str | None = None
 
@@ -31,5 +33,7 @@ def previous(path: str) -> Previous:
         raise BadQuestion(f"{shown(path)}: {reason_of(error)}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BadQuestion(f"{shown(path)}: not the JSON of a triage: {error}") from error
+    if found.schema != SCHEMA:
+        raise BadQuestion(f"{shown(path)}: not the JSON of a triage: schema {shown(found.schema)}")
     signatures = {shown(each.id): shown(each.signature) for each in found.clusters}
     return Previous(signatures, shown(found.made or "an earlier triage"))
