@@ -40,7 +40,7 @@ _ASK_ABOVE_SHARE, _REFUSE_ABOVE_SHARE = 0.02, 0.5  # of the memory that is avail
 _SECTION_BITS = {12: 27, 14: 27, 16: 29}  # by page shift, where VMCOREINFO does not tell
 _CLOCK_S = 0.25
 # How many times as long page faults took in the lab, the load that is nothing but allocations (docs/guide/track.md).
-FAULTS_OF_ALL, FAULTS_OF_KERNEL_ONLY = 1.51, 1.04
+FAULTS_OF_ALL, FAULTS_OF_KERNEL_ONLY = 1.53, 1.06
 _HZ = (100, 250, 300, 500, 600, 750, 1000, 2000)  # that kernels of x86_64 and arm64 are built with, and patched to
 _ALLOC_EVENT, _FREE_EVENT = "__traceiter_mm_page_alloc", "__traceiter_mm_page_free"
 # Functions in which the stack of an allocation begins, the most frequent first.
