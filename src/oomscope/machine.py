@@ -54,6 +54,10 @@ class Machine:
         """Where a path of the machine is found."""
         return self.root / str(path).lstrip("/")
 
+    def has(self, path: str | Path) -> bool:
+        """Whether this user sees something at a path: folders of the kernel's are often closed to others."""
+        return os.path.exists(self.path(path))
+
     def text(self, path: str | Path) -> str | None:
         """A small file's content without the last newline; None where it is not there or may not be read."""
         try:
@@ -95,7 +99,7 @@ class Machine:
     @property
     def has_types(self) -> bool:
         """Whether the kernel carries its own type information (CONFIG_DEBUG_INFO_BTF)."""
-        return self.path("/sys/kernel/btf/vmlinux").exists()
+        return self.has("/sys/kernel/btf/vmlinux")
 
     @property
     def lockdown(self) -> str | None:
@@ -108,18 +112,18 @@ class Machine:
     def tracefs(self) -> Path | None:
         """Where tracing's files are, as a path of the machine."""
         for path in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-            if self.path(f"{path}/tracing_on").exists():
+            if self.has(f"{path}/tracing_on"):
                 return Path(path)
         return None
 
     @property
     def page_owner(self) -> PageOwner:
         """From debugfs, which has the file only where page_owner runs, else from the command line."""
-        if self.path("/sys/kernel/debug/page_owner").exists():
+        if self.has("/sys/kernel/debug/page_owner"):
             return PageOwner.ON
         if self.symbols and "init_page_owner" not in self.symbols and "__set_page_owner" not in self.symbols:
             return PageOwner.NOT_BUILT
-        if self.path("/sys/kernel/debug/sched").exists() or self.path("/sys/kernel/debug/tracing").exists():
+        if self.has("/sys/kernel/debug/sched") or self.has("/sys/kernel/debug/tracing"):
             return PageOwner.OFF
         return PageOwner.ON if self.boot_option("page_owner") in ("on", "1", "y") else PageOwner.OFF
 
@@ -210,8 +214,8 @@ class Machine:
         ends = {name: int(address, 16) + int(size) for name, size, address in self._loaded_modules()}
         gaps = [
             (ends[module], "", "")
-            for (_, _, module), (start, _, following) in itertools.pairwise(code)
-            if module in ends and following != module and ends[module] < start
+            for (last, _, module), (start, _, following) in itertools.pairwise(code)
+            if module in ends and following != module and last < ends[module] < start
         ]
         return sorted(code + gaps)
 

@@ -22,7 +22,7 @@ from oomscope.errors import (
     Unreadable,
 )
 from oomscope.kernel_files import must_be_read_whole
-from oomscope.model.absent import Absent
+from oomscope.model.absent import Absent, OutOfReach
 from oomscope.model.counts import Counts
 from oomscope.model.difference import Difference
 from oomscope.model.evidence import Evidence
@@ -90,7 +90,10 @@ def read(
             unused.append(_Unused(each.origin, error))
     if not any(_tells_something(reading, of_holders=live) for reading in readings):
         raise _why_nothing(readings, unused)
-    skipped = tuple(Absent(u.origin, str(u.error).removeprefix(f"{u.origin}: ")) for u in unused)
+    skipped = tuple(
+        (OutOfReach if isinstance(u.error, NoAccess) else Absent)(u.origin, str(u.error).removeprefix(f"{u.origin}: "))
+        for u in unused
+    )
     records_only = records_only or bool(selection.asks_of_records)
     return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
 

@@ -11,13 +11,16 @@ import fsspec
 
 from oomscope.errors import NotOffered
 
+# What lies within another place, which fsspec joins to it by colons: `zip://kern.log::s3://bucket/case.zip`.
+_WITHIN = {"zip", "tar", "libarchive", "simplecache", "filecache", "blockcache", "cached", "dir", "reference"}
+
 
 def store(place: str) -> tuple[Any, str]:
     """What lists, reads and writes there, and the place by its own names. Raises NotOffered, OSError."""
     try:
         with as_os_errors(ImportError, ValueError):
             protocol, _, rest = place.partition("://")
-            if "::" in rest and "::" not in protocol:  # a name with colons, and no chain of places
+            if "::" in rest and "://" not in rest and not {*protocol.split("::")} & _WITHIN:  # a name with colons
                 kind = fsspec.get_filesystem_class(protocol)
                 return kind(**kind._get_kwargs_from_urls(place)), kind._strip_protocol(place)
             system, path = fsspec.core.url_to_fs(place)

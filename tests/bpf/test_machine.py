@@ -112,6 +112,26 @@ def test_one_arms_or_disarms_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     assert arm.status(this) is None
 
 
+def test_who_is_not_root_sees_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the pins is closed to others: nothing is said of what cannot be seen."""
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    this = machine(tmp_path, proc__sys__kernel__random__boot_id="")
+    armed_by_hand(this)
+    assert not arm.is_half(this)
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file where the folder should be; and the lock is nobody else's to hold."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    this = machine(tmp_path / "a", run__oomscope="a file")
+    with pytest.raises(NotOffered, match="/run/oomscope/lock: file exists"):
+        arm.disarm(this)
+    other = machine(tmp_path / "b", proc__sys__kernel__random__boot_id="")
+    armed_by_hand(other)
+    arm.disarm(other)
+    assert other.path(arm.LOCK).stat().st_mode & 0o777 == 0o600
+
+
 def test_others_are_told_what_only_root_may_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`arm --status` of any user while it is armed."""
     monkeypatch.setattr("os.geteuid", lambda: 65534)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import resource
 import subprocess
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import fsspec
 import jsonschema
 import pyarrow.parquet
 import pytest
 
 import oomscope
 from oomscope.attribution import clusters
+from oomscope.export.fleet_tables import FleetTables
 from oomscope.model.fleet import Case, CaseResult, CaseRow, Signature, Triage
 from oomscope.report import fleet_json, fleet_text
 from oomscope.report.fleet_answer import sentence
@@ -295,6 +298,69 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     done = run(tmp_path, "fleet", "--format", "json", preexec_fn=small_files)
     assert "nothing is kept for the next time" in done.stderr
     assert json.loads(done.stdout)["cases"] == whole["cases"]
+
+
+def test_the_answer_goes_to_whatever_it_is_sent_to(tmp_path: Path) -> None:
+    """A pipe by a path, a file that others hold too, a folder that takes no new file, a name as long as may be."""
+    write(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0]))
+    whole = run(tmp_path, "fleet", "--no-cache").stdout
+    assert run(tmp_path, "fleet", "--no-cache", "-o", "/dev/stdout").stdout == whole
+    (tmp_path / "one.txt").write_text("before")
+    os.link(tmp_path / "one.txt", tmp_path / "two.txt")
+    run(tmp_path, "fleet", "-o", "one.txt")
+    assert (tmp_path / "two.txt").read_text() == (tmp_path / "one.txt").read_text() == whole
+    (tmp_path / "link.txt").symlink_to("three.txt")
+    run(tmp_path, "fleet", "-o", "link.txt")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "three.txt").read_text() == whole
+    run(tmp_path, "fleet", "-o", "x" * 255)
+    assert (tmp_path / ("x" * 255)).read_text() == whole
+
+
+def test_tables_survive_what_stops_their_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where moving a part fails, no table is without its parts; the next triage puts all right."""
+    cases = triaged(write_and_return(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0])).parent)
+    for _ in range(2):
+        with FleetTables(str(tmp_path / "tables"), ()) as tables:
+            tables.add(cases[0])
+    before = {path.name for path in (tmp_path / "tables").iterdir()}
+    monkeypatch.setattr("os.replace", failing_second(os.replace))
+    with pytest.raises(OSError, match="no more"), FleetTables(str(tmp_path / "tables"), ()) as tables:
+        tables.add(cases[0])
+    monkeypatch.undo()
+    assert {path.parent.name for path in (tmp_path / "tables").rglob("part-00000.parquet")} == before
+    with FleetTables(str(tmp_path / "tables"), ()) as tables:
+        tables.add(cases[0])
+    assert sorted(path.name for path in (tmp_path / "tables").rglob("part*")) == ["part-00000.parquet"] * 3
+
+
+def test_tables_of_a_store_have_any_name(tmp_path: Path) -> None:
+    """Brackets and stars in a store's names are characters."""
+    cases = triaged(write_and_return(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0])).parent)
+    for _ in range(2):
+        with FleetTables("memory://b[1]*/tables", ()) as tables:
+            tables.add(cases[0])
+    system = fsspec.filesystem("memory")
+    names = [path for path in system.store if path.startswith("/b[1]*")]
+    assert sorted(names) == [f"/b[1]*/tables/{name}/part-00000.parquet" for name in ("cases", "consumers", "findings")]
+
+
+def write_and_return(path: Path, content: bytes) -> Path:
+    write(path, content)
+    return path
+
+
+def failing_second(replace: Any) -> Any:
+    """Moves one file, then no more."""
+    moved: list[object] = []
+
+    def move(source: object, target: object) -> None:
+        if moved:
+            raise OSError(5, "no more")
+        moved.append(source)
+        replace(source, target)
+
+    return move
 
 
 def test_a_cache_that_is_none_costs_nothing_else(tmp_path: Path) -> None:

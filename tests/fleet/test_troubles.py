@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,17 +11,21 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+import oomscope.sources.input
 from oomscope import stores
-from oomscope.errors import BadQuestion, NotOffered
+from oomscope.errors import BadQuestion, NoAccess, NotOffered
 from oomscope.fleet import labels, places, previous, triage
-from oomscope.fleet.explained import _kept
+from oomscope.fleet.explained import _kept, _with_a_later_answer, explained
+from oomscope.fleet.grouping import Unit
 from oomscope.fleet.processes import Processes
 from oomscope.fleet.results import Results, default_path
 from oomscope.fleet.seen import when
@@ -187,7 +192,8 @@ def test_nothing_from_outside_commands_a_terminal(tmp_path: Path) -> None:
         file.write(log(fleets.REPORTS[0]))
     sidecar = [{"case": "h\\xff\\x9b\\x1b[31m", "host": "\x1b[31mred\ud800"}]
     (tmp_path / "cases.json").write_text(json.dumps(sidecar))
-    before = {"clusters": [{"id": "x", "signature": "\x1b]0;gone\x07"}], "made": "\x1b[31mearlier"}
+    gone = [{"id": "x", "signature": "\x1b]0;gone\x07"}]
+    before = {"schema": "oomscope-triage/1", "clusters": gone, "made": "\x1b[31mearlier"}
     (tmp_path / "before.json").write_text(json.dumps(before))
     words = ("fleet", "--sidecar", "cases.json", "--since", "before.json", "--parquet", "tables")
     text = run(tmp_path, *words).stdout
@@ -406,21 +412,49 @@ def test_what_would_fail_at_the_end_fails_at_the_beginning(tmp_path: Path) -> No
 
 
 def test_what_lies_above_two_machines_makes_no_case_of_them(tmp_path: Path) -> None:
-    """A stray file that needs company, over folders with logs of their own; with labels, over any folder of a host."""
+    """A stray file that needs company, over folders with logs of their own."""
     fleet = tmp_path / "fleet"
     meminfo = (captures.CASE_6_12 / "meminfo").read_bytes()
     for number in (0, 1):
         write(fleet / f"host-{number}" / "log" / "kern.log", log(fleets.REPORTS[number]))
+        write(fleet / f"host-{number}" / "log" / "old" / "kern.log.1", log(fleets.REPORTS[number + 2]))
         write(fleet / f"host-{number}" / "meminfo", meminfo)
     write(fleet / "meminfo", meminfo)
-    assert {case.name for case in triaged(fleet)} == {"host-0", "host-1", "meminfo"}
-    (fleet / "host-1" / "log" / "kern.log").unlink()
+    cases = {case.name for case in triaged(fleet)}
+    assert {name.partition("#")[0] for name in cases} == {"host-0", "host-1", "meminfo"}
+
+
+def test_page_owner_data_above_logs_are_of_one_machine(tmp_path: Path) -> None:
+    """Its logs in two folders are its own; that they were taken so is said."""
+    case = tmp_path / "fleet" / "case"
+    write(case / "page_owner.zst", captures.AFTER_6_12.read_bytes())
+    write(case / "log" / "kern.log", log(fleets.REPORTS[0]))
+    write(case / "pstore" / "dmesg-1", log(fleets.REPORTS[3]))
+    told = as_json(tmp_path, "fleet")
+    assert {case["case"].partition("#")[0] for case in told["cases"]} == {"case"}
+    assert any("the logs of 2 folders in case were taken for one machine's" in note for note in told["notes"])
+
+
+def test_labelled_folders_are_not_put_together(tmp_path: Path) -> None:
+    """What lies above hosts, by the labels; a case that lies less deep, and what each folder was said to be, stay."""
+    fleet = tmp_path / "fleet"
+    meminfo = (captures.CASE_6_12 / "meminfo").read_bytes()
+    write(fleet / "meminfo", meminfo)
+    write(fleet / "host-0" / "kern.log", log(fleets.REPORTS[0]))
+    write(fleet / "host-1" / "meminfo", meminfo)
     assert {case.name for case in triaged(fleet)} == {"fleet"}
     by_host = triaged(fleet, labels=labels.labels("host", None))
-    assert {case.name: case.labels for case in by_host if "/" not in case.name and case.name != "meminfo"} == {
-        "host-0": {"host": "host-0"},
+    assert {case.name: case.labels for case in by_host} == {
+        "host-0/kern.log": {"host": "host-0"},
         "host-1": {"host": "host-1"},
+        "meminfo": {},
     }
+    (fleet / "meminfo").unlink()
+    write(fleet / "host-1" / "kern.log", log(fleets.REPORTS[1]))
+    by_site = triaged(fleet, labels=labels.labels("site/host", None))
+    assert {case.name for case in by_site} == {"host-0/kern.log", "host-1"}
+    each = triaged(fleet, grouping="folder", labels=labels.labels("site/host", None))
+    assert {case.name for case in each} == {"host-0", "host-1"}
 
 
 def test_an_earlier_oom_of_a_case_with_stacks_does_not_lack_them() -> None:
@@ -431,21 +465,67 @@ def test_an_earlier_oom_of_a_case_with_stacks_does_not_lack_them() -> None:
     assert all("leak_pages_show [leak]" in (row.next or "") for row in rows[:-1] if row.culprit is None)
 
 
+def test_the_answer_of_another_boot_or_kind_is_nobodys() -> None:
+    """Only a later OOM of the same class, kernel and boot lends its page owner data."""
+    lacking = CaseRow(oom_class="hidden-kernel", kernel_release="6.1", at_ns=5, answered_by="lacking")
+    answer = CaseRow(oom_class="hidden-kernel", kernel_release="6.1", at_ns=6, answered_by="stacks", culprit="leak")
+    others = (
+        dataclasses.replace(answer, oom_class="slab"),
+        dataclasses.replace(answer, kernel_release="6.2"),
+        dataclasses.replace(answer, at_ns=4),
+        dataclasses.replace(answer, at_ns=None),
+        dataclasses.replace(answer, culprit=None),
+    )
+    for other in others:
+        rows = [each.row for each in _with_a_later_answer([CaseResult(lacking), CaseResult(other)])]
+        assert rows == [lacking, other]
+    assert [each.row for each in _with_a_later_answer([CaseResult(answer), CaseResult(lacking)])] == [answer, lacking]
+    first, _ = _with_a_later_answer([CaseResult(lacking), CaseResult(answer)])
+    assert (first.row.answered_by, first.row.next) == (
+        "stacks",
+        "page owner data of a later OOM of this boot name leak: explain that one",
+    )
+
+
 def test_a_file_of_a_case_that_took_no_part_is_told(tmp_path: Path) -> None:
-    """In its row and in a note; and such a result is not kept: the file may be readable the next time."""
+    """In its row and in a note, the first ten; what another day may read makes a result that is not kept."""
     host = tmp_path / "fleet" / "host"
     write(host / "kern.log", log(fleets.REPORTS[0]))
     write(host / "meminfo", (captures.CASE_6_12 / "meminfo").read_bytes())
-    write(host / "page_owner.zst", b"\x28\xb5\x2f\xfd and no more")
-    (row,) = (case.result.row for case in triaged(tmp_path / "fleet", results=tmp_path / "kept.sqlite"))
-    (unused,) = row.unused
-    assert unused.startswith("(case)/page_owner.zst: ")
+    for number in range(12):
+        write(host / f"notes-{number:02}", b"anything")
     told = as_json(tmp_path, "fleet")
-    assert told["cases"][0]["unused"] == list(row.unused)
+    unused = told["cases"][0]["unused"]
+    assert unused[0] == "(case)/notes-00: text, but of no kind that is known here"
+    assert (len(unused), unused[-1]) == (11, "and 2 more")
     assert any("1 case with files that took no part" in note for note in told["notes"])
-    again = run(tmp_path, "fleet")
-    assert "were explained before" not in again.stderr
-    assert "was explained before" not in again.stderr
+    assert "was explained before" in run(tmp_path, "fleet").stderr
+    write(host / "page_owner", b"")
+    (host / "page_owner").chmod(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oomscope.sources.input.Input.open", refusing(oomscope.sources.input.Input.open, "page_owner"))
+        result = explained(
+            Unit(
+                "host",
+                "host",
+                ((str(host / "kern.log"), "kern.log"), (str(host / "page_owner"), "page_owner")),
+                None,
+                "any",
+            )
+        )
+    assert not result.is_lasting
+    assert any(each.startswith("(case)/page_owner: permission denied") for each in result.results[0].row.unused)
+
+
+def refusing(opened: Any, name: str) -> Any:
+    """As if this file were another's: root is refused nothing."""
+
+    def open_(this: Any) -> Any:
+        if this.path is not None and this.path.name == name:
+            raise NoAccess(f"{this.origin}: permission denied")
+        return opened(this)
+
+    return open_
 
 
 def test_the_triages_own_output_is_no_case(tmp_path: Path) -> None:
@@ -456,6 +536,8 @@ def test_the_triages_own_output_is_no_case(tmp_path: Path) -> None:
     told = as_json(tmp_path, "fleet")
     assert [case["case"] for case in told["cases"]] == ["kern.log"]
     assert "5 files of oomscope's own output: left out" in told["notes"]
+    (tmp_path / "fleet" / "kern.log").unlink()
+    assert "5 files of oomscope's own output" in run(tmp_path, "fleet", expected=1).stderr
 
 
 def test_one_file_by_two_kinds_of_name_is_one_case(tmp_path: Path) -> None:
@@ -475,9 +557,23 @@ def test_names_with_colons_are_no_chains() -> None:
     assert type(system).__name__ == "SimpleCacheFileSystem"
 
 
+def test_a_file_within_an_archive_is_a_place(tmp_path: Path) -> None:
+    """Fsspec's chain of places, with the archive named as a path."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("kern.log", log(fleets.REPORTS[0]))
+    (case,) = triaged(f"zip://kern.log::{tmp_path}/a.zip")
+    assert case.result.row.failure is None
+
+
 @pytest.mark.parametrize(
     ("place", "name"),
-    [("fleet/", "fleet"), ("./fleet/../fleet", "fleet"), ("/srv/oom", "srv/oom"), ("s3://a/b", "s3://a/b")],
+    [
+        ("fleet/", "fleet"),
+        ("./fleet/../fleet", "fleet"),
+        ("/srv/oom", "srv/oom"),
+        (".cases/x", ".cases/x"),
+        ("s3://a/b", "s3://a/b"),
+    ],
 )
 def test_a_place_begins_the_names_of_its_cases(place: str, name: str) -> None:
     """As it was given, without detours."""

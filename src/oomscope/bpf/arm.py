@@ -23,6 +23,7 @@ from oomscope.model.panic_report import PanicReport
 
 PINS = Path("/sys/fs/bpf/oomscope")
 STATE = Path("/run/oomscope/armed.json")
+LOCK = STATE.with_name("lock")
 BPFFS = Path("/sys/fs/bpf")
 HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
@@ -167,21 +168,28 @@ def status(machine: Machine) -> Armed | None:
 
 
 def is_half(machine: Machine) -> bool:
-    """Whether something is left of an `arm` that was killed, or something of it was taken away by others."""
-    return status(machine) is None and (_recorded(machine) is not None or machine.path(PINS).exists())
+    """Whether something is left of an `arm` that was killed, or was taken away by others; only root sees it."""
+    return (
+        machine.is_root and status(machine) is None and (_recorded(machine) is not None or machine.path(PINS).exists())
+    )
 
 
 @contextmanager
 def _alone(machine: Machine) -> Iterator[None]:
     """No other arm or disarm meanwhile. Raises NotOffered."""
-    folder = machine.path(STATE).parent
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    fd = os.open(folder, os.O_RDONLY)
+    path = machine.path(LOCK)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NotOffered(f"{LOCK}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            told = "another `oomscope arm` or `disarm` is at work"
+            raise NotOffered(told, advice="try again when it is done") from error
         yield
-    except BlockingIOError:
-        raise NotOffered("another `oomscope arm` or `disarm` is at work", advice="try again when it is done") from None
     finally:
         os.close(fd)
 

@@ -44,7 +44,7 @@ def needed(machine: Machine) -> list[Setting]:
         buffer = str(tracefs / "buffer_size_kb")
         if _number(machine.text(buffer)) < WANTED_BUFFER_KB:
             wanted.insert(0, (buffer, str(WANTED_BUFFER_KB)))
-        if not machine.path(DUMP).exists():
+        if not machine.has(DUMP):
             raise NotOffered(
                 "kernel.ftrace_dump_on_oops is not there, and tp_printk is off: nothing would print the lines",
                 advice="boot with tp_printk",

@@ -152,7 +152,7 @@ def missing_for(machine: Machine) -> list[str]:
     if "bpf_loop" not in machine.symbols:
         missing.append("no bpf_loop() (it came with 5.17)")
     if not {_ALLOC_EVENT, _FREE_EVENT} <= machine.symbols.keys():
-        missing.append("no tracepoints mm_page_alloc and mm_page_free (CONFIGTRACEPOINTS)")
+        missing.append("no tracepoints mm_page_alloc and mm_page_free (CONFIG_TRACEPOINTS)")
     lacking = [name for name in ("mem_section", "vm_zone_stat", "_totalram_pages") if name not in machine.symbols]
     if lacking:
         missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")

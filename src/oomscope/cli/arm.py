@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomscope.errors import BadQuestion, NothingToExplain
+from oomscope.errors import BadQuestion, NothingToExplain, OomscopeError
 from oomscope.machine import Machine
 from oomscope.units import bytes_text
 
@@ -61,7 +61,10 @@ def arm(
     if at_boot:
         arming.require_root(machine)
         if track:
-            _planned(machine, kernel_only=kernel_only, confirmed=confirmed)
+            try:
+                _planned(machine, kernel_only=kernel_only, confirmed=confirmed)
+            except OomscopeError as refused:
+                click.echo(f"this kernel, now, would refuse: {refused}", err=True)
         asked = {"--track": track, "--kernel-only": kernel_only, "--yes": confirmed}
         units.enable(machine, top=top, events=events, options=tuple(name for name, is_set in asked.items() if is_set))
         click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")

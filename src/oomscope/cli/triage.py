@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -130,8 +131,8 @@ def _require(form: str, output: str | None) -> None:
 
         require()
     if output is not None:
-        path = Path(output)
-        is_new = not path.exists()
+        is_new = not Path(output).exists()
+        path = Path(os.path.realpath(output) if is_new else output)  # a link may lead to what is not there yet
         try:
             path.open("a").close()
             if is_new:
@@ -143,7 +144,10 @@ def _require(form: str, output: str | None) -> None:
 @contextmanager
 def _interruptible(*, is_kept: bool) -> Iterator[None]:
     """Ctrl-C ends the command with what to do next; SIGTERM leaves nothing behind, either."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    takes_signals = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    if takes_signals and before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     except KeyboardInterrupt:
@@ -151,7 +155,8 @@ def _interruptible(*, is_kept: bool) -> Iterator[None]:
         click.echo(f"oomscope: interrupted{kept}", err=True)
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if takes_signals and before == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | None) -> Iterator[Case]:
@@ -191,18 +196,40 @@ def _write(pieces: Iterator[str], output: str | None) -> None:
         for piece in pieces:
             to_terminal(piece)
         return
-    path = Path(output).resolve()
-    # A device is written to, a file replaced when the new one is whole: what was there is worth more than half of it.
-    beside = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(pieces)
-        if beside != path:
-            if path.exists():
-                shutil.copymode(path, beside)
-            beside.replace(path)
+        if Path(output).exists() and not Path(output).is_file():
+            _fill(Path(output), pieces)  # a device or a pipe
+        else:
+            _replace(Path(os.path.realpath(output)), pieces)
     except OSError as error:
         raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _fill(path: Path, pieces: Iterator[str]) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(pieces)
+
+
+def _replace(path: Path, pieces: Iterator[str]) -> None:
+    """Put a file into its place when it is whole: what was there is worth more than half of it.
+
+    Where nothing may be put beside it, or it is more than a name in its folder (another's, a mount, a hard link), its
+    content is replaced.
+    """
+    beside = path.with_name(f".oomscope-{os.getpid()}")
+    try:
+        beside.touch(exist_ok=False)
+    except OSError:
+        _fill(path, pieces)
+        return
+    try:
+        _fill(beside, pieces)
+        there = path.stat() if path.exists() else None
+        if there is None or (there.st_nlink == 1 and there.st_uid == os.geteuid() and not path.is_mount()):
+            if there is not None:
+                shutil.copymode(path, beside)
+            beside.replace(path)
+        else:
+            shutil.copyfile(beside, path)
     finally:
-        if beside != path:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

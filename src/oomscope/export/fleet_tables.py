@@ -6,10 +6,13 @@ name. `case` joins the tables.
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from types import TracebackType
 from typing import Any, Self
+
+from fsspec.implementations.local import LocalFileSystem
 
 from oomscope.errors import BadQuestion, NotOffered
 from oomscope.export.tables import require_arrow
@@ -29,8 +32,9 @@ _TYPES = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 class FleetTables:
     """Takes cases in their order and writes a part whenever it is full, below a folder or URL.
 
-    What an earlier triage has written there is replaced when this one is whole. Raises NotOffered where pyarrow is not
-    installed, OSError where nothing can be written; then no part of this triage stays, and all of the earlier one does.
+    What an earlier triage has written there is replaced when this one is whole, a part at a time. Raises NotOffered
+    where pyarrow is not installed, OSError where nothing can be written; then no part of this triage stays, and all of
+    the earlier one does.
     """
 
     def __init__(self, place: str, labels: tuple[str, ...]) -> None:
@@ -62,10 +66,12 @@ class FleetTables:
         try:
             if error is None and (self._rows["cases"] or not self._parts):
                 self._write()
-            if error is None:
-                self._remove(_PART)
-                self._put_in_place()
-        finally:
+        except OSError:
+            self._remove(_NEW)
+            raise
+        if error is None:
+            self._put_in_place()
+        else:
             self._remove(_NEW)
 
     def add(self, case: Case) -> None:
@@ -105,9 +111,17 @@ class FleetTables:
                 self._system.rm_file(path)
 
     def _put_in_place(self) -> None:
+        """Over the earlier parts; those beyond go last."""
         with as_os_errors():
-            for path in self._parts_there(_NEW):
-                self._system.mv(path, path.removesuffix(".new"))
+            new = [path.removesuffix(".new") for path in self._parts_there(_NEW)]
+            for path in new:
+                if isinstance(self._system, LocalFileSystem):
+                    os.replace(f"{path}.new", path)
+                else:
+                    self._system.cp_file(f"{path}.new", path)
+                    self._system.rm_file(f"{path}.new")
+            for path in set(self._parts_there(_PART)) - set(new):
+                self._system.rm_file(path)
 
     def _parts_there(self, kind: re.Pattern[str]) -> list[str]:
         found = []

@@ -10,7 +10,7 @@ from oomscope.fleet import places
 from oomscope.fleet.grouping import Unit
 from oomscope.fleet.signature import call_site, named, signature
 from oomscope.fleet.study import answered_by
-from oomscope.model.absent import Absent
+from oomscope.model.absent import Absent, OutOfReach
 from oomscope.model.fleet import BY_STACKS, LACKING, CaseResult, CaseRow, ConsumerRow
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import Verdict
@@ -19,6 +19,7 @@ from oomscope.report.answer import headline
 from oomscope.units import counted
 from oomscope.verdict import judge_each
 
+MOST_UNUSED = 10  # files of a case that are named
 MOST_CONSUMERS = 100  # of a case; `stacks` of its row says how many there are
 _CASE = "(case)"  # stands for the case's own place in texts that are kept: copies of it lie elsewhere
 
@@ -43,15 +44,16 @@ def explained(unit: Unit) -> Explained:
         with places.fetched(unit.files) as path:
             place = str(path)
             evidence = read(path)
-            unused = tuple(_kept(f"{each.what}: {each.reason}", place) for each in evidence.unused)
-            results = [_result(verdict, place, unused) for verdict in judge_each(evidence)]
+            results = [_result(verdict, place) for verdict in judge_each(evidence)]
+            unused = _unused(evidence.unused, place)
         results = _with_a_later_answer(results)
+        results[0] = replace(results[0], row=replace(results[0].row, unused=unused))
         left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
         if left_out:
             reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
             results.append(CaseResult(CaseRow(failure=reason, exit_code=3)))
-        # What could not be read may be, once debug info or a library is installed.
-        is_lasting = bool(unit.digest) and not unused and all(map(_is_as_it_was, unit.files, unit.states))
+        is_in_reach = not any(isinstance(each, OutOfReach) for each in evidence.unused)
+        is_lasting = bool(unit.digest) and is_in_reach and all(map(_is_as_it_was, unit.files, unit.states))
         return Explained(results, is_lasting)
     except OomscopeError as error:
         return failed(_kept(str(error), place), exit_code=error.exit_code)
@@ -82,22 +84,34 @@ def _kept(text: str, place: str) -> str:
     return text
 
 
+def _unused(left: tuple[Absent, ...], place: str) -> tuple[str, ...]:
+    # First what may be read another day: it may be the file that would have named the holder.
+    ordered = sorted(left, key=lambda each: not isinstance(each, OutOfReach))
+    told = [_kept(f"{each.what}: {each.reason}", place) for each in ordered[:MOST_UNUSED]]
+    return (*told, f"and {len(left) - MOST_UNUSED:,} more") if len(left) > MOST_UNUSED else tuple(told)
+
+
 def _with_a_later_answer(results: list[CaseResult]) -> list[CaseResult]:
-    """OOMs that only page owner data could explain, where there are some of the same case, for another of its OOMs."""
-    answer = next((result.row for result in reversed(results) if result.row.answered_by == BY_STACKS), None)
-    if answer is None:
-        return results
-    who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
-    told = f"page owner data of another OOM of this case name {who or 'the holders'}: explain that one"
-    return [
-        replace(result, row=replace(result.row, answered_by=BY_STACKS, next=told))
-        if result.row.answered_by == LACKING
-        else result
-        for result in results
-    ]
+    """OOMs that only page owner data could explain, where there are some of a later one of this machine's boot."""
+    rows = [result.row for result in results]
+    for at, row in enumerate(rows):
+        answer = next((later for later in rows[at + 1 :] if row.answered_by == LACKING and _answers(later, row)), None)
+        if answer is not None:
+            who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
+            told = f"page owner data of a later OOM of this boot name {who}: explain that one"
+            results[at] = replace(results[at], row=replace(row, answered_by=BY_STACKS, next=told))
+    return results
 
 
-def _result(verdict: Verdict, place: str, unused: tuple[str, ...]) -> CaseResult:
+def _answers(later: CaseRow, row: CaseRow) -> bool:
+    """Whether it has stacks, for the same kind of memory, of the same kernel and boot."""
+    if later.answered_by != BY_STACKS or later.culprit is None or row.at_ns is None or later.at_ns is None:
+        return False
+    same = (later.oom_class, later.kernel_release) == (row.oom_class, row.kernel_release)
+    return same and row.at_ns <= later.at_ns
+
+
+def _result(verdict: Verdict, place: str) -> CaseResult:
     def kept(text: str) -> str:
         return _kept(text, place)
 
@@ -112,16 +126,18 @@ def _result(verdict: Verdict, place: str, unused: tuple[str, ...]) -> CaseResult
         for finding in verdict.findings
     )
     row = _row(verdict)
-    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""), unused=unused)
+    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""))
     return CaseResult(row, tuple(map(ConsumerRow.of, verdict.consumers[:MOST_CONSUMERS])), findings)
 
 
 def _row(verdict: Verdict) -> CaseRow:
     oom, kernel, row, called = verdict.oom, verdict.kernel, named(verdict), signature(verdict)
     event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
-    site = call_site(verdict) or (None, None)
-    function, module = site if row is None else (row.culprit.function, row.culprit.module)
-    pages = row.pages if row is not None else verdict.findings[0].pages if verdict.findings else None
+    function, module, pages = call_site(verdict) or (None, None, None)
+    if row is not None:
+        function, module, pages = row.culprit.function, row.culprit.module, row.pages
+    elif pages is None and verdict.findings:
+        pages = verdict.findings[0].pages
     share = row.share_of_ram if row is not None else None
     if share is None and pages is not None and verdict.ram_pages:
         share = pages / verdict.ram_pages

@@ -27,7 +27,8 @@ _OWN = re.compile(
     rb'\s*\{\s*"schema": "oomscope[-/]|<!doctype html>.*<meta name="generator" content="oomscope">', re.DOTALL
 )
 _OWN_TABLES = re.compile(r"(?:^|/)(?:cases|consumers|findings)/part-\d{5,}\.parquet$")
-_HEAD_BYTES = 1 << 20  # a block of bzip2 is no smaller
+_HEAD_BYTES, _BZIP2_BLOCK_BYTES = 1 << 16, 1 << 20
+_OF_HOLDERS = ("page_owner", "page_owner_stacks", "page_owner_sort", "tracked pages", "kernel memory")
 # What sources/by_folder.py takes from a path.
 _TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_stat|free_traces")
 
@@ -36,13 +37,14 @@ _TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_s
 class Looked:
     """What a look at one file told: whether it is a case by itself, and its content's name, empty if not asked for.
 
-    `state` tells later whether it was written to meanwhile.
+    `state` tells later whether it was written to meanwhile; `names_holders` that it tells who holds a machine's pages.
     """
 
     kind: str
     digest: str
     problem: str = ""
     state: tuple[int, int] | None = None
+    names_holders: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Unit:
 
     `name` is unique in a triage; `folder` is as much of it as names folders. `digest` names the content, empty where
     none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain, `unread`
-    which files of a folder are no part of it, and why.
+    which files of a folder are no part of it, and why. `log_folders` are as many below a folder as have logs.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Unit:
     problem: str = ""
     states: tuple[tuple[int, int] | None, ...] = ()
     unread: tuple[str, ...] = ()
+    log_folders: int = 0
 
     @property
     def is_folder(self) -> bool:
@@ -79,16 +82,20 @@ def look(file: File, *, whole: bool) -> Looked:
     if file.problem:
         return Looked(UNREADABLE, "", file.problem)
     try:
-        beginning = _Once(places.head(file.url, _HEAD_BYTES))
+        head = places.head(file.url, _HEAD_BYTES)
+        if head.startswith(b"BZh"):
+            head = places.head(file.url, _BZIP2_BLOCK_BYTES)
+        beginning = _Once(head)
         stream = Stream(file.relative, beginning, size_bytes=None)
-        kind = ALONE
+        kind, holders = ALONE, False
         if archive.kind_of(stream.head) is None:
             source = recognise(stream.head)
             kind = LOG if isinstance(source, ConsoleLog) else NEEDS_COMPANY if source is not None else ALONE
+            holders = source is not None and source.format in _OF_HOLDERS
         if _OWN.match(stream.head[:_OWN_HEAD_BYTES]) or _OWN_TABLES.search(file.relative):
             kind = OWN
         state = places.state(file.url) if whole else None
-        return Looked(kind, places.digest(file) if whole else "", state=state)
+        return Looked(kind, places.digest(file) if whole else "", state=state, names_holders=holders)
     except OSError as error:
         return Looked(UNREADABLE, "", places.reason_of(error))
 
@@ -96,10 +103,13 @@ def look(file: File, *, whole: bool) -> Looked:
 def units(files: Iterable[tuple[File, Looked]], grouping: str, prefix: str = "", labelled: int = 0) -> Iterator[Unit]:
     """The cases that files of one place make, in the order of the files; `prefix` goes before their names.
 
-    Folders that have a label each, the outermost `labelled` ones of a path, are not put together.
+    Folders that have a label each, the outermost `labelled` ones of a path, are not put together by what they hold.
     """
     found = [(file, looked) for file, looked in files if looked.kind != OWN]
-    whole = {each for each in _case_folders(found, grouping) if len(_parts(_named(prefix, each))) >= labelled}
+    whole = _case_folders(found, grouping)
+    if grouping == AUTO:
+        depth = labelled - len(_parts(prefix))
+        whole = {each for each in whole if len(_parts(each)) >= depth or not _reaches(found, each, depth)}
     held: list[tuple[File, Looked]] = []
     held_folder = ""
     for file, looked in found:
@@ -169,12 +179,21 @@ def _case_folders(found: list[tuple[File, Looked]], grouping: str) -> set[str]:
         return {file.relative.partition("/")[0] for file, _ in found if "/" in file.relative}
     folders = {_folder_of(file.relative) for file, looked in found if looked.kind == NEEDS_COMPANY and file.relative}
     logs = {_folder_of(file.relative) for file, looked in found if looked.kind == LOG}
-    # Two folders with logs of their own are two machines, whatever lies above them.
-    return {each for each in folders if sum(_is_below(log, each) for log in logs) < 2}
+    holders = {_folder_of(file.relative) for file, looked in found if looked.names_holders}
+    # Two folders with logs of their own are two machines, unless what names one machine's holders lies above them.
+    return {each for each in folders if each in holders or len(_children(each, logs)) < 2}
 
 
-def _is_below(folder: str, other: str) -> bool:
-    return folder.startswith(f"{other}/") if other else bool(folder)
+def _children(folder: str, others: set[str]) -> set[str]:
+    """The folders directly below it through which the others are reached."""
+    below = f"{folder}/" if folder else ""
+    return {other[len(below) :].partition("/")[0] for other in others if other.startswith(below) and other != folder}
+
+
+def _reaches(found: list[tuple[File, Looked]], folder: str, depth: int) -> bool:
+    """Whether files below a folder lie as deep as folders with labels do."""
+    below = f"{folder}/" if folder else ""
+    return any(file.relative.startswith(below) and len(_parts(_folder_of(file.relative))) >= depth for file, _ in found)
 
 
 def _parts(path: str) -> list[str]:
@@ -224,9 +243,10 @@ def _of_folder(folder: str, held: list[tuple[File, Looked]], prefix: str) -> Uni
     )
     modified_s = max((file.modified_s for file, _ in held if file.modified_s is not None), default=None)
     digest = _together(place, digests) if all(looked.digest or looked.problem for _, looked in held) else ""
-    return Unit(
-        places.shown(name), places.shown(name), files or ((place, ""),), modified_s, digest, problem, states, unread
-    )
+    log_folders = len(_children(folder, {_folder_of(file.relative) for file, looked in held if looked.kind == LOG}))
+    files = files or ((place, ""),)
+    shown = places.shown(name)
+    return Unit(shown, shown, files, modified_s, digest, problem, states, unread, log_folders)
 
 
 def _named(prefix: str, relative: str) -> str:

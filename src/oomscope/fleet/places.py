@@ -56,7 +56,7 @@ def named(place: str) -> str:
     if is_remote(place):
         return place
     path = os.path.normpath(place)
-    return (os.path.abspath(path) if path.startswith(".") else path).lstrip("/")
+    return (os.path.abspath(path) if path in (".", "..") or path.startswith("../") else path).lstrip("/")
 
 
 def files(place: str) -> list[File]:
@@ -77,7 +77,7 @@ def files(place: str) -> list[File]:
         raise BadQuestion(f"{shown(place)}: no such file or directory") from None
     except OSError as error:
         return [File(place, "", None, problem=reason_of(error))]
-    if _is_folder(entry) or place.endswith("/"):  # a web server has a page for a folder
+    if _is_folder(entry) or (_is_web(place) and place.endswith("/")):  # where a page stands for a folder
         return sorted(_below(system, place, path), key=lambda file: file.relative.split("/"))
     return [_file(system, entry, place, "")]
 
@@ -176,6 +176,10 @@ def _here() -> Any:
     return LocalFileSystem()
 
 
+def _is_web(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
 def _is_folder(entry: dict[str, Any]) -> bool:
     return bool(entry["type"] == "directory")
 
@@ -195,7 +199,7 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
             name = entry["name"].rstrip("/").rpartition("/")[2]
             if not name or entry["name"].rstrip("/") == folder.rstrip("/"):
                 continue  # object stores keep an empty object for a folder
-            if name.startswith("?") and place.startswith(("http://", "https://")):
+            if name.startswith("?") and _is_web(place):
                 continue  # the page of a folder links to itself, sorted otherwise
             below = f"{relative}/{name}" if relative else name
             if name in (".", ".."):

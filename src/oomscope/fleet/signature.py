@@ -54,7 +54,7 @@ def signature(verdict: Verdict) -> Signature:
     if row is not None:
         culprit, module = without_address(row.culprit.function), row.culprit.module or ""
     elif (site := call_site(verdict)) is not None:
-        culprit, module = site
+        culprit, module, _ = site
     elif event is not None and oom_class == SLAB and event.slab_caches:
         culprit = _cache_name(max(event.slab_caches, key=lambda cache: cache.total_kib).name)
     elif event is not None and oom_class in _OF_PROCESSES:
@@ -82,8 +82,8 @@ def named(verdict: Verdict) -> CulpritRow | None:
     return None if greatest is not None and greatest.holding.culprit is None and greatest.pages > row.pages else row
 
 
-def call_site(verdict: Verdict) -> tuple[str, str] | None:
-    """The function, and its module, that the report's own allocation profiling says took the memory that has no name.
+def call_site(verdict: Verdict) -> tuple[str, str, int] | None:
+    """The function that the report's own allocation profiling says took the memory without a name; module, pages.
 
     Only a site that holds a part of RAM worth naming; slab and user memory, which the report counts, are none.
     """
@@ -91,12 +91,13 @@ def call_site(verdict: Verdict) -> tuple[str, str] | None:
     event = None if oom is None or oom.analysis is None else oom.analysis.event
     if oom is None or event is None or oom.oom_class not in (HIDDEN_KERNEL, VMALLOC) or not verdict.ram_pages:
         return None
-    least_bytes = WORTH_NAMING * verdict.ram_pages * (4096 if isinstance(page_bytes, Absent) else page_bytes)
+    page_bytes = 4096 if isinstance(page_bytes, Absent) else page_bytes
+    least_bytes = WORTH_NAMING * verdict.ram_pages * page_bytes
     sites = [site for site in event.call_sites if not any(word in site.function for word in COUNTED)]
     greatest = max(sites, key=lambda site: site.size_bytes, default=None)
     if greatest is None or greatest.size_bytes < least_bytes:
         return None
-    return greatest.function.removesuffix("_noprof"), greatest.module or ""
+    return greatest.function.removesuffix("_noprof"), greatest.module or "", greatest.size_bytes // page_bytes
 
 
 def without_address(function: str) -> str:

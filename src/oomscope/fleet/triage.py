@@ -77,6 +77,12 @@ def find(
         notes.append(f"{counted(doubled, 'case')} more would be of the same files by another name: left out")
     if unread:
         notes.append(f"no part of their folders' cases: {counted(len(unread), 'file')}, the first {unread[0]}")
+    together = [unit for unit in kept if unit.log_folders > 1]
+    if together:
+        of = f"the logs of {together[0].log_folders} folders in {together[0].name}"
+        notes.append(f"{of} were taken for one machine's, as page owner data lie above them (--each tells otherwise)")
+    if not kept:
+        raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: {'; '.join(notes)}", advice="")
     return Found(tuple(with_distinct_names(kept)), tuple(notes))
 
 

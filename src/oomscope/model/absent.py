@@ -11,3 +11,8 @@ class Absent:
 
     what: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfReach(Absent):
+    """Not known here and now: with a privilege, debug info or a library more it would be."""

@@ -52,8 +52,8 @@ class CaseRow:
     """One OOM of one case, or one case without any: what `explain` says of it.
 
     Where it failed, `failure` is the reason and all that would come from a verdict is None. `stamp` is the time as the
-    log writes it, `at_ns` since boot. `unused` are files of the case that took no part, each with its reason. `pages`
-    are those of the culprit over all its stacks, or of the class's holder.
+    log writes it, `at_ns` since boot. `unused`, in the first row of a case, are files of it that took no part, each
+    with its reason. `pages` are those of the culprit over all its stacks, or of the class's holder.
     """
 
     failure: str | None = None

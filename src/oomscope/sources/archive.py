@@ -168,7 +168,7 @@ def _member(stream: Stream, name: str, raw: _Readable, budget: Budget, *, is_cou
 
 
 def _of_tar(stream: Stream, budget: Budget) -> Iterator[Stream]:
-    with tarfile.open(fileobj=_Chunks(stream.chunks(), budget), mode="r|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Chunks(stream.chunks(is_bounded=False), budget), mode="r|") as tar:  # type: ignore[call-overload]
         for entry in tar:
             if not entry.isfile():
                 continue  # links and devices hold nothing of their own
@@ -180,7 +180,7 @@ def _of_tar(stream: Stream, budget: Budget) -> Iterator[Stream]:
 def _of_zip(stream: Stream, budget: Budget) -> Iterator[Stream]:
     # A zip's directory stands at its end: the archive itself is kept where it can be searched.
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as packed:
-        for chunk in stream.chunks():
+        for chunk in stream.chunks(is_bounded=False):
             packed.write(chunk)
         with zipfile.ZipFile(packed) as archive:
             for entry in archive.infolist():
@@ -194,7 +194,7 @@ def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
     """Android's bugreport is one text whose sections are files: `------ SLAB INFO (/proc/slabinfo) ------`."""
     name = ""
     held = io.BytesIO()
-    for line in _lines(stream.chunks()):
+    for line in _lines(stream.chunks(is_bounded=False)):
         match = _SECTION.fullmatch(line) if line.startswith(b"------ ") else None
         if match is None:
             if held.tell() < _LONGEST_SECTION_BYTES:

@@ -220,9 +220,9 @@ def _opened_with(path: Path, text: bytes) -> drgn.Program | None:
     try:
         prog = drgn.Program(vmcoreinfo=text)
         prog.set_core_dump(path)
+        return prog if vmcoreinfo.is_of(prog) else None
     except _REFUSALS:
         return None
-    return prog if vmcoreinfo.is_of(prog) else None
 
 
 def _architecture(path: Path) -> drgn.Architecture | None:
