@@ -91,7 +91,8 @@ def call_site(verdict: Verdict) -> tuple[str, str, int] | None:
     event = None if oom is None or oom.analysis is None else oom.analysis.event
     if oom is None or event is None or oom.oom_class not in (HIDDEN_KERNEL, VMALLOC) or not verdict.ram_pages:
         return None
-    page_bytes = 4096 if isinstance(page_bytes, Absent) else page_bytes
+    if isinstance(page_bytes, Absent):  # bytes cannot be held against pages
+        return None
     least_bytes = WORTH_NAMING * verdict.ram_pages * page_bytes
     sites = [site for site in event.call_sites if not any(word in site.function for word in COUNTED)]
     greatest = max(sites, key=lambda site: site.size_bytes, default=None)

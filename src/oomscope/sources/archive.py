@@ -194,7 +194,7 @@ def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
     """Android's bugreport is one text whose sections are files: `------ SLAB INFO (/proc/slabinfo) ------`."""
     name = ""
     held = io.BytesIO()
-    for line in _lines(stream.chunks(is_bounded=False)):
+    for line in _lines(stream.chunks()):
         match = _SECTION.fullmatch(line) if line.startswith(b"------ ") else None
         if match is None:
             if held.tell() < _LONGEST_SECTION_BYTES:
