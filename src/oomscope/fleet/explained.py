@@ -92,23 +92,23 @@ def _unused(left: tuple[Absent, ...], place: str) -> tuple[str, ...]:
 
 
 def _with_a_later_answer(results: list[CaseResult]) -> list[CaseResult]:
-    """OOMs that only page owner data could explain, where there are some of a later one of this machine's boot."""
-    rows = [result.row for result in results]
-    for at, row in enumerate(rows):
-        answer = next((later for later in rows[at + 1 :] if row.answered_by == LACKING and _answers(later, row)), None)
-        if answer is not None:
-            who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
-            told = f"page owner data of a later OOM of this boot name {who}: explain that one"
-            results[at] = replace(results[at], row=replace(row, answered_by=BY_STACKS, next=told))
-    return results
-
-
-def _answers(later: CaseRow, row: CaseRow) -> bool:
-    """Whether it has stacks, for the same kind of memory, of the same kernel and boot."""
-    if later.answered_by != BY_STACKS or later.culprit is None or row.at_ns is None or later.at_ns is None:
-        return False
-    same = (later.oom_class, later.kernel_release) == (row.oom_class, row.kernel_release)
-    return same and row.at_ns <= later.at_ns
+    """OOMs that only page owner data could explain, where there are some of a later one of the same kind and boot."""
+    answers: dict[tuple[str | None, str | None], tuple[int, CaseRow]] = {}  # the next one, by class and kernel
+    told = list(results)
+    for at in reversed(range(len(results))):
+        row = results[at].row
+        kind = (row.oom_class, row.kernel_release)
+        if row.answered_by == BY_STACKS and row.culprit is not None and row.at_ns is not None:
+            answers[kind] = row.at_ns, row
+        if row.answered_by != LACKING or row.at_ns is None or kind not in answers:
+            continue
+        at_ns, answer = answers[kind]
+        if row.at_ns > at_ns:
+            continue  # another boot
+        who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
+        after = f"page owner data of a later OOM of this boot name {who}: explain that one"
+        told[at] = replace(results[at], row=replace(row, answered_by=BY_STACKS, next=after))
+    return told
 
 
 def _result(verdict: Verdict, place: str) -> CaseResult:

@@ -178,16 +178,20 @@ def _case_folders(found: list[tuple[File, Looked]], grouping: str) -> set[str]:
     if grouping == EACH_FOLDER:
         return {file.relative.partition("/")[0] for file, _ in found if "/" in file.relative}
     folders = {_folder_of(file.relative) for file, looked in found if looked.kind == NEEDS_COMPANY and file.relative}
-    logs = {_folder_of(file.relative) for file, looked in found if looked.kind == LOG}
+    children = _children(found)
     holders = {_folder_of(file.relative) for file, looked in found if looked.names_holders}
     # Two folders with logs of their own are two machines, unless what names one machine's holders lies above them.
-    return {each for each in folders if each in holders or len(_children(each, logs)) < 2}
+    return {each for each in folders if each in holders or len(children.get(each, ())) < 2}
 
 
-def _children(folder: str, others: set[str]) -> set[str]:
-    """The folders directly below it through which the others are reached."""
-    below = f"{folder}/" if folder else ""
-    return {other[len(below) :].partition("/")[0] for other in others if other.startswith(below) and other != folder}
+def _children(found: list[tuple[File, Looked]]) -> dict[str, set[str]]:
+    """Of each folder, the folders directly below it through which logs are reached."""
+    children: dict[str, set[str]] = {}
+    for folder in {_folder_of(file.relative) for file, looked in found if looked.kind == LOG}:
+        parts = _parts(folder)
+        for count, part in enumerate(parts):
+            children.setdefault("/".join(parts[:count]), set()).add(part)
+    return children
 
 
 def _reaches(found: list[tuple[File, Looked]], folder: str, depth: int) -> bool:
@@ -243,7 +247,7 @@ def _of_folder(folder: str, held: list[tuple[File, Looked]], prefix: str) -> Uni
     )
     modified_s = max((file.modified_s for file, _ in held if file.modified_s is not None), default=None)
     digest = _together(place, digests) if all(looked.digest or looked.problem for _, looked in held) else ""
-    log_folders = len(_children(folder, {_folder_of(file.relative) for file, looked in held if looked.kind == LOG}))
+    log_folders = len(_children(held).get(folder, ()))
     files = files or ((place, ""),)
     shown = places.shown(name)
     return Unit(shown, shown, files, modified_s, digest, problem, states, unread, log_folders)
