@@ -32,10 +32,13 @@ def test_parts_of_a_file_are_the_file(tmp_path: Path, part_bytes: int, monkeypat
     monkeypatch.setattr(workers, "PART_BYTES", part_bytes)
     path = tmp_path / "dump"
     path.write_bytes(TEXT[: 3 << 20])
-    parts = list(workers.file_parts(path, 3 << 20, SEPARATOR))
-    assert b"".join(chunk for part in parts for chunk in part.chunks()) == TEXT[: 3 << 20]
-    assert all(next(part.chunks()).startswith(SEPARATOR) for part in parts[1:])
+    defects: list[str] = []
+    with path.open("rb") as file:
+        parts = list(workers.file_parts(file.fileno(), 3 << 20, SEPARATOR))
+        assert b"".join(chunk for part in parts for chunk in part.chunks(defects)) == TEXT[: 3 << 20]
+        assert all(next(part.chunks(defects)).startswith(SEPARATOR) for part in parts[1:])
     assert len(parts) > 1
+    assert defects == []
 
 
 @pytest.mark.parametrize("chunk_bytes", [1000, 1 << 16, 1 << 20])

@@ -5,15 +5,23 @@
     ├── BadQuestion        2  what was asked cannot be asked
     ├── Unreadable         3  nothing could be read
     │   ├── UnknownContent    no format that oomscope knows
-    │   └── CorruptInput      known, but too damaged to hold a single record
-    └── NoAccess           4  a privilege or a kernel feature is missing
-        └── NotOffered        this kernel, or this installation, does not have it
+    │   ├── CorruptInput      known, but too damaged to hold a single record
+    │   └── InternalError     a bug in oomscope, met while one input was read or judged
+    ├── NoAccess           4  a privilege or a kernel feature is missing
+    │   └── NotOffered        this kernel, or this installation, does not have it
+    └── OutputFailed       5  the answer was there and could not be written
 
 The number is the exit code of the command. A message holds the facts (which input, which place, what was found);
 `advice` says what to do about it.
 """
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_log = logging.getLogger("oomscope")
 
 
 class OomscopeError(Exception):
@@ -59,6 +67,12 @@ class CorruptInput(Unreadable):
     advice = "copy the file again, reading with at least 4096 bytes at a time"
 
 
+class InternalError(Unreadable):
+    """A bug in oomscope: it costs the input that it was met in, and no other."""
+
+    advice = "this is a bug in oomscope; --debug shows the traceback, please report it"
+
+
 class NoAccess(OomscopeError):
     """The file exists and may not be read."""
 
@@ -70,3 +84,35 @@ class NotOffered(NoAccess):
     """What is asked for needs something that this kernel or this installation does not have."""
 
     advice = ""
+
+
+class OutputFailed(OomscopeError):
+    """The answer could not be written: a full disk, a closed stream, a folder that is not there."""
+
+    exit_code = 5
+
+
+def cause_of(error: OSError) -> str:
+    """The system's own words for what went wrong, in lower case."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+@contextmanager
+def isolated(what: str) -> Iterator[None]:
+    """Whatever goes wrong within costs `what` alone.
+
+    Raises InternalError for what nobody foresaw, Unreadable where memory or the system gives out. The traceback goes
+    to the log `oomscope` (logging), which --debug shows.
+    """
+    try:
+        yield
+    except OomscopeError:
+        raise
+    except MemoryError as error:
+        raise Unreadable(f"{what}: out of memory while reading", advice="explain a part of it") from error
+    except OSError as error:
+        raise Unreadable(f"{what}: {cause_of(error)}", advice="") from error
+    except Exception as error:
+        _log.debug("%s", what, exc_info=error)
+        told = str(error).partition("\n")[0][:200]
+        raise InternalError(f"{what}: {type(error).__name__}" + (f": {told}" if told else "")) from error

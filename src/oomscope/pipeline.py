@@ -20,6 +20,7 @@ from oomscope.errors import (
     OomscopeError,
     UnknownContent,
     Unreadable,
+    isolated,
 )
 from oomscope.kernel_files import must_be_read_whole
 from oomscope.model.absent import Absent, OutOfReach
@@ -36,7 +37,15 @@ from oomscope.sources.kernel_memory import KernelMemory, is_kernel_image
 from oomscope.sources.live import LIVE, PAGE_OWNER, live_files
 from oomscope.verdict import Question, judge, judge_each
 from oomscope.verdict.difference import difference, moments_apart
-from oomscope.workers import PART_BYTES, Part, file_parts, stream_parts, tally_in_workers, worker_count
+from oomscope.workers import (
+    PART_BYTES,
+    Part,
+    WorkersOutOfReachError,
+    file_parts,
+    stream_parts,
+    tally_in_workers,
+    worker_count,
+)
 
 Paths = str | os.PathLike[str]
 # Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
@@ -85,7 +94,8 @@ def read(
                     unused.append(_Unused(origin, other))
     for each in found:
         try:
-            readings += _read_one(each, options, unused)
+            with isolated(each.origin):
+                readings += _read_one(each, options, unused)
         except OomscopeError as error:
             unused.append(_Unused(each.origin, error))
     if not any(_tells_something(reading, of_holders=live) for reading in readings):
@@ -228,15 +238,15 @@ def _read_archive(
     try:
         for member in archive.members(stream, kind, budget):
             try:
-                inner = archive.kind_of(member.head)
-                if inner is not None:
-                    budget.deeper()
-                    readings += _read_archive(member, inner, options, unused, budget)
-                    budget.depth_left += 1
-                elif (source := recognise(member.head)) is None:
-                    unknown += 1
-                else:
-                    readings += _read_stream(Input(member.origin, None), member, source, options)
+                with isolated(member.origin):
+                    inner = archive.kind_of(member.head)
+                    if inner is not None:
+                        with budget.deeper():
+                            readings += _read_archive(member, inner, options, unused, budget)
+                    elif (source := recognise(member.head)) is None:
+                        unknown += 1
+                    else:
+                        readings += _read_stream(Input(member.origin, None), member, source, options)
             except archive.BeyondBounds:
                 raise
             except OomscopeError as error:
@@ -263,15 +273,19 @@ def _read_stream(each: Input, stream: Stream, source: Source | None, options: _O
             progress=options.pages_of(each.origin),
         )
     is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
+    defect = None
     if source.separator is None or is_small or worker_count() == 1:
         counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
     else:
-        parts = _parts(each, stream, source.separator)
-        watch = _Watch(stream, progress)
-        counts, notes = tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
+        try:
+            counts, notes, defect = _tally_in_workers(
+                stream, source, source.separator, selection, ranking_only, progress
+            )
+        except WorkersOutOfReachError:
+            counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
     if isinstance(source, ConsoleLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
         raise _unrecognised(each.origin, stream)
-    return [told_by_folder(Reading(each.origin, source.format, notes, counts, stream.defect))]
+    return [told_by_folder(Reading(each.origin, source.format, notes, counts, stream.defect or defect))]
 
 
 def _text_of_any_kind(stream: Stream) -> Source | None:
@@ -289,10 +303,21 @@ def _tally_here(
     return tally.counts(), parser.notes
 
 
-def _parts(each: Input, stream: Stream, separator: bytes) -> Iterable[Part]:
-    if stream.is_plain_file and each.path is not None and stream.raw_size_bytes is not None:
-        return file_parts(each.path, stream.raw_size_bytes, separator)
-    return stream_parts(stream.chunks(), separator)
+def _tally_in_workers(
+    stream: Stream,
+    source: Source,
+    separator: bytes,
+    selection: Selection,
+    ranking_only: bool,
+    progress: Progress | None,
+) -> tuple[Counts, Notes, str | None]:
+    parts: Iterable[Part]
+    if stream.descriptor is not None and stream.raw_size_bytes is not None:
+        parts = file_parts(stream.descriptor, stream.raw_size_bytes, separator)
+    else:
+        parts = stream_parts(stream.chunks(), separator)
+    watch = _Watch(stream, progress)
+    return tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
 
 
 class _Watch:

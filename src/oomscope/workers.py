@@ -5,15 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
-from oomscope.errors import Unreadable
+from oomscope.errors import Unreadable, cause_of
 from oomscope.model.counts import Counts
 from oomscope.model.reading import Notes
 from oomscope.sources import Source
@@ -25,20 +26,33 @@ _WORKERS_AT_MOST = 16
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """Bytes [start, stop) of a file, beginning with the separator (but for the first) and ending before one."""
+    """Bytes [start, stop) of an open file, beginning with the separator (but for the first) and ending before one.
 
-    path: Path
+    The file is opened once, before the processes are made: they read the same one, whatever becomes of its name.
+    """
+
+    descriptor: int
     start: int
     stop: int
 
-    def chunks(self) -> Iterator[bytes]:
-        """The part's bytes."""
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(self.start)
-            left = self.stop - self.start
-            while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
-                left -= len(chunk)
-                yield chunk
+    def chunks(self, defects: list[str]) -> Iterator[bytes]:
+        """The part's bytes, as far as they can be had; why there are no more is added to `defects`."""
+        at = self.start
+        while at < self.stop:
+            try:
+                chunk = os.pread(self.descriptor, min(CHUNK_BYTES, self.stop - at), at)
+            except OSError as error:
+                defects.append(f"reading it failed at byte {at:,} ({cause_of(error)})")
+                return
+            if not chunk:
+                defects.append(f"it became shorter while it was read: {at:,} bytes are there")
+                return
+            at += len(chunk)
+            yield chunk
+
+
+class WorkersOutOfReachError(Exception):
+    """No process can be started here: too few descriptors, processes or too little memory."""
 
 
 Part = FilePart | bytes
@@ -54,14 +68,16 @@ def worker_count() -> int:
     return min(len(os.sched_getaffinity(0)), _WORKERS_AT_MOST)
 
 
-def file_parts(path: Path, size_bytes: int, separator: bytes) -> Iterator[FilePart]:
+def file_parts(descriptor: int, size_bytes: int, separator: bytes) -> Iterator[FilePart]:
     """A plain file cut before separators, into parts of about 8 MiB."""
     start = 0
-    with path.open("rb", buffering=0) as file:
-        while start < size_bytes:
-            stop = _next_separator(file.fileno(), start + PART_BYTES, size_bytes, separator)
-            yield FilePart(path, start, stop)
-            start = stop
+    while start < size_bytes:
+        try:
+            stop = _next_separator(descriptor, start + PART_BYTES, size_bytes, separator)
+        except OSError:
+            stop = size_bytes  # whoever reads the part says so
+        yield FilePart(descriptor, start, stop)
+        start = stop
 
 
 def stream_parts(chunks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
@@ -92,27 +108,13 @@ def tally_in_workers(
     *,
     ranking_only: bool,
     on_part: Callable[[int], None],
-) -> tuple[Counts, Notes]:
+) -> tuple[Counts, Notes, str | None]:
     """Parse and add up the parts; `on_part` is told the size of each when it is done.
 
-    Raises Unreadable where a worker died.
+    The sums, the notes, and one clause on what could not be read. Raises Unreadable where a worker died,
+    WorkersOutOfReachError before anything is read where none can be started.
     """
-    context = multiprocessing.get_context("fork")
-    workers = []
-    connections: list[Connection] = []
-    for _ in range(worker_count()):
-        ours, theirs = context.Pipe()
-        workers.append(
-            context.Process(
-                target=_work, args=(theirs, [*connections, ours], source, selection, ranking_only), daemon=True
-            )
-        )
-        with warnings.catch_warnings():
-            # Python 3.12+ warns of any thread in the process: here those are OpenBLAS's, which is made for fork.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            workers[-1].start()
-        theirs.close()
-        connections.append(ours)
+    workers, connections = _started(source, selection, ranking_only=ranking_only)
     try:
         idle = list(connections)
         for part in parts:
@@ -134,6 +136,36 @@ def tally_in_workers(
                 worker.join()
 
 
+def _started(source: Source, selection: Selection, *, ranking_only: bool) -> tuple[list[BaseProcess], list[Connection]]:
+    """As many workers as there are CPUs, or as this machine lets us have."""
+    context = multiprocessing.get_context("fork")
+    workers: list[BaseProcess] = []
+    connections: list[Connection] = []
+    for _ in range(worker_count()):
+        try:
+            ours, theirs = context.Pipe()
+        except OSError:
+            break
+        worker = context.Process(
+            target=_work, args=(theirs, [*connections, ours], source, selection, ranking_only), daemon=True
+        )
+        try:
+            with warnings.catch_warnings():
+                # Python 3.12+ warns of any thread in the process: here those are OpenBLAS's, which is made for fork.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                worker.start()
+        except OSError:
+            ours.close()
+            theirs.close()
+            break
+        theirs.close()
+        workers.append(worker)
+        connections.append(ours)
+    if not workers:
+        raise WorkersOutOfReachError
+    return workers, connections
+
+
 def _ready(connections: list[Connection], on_part: Callable[[int], None]) -> list[Connection]:
     ready = [c for c in wait(connections) if isinstance(c, Connection)]
     for connection in ready:
@@ -141,8 +173,8 @@ def _ready(connections: list[Connection], on_part: Callable[[int], None]) -> lis
     return ready
 
 
-def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> tuple[Counts, Notes]:
-    tally, notes = Tally(), Notes()
+def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> tuple[Counts, Notes, str | None]:
+    tally, notes, defect = Tally(), Notes(), None
     working = list(connections)
     while working:
         for connection in wait(working):
@@ -151,11 +183,14 @@ def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> 
             if isinstance(result, int):
                 on_part(result)
                 continue
-            counts, worker_notes = result
+            if isinstance(result, BaseException):
+                raise result  # a bug of ours, met where it was read
+            counts, worker_notes, its_defect = result
+            defect = defect or its_defect
             tally.absorb(counts)
             notes.add(worker_notes)
             working.remove(connection)
-    return tally.counts(), notes
+    return tally.counts(), notes, defect
 
 
 def _work(
@@ -165,14 +200,19 @@ def _work(
         other.close()  # inherited through fork; a parent that dies must be seen as the end of its pipe
     parser = source.parser(ranking_only=ranking_only)
     tally = Tally(selection)
+    defects: list[str] = []
+    failed: Exception | None = None
     try:
         while (part := connection.recv()) is not None:
-            chunks = part.chunks() if isinstance(part, FilePart) else iter((part,))
-            for batch in parser.batches(chunks):
-                tally.add(batch)
-            size_bytes = part.stop - part.start if isinstance(part, FilePart) else len(part)
-            connection.send(size_bytes)
-        connection.send((tally.counts(), parser.notes))
+            chunks = part.chunks(defects) if isinstance(part, FilePart) else iter((part,))
+            try:
+                for batch in parser.batches(chunks) if failed is None else ():
+                    tally.add(batch)
+            except Exception as error:  # noqa: BLE001 - told to the one who asked, who tells it as a bug
+                failed = RuntimeError(f"{type(error).__name__}: {error}")
+                failed.add_note(traceback.format_exc())
+            connection.send(part.stop - part.start if isinstance(part, FilePart) else len(part))
+        connection.send(failed or (tally.counts(), parser.notes, defects[0] if defects else None))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return  # the parent is gone or stops
 

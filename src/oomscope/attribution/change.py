@@ -25,7 +25,7 @@ def pages_by_stack(counts: Counts) -> dict[Stack, int]:
 
 def pages_by_culprit(counts: Counts) -> dict[Culprit, int]:
     """Pages per culprit."""
-    return {row.culprit: row.pages for row in culprits(counts, holdings(counts))}
+    return {row.culprit: row.pages for row in culprits(holdings(counts))}
 
 
 @dataclass(frozen=True, slots=True)

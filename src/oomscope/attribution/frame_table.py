@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-_LONGEST_NAME = 64
+_NAMES_REMEMBERED = 1 << 14
 Role = str  # plumbing | entry | label
 
 
@@ -22,19 +22,19 @@ class Row:
     reason: str
 
 
-@cache
+@lru_cache(maxsize=_NAMES_REMEMBERED)
 def frame_row(function: str) -> Row | None:
     """The row for a function name (see Frame.function): exact, else the longest prefix; None for all others."""
     exact, prefixes = _frame_rows()
     if function in exact:
         return exact[function]
-    return _longest_prefix(prefixes, function)
+    return prefixes.longest(function)
 
 
-@cache
+@lru_cache(maxsize=_NAMES_REMEMBERED)
 def subsystem_of(function: str) -> str | None:
     """The subsystem of a built-in function, None where the table has none."""
-    return _longest_prefix(_subsystem_prefixes(), function.lstrip("_"))
+    return _subsystem_prefixes().longest(function.lstrip("_"))
 
 
 @cache
@@ -47,21 +47,28 @@ def frame_rows() -> tuple[Row, ...]:
 
 
 @cache
-def _frame_rows() -> tuple[dict[str, Row], dict[str, Row]]:
+def _frame_rows() -> tuple[dict[str, Row], _Prefixes[Row]]:
     exact = {row.pattern: row for row in frame_rows() if not row.pattern.endswith("*")}
     prefixes = {row.pattern[:-1]: row for row in frame_rows() if row.pattern.endswith("*")}
-    return exact, prefixes
+    return exact, _Prefixes(prefixes)
 
 
 @cache
-def _subsystem_prefixes() -> dict[str, str]:
-    return dict(_cells("subsystems.tsv"))
+def _subsystem_prefixes() -> _Prefixes[str]:
+    return _Prefixes(dict(_cells("subsystems.tsv")))
 
 
-def _longest_prefix(rows: dict[str, Value], name: str) -> Value | None:
-    # No name in the tables is longer than that: a name out of a spoilt dump may be any length.
-    longest = min(len(name), _LONGEST_NAME)
-    return next((rows[name[:length]] for length in range(longest, 0, -1) if name[:length] in rows), None)
+class _Prefixes(Generic[Value]):
+    """Beginnings of names, and what each stands for."""
+
+    def __init__(self, rows: dict[str, Value]) -> None:
+        self._rows = rows
+        self._lengths = sorted({len(prefix) for prefix in rows}, reverse=True)
+
+    def longest(self, name: str) -> Value | None:
+        """What the longest of them that a name begins with stands for."""
+        rows = self._rows
+        return next((rows[name[:length]] for length in self._lengths if name[:length] in rows), None)
 
 
 def _cells(name: str) -> list[list[str]]:

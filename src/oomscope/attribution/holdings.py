@@ -9,10 +9,11 @@ import numpy as np
 
 from oomscope.attribution.culprit import attribute
 from oomscope.model.batch import Column, Request
-from oomscope.model.counts import Ages, Counts, Split
+from oomscope.model.counts import Counts, Split
 from oomscope.model.holding import Culprit, CulpritHolding, Holding, HoldingDetail, Part
 
 Value = TypeVar("Value")
+_ROWS_AT_ONCE = 1 << 14
 
 
 def holdings(counts: Counts) -> list[Holding]:
@@ -41,19 +42,24 @@ def holdings(counts: Counts) -> list[Holding]:
                 row=row,
             )
         )
-    found.sort(key=lambda h: (-(h.pages or 0), -(h.blocks or 0), h.stack.texts, h.stack.handle or 0))
+    found.sort(key=lambda h: h.stack.handle or 0)
+    found.sort(key=lambda h: h.stack.texts)
+    found.sort(key=lambda h: (-(h.pages or 0), -(h.blocks or 0)))
     return found
 
 
-def culprits(counts: Counts, held: Iterable[Holding]) -> list[CulpritHolding]:
+def culprits(held: Iterable[Holding]) -> list[CulpritHolding]:
     """Holdings rolled up to who answers for them, most pages first; stacks without a culprit are not in it."""
     rows_of: dict[Culprit, list[Holding]] = {}
     for holding in held:
         if holding.culprit is not None:
             rows_of.setdefault(holding.culprit, []).append(holding)
-    rolled_up = [_rolled_up(counts, culprit, group) for culprit, group in rows_of.items()]
+    rolled_up = [_rolled_up(culprit, group) for culprit, group in rows_of.items()]
     rolled_up.sort(key=lambda c: (-c.pages, str(c.culprit)))
     return rolled_up
+
+
+_NO_DETAIL = HoldingDetail((), (), (), (), ())
 
 
 class Details:
@@ -64,9 +70,13 @@ class Details:
         self._tasks = _Pairs(counts.tasks, len(counts.stacks), most)
         self._places = _Pairs(counts.places, len(counts.stacks), most)
         self._memcgs = _Pairs(counts.memcgs, len(counts.stacks), most)
+        splits = (counts.requests, counts.tasks, counts.places, counts.memcgs)
+        self._tells_nothing = not any(len(split.pair_stack) for split in splits)
 
     def of(self, holding: Holding) -> HoldingDetail:
         """The largest parts of one holding; orders and requests are complete."""
+        if self._tells_nothing:
+            return _NO_DETAIL
         requests = self._requests.of(holding.row)
         return HoldingDetail(
             orders=_orders(requests),
@@ -90,6 +100,8 @@ class _Pairs(Generic[Value]):
 
     def of(self, row: int) -> tuple[tuple[Value, Part], ...]:
         split, start, stop = self._split, self._starts[row], self._starts[row + 1]
+        if start == stop:
+            return ()
         pairs = self._order[start : stop if self._most is None else min(stop, start + self._most)]
         return tuple(
             (split.values[value], Part(pages, blocks))
@@ -110,19 +122,26 @@ def _orders(requests: Iterable[tuple[Request, Part]]) -> tuple[tuple[int, Part],
     return tuple(sorted(sums.items(), key=lambda item: (-item[1].pages, item[0])))
 
 
-def _rolled_up(counts: Counts, culprit: Culprit, group: list[Holding]) -> CulpritHolding:
-    first_ns = [h.first_ns for h in group if h.first_ns is not None]
-    last_ns = [h.last_ns for h in group if h.last_ns is not None]
+def _rolled_up(culprit: Culprit, group: list[Holding]) -> CulpritHolding:
     return CulpritHolding(
         culprit=culprit,
         kinds=tuple(sorted({h.kind for h in group})),
         pages=sum(h.pages or 0 for h in group),
-        stacks=len(group),
-        first_ns=min(first_ns, default=None),
-        last_ns=max(last_ns, default=None),
-        timed_pages=int(counts.timed_pages[[h.row for h in group]].sum()),
-        ages=Ages(counts.ages.bin_ns, counts.ages.pages[[h.row for h in group]].sum(axis=0)),
+        rows=tuple([h.row for h in group]),
+        first_ns=min((h.first_ns for h in group if h.first_ns is not None), default=None),
+        last_ns=max((h.last_ns for h in group if h.last_ns is not None), default=None),
     )
+
+
+def ages_of(counts: Counts, rolled_up: list[CulpritHolding]) -> Column:
+    """Pages of each culprit by allocation time, shape (culprits, bins); see Ages."""
+    rows = np.array([row for each in rolled_up for row in each.rows], np.int64)
+    group_of = np.repeat(np.arange(len(rolled_up)), [len(each.rows) for each in rolled_up])
+    sums = np.zeros((len(rolled_up), counts.ages.pages.shape[1]), np.int64)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        np.add.at(sums, group_of[some], counts.ages.pages[rows[some]])
+    return sums
 
 
 def _optional_list(column: Column | None, size: int) -> list[int] | list[None]:

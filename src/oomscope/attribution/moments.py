@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from oomscope.model.stack import Stack
 # Two readings of one moment agree but for what was allocated and freed between them.
 _AGREES_WITHIN = 0.1
 _AGREES_WITHIN_LEAST = 64
+_DUMPS_PER_WITNESS = 16
 # Readings of whole machines that tell no moment: beside a dump they are its witnesses.
 _TRACKED = "tracked pages"
 _WITHOUT_TIME = ("page_owner_stacks", "page_owner_sort")
@@ -49,8 +50,12 @@ def arrange(
         for r in readings
         if r.counts is not None and (r.notes.records or r.census is not None) and r.witness_of is None
     ]
-    dumps = [_moment_of_dump(r, c, readings) for r, c in counted if r.format in ("page_owner", "kernel memory")]
-    tracked = [_moment_of_dump(r, c, readings) for r, c in counted if r.format == _TRACKED]
+    witnesses_of: dict[str, list[Reading]] = {}
+    for reading in readings:
+        if reading.witness_of is not None:
+            witnesses_of.setdefault(reading.witness_of, []).append(reading)
+    dumps = [_moment_of_dump(r, c, witnesses_of) for r, c in counted if r.format in ("page_owner", "kernel memory")]
+    tracked = [_moment_of_dump(r, c, witnesses_of) for r, c in counted if r.format == _TRACKED]
     reports = [Moment(r, c, _stamped(r)) for r, c in counted if r.notes.reports]
     stacks = [Moment(r, c, _untimed(r)) for r, c in counted if r.format in _WITHOUT_TIME]
     absent: list[Absent] = []
@@ -77,7 +82,8 @@ def arrange(
     moments = tuple(sorted(dumps + stacks + reports, key=_order))
     if not moments:
         moments = (_moment_without_counts(readings),)
-    used = [r for r in readings if not any(a.what == r.origin for a in absent)]
+    no_part = {each.what for each in absent}
+    used = [r for r in readings if r.origin not in no_part]
     kernel = machine.kernel(used, [m.counts for m in moments], _first_meminfo(readings))
     system = next((m.reading.notes.system for m in reversed(moments) if m.reading.notes.system is not None), None)
     if system is not None:
@@ -89,6 +95,11 @@ def arrange(
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     absent += moments[-1].reading.notes.absent
     absent += [each for r in readings if r.format in ("manifest", "free_traces") for each in r.notes.absent]
+    absent += [
+        Absent(f"{count:,} {what} of {r.origin}", "more than are kept: docs/reliability.md has the bounds")
+        for r in readings
+        for what, count in r.notes.left_out.items()
+    ]
     ram_pages = machine.ram_pages(moments[-1], meminfo, kernel.page_size_bytes, _managed_pages(readings))
     if isinstance(ram_pages, Absent):
         of_reports = (event.analysis.accounting.ram_pages for event in reversed(events))
@@ -109,20 +120,29 @@ def arrange(
 def _events(readings: Iterable[Reading]) -> tuple[LoggedEvent, ...]:
     """Every OOM event of every log, in time where all of them tell it; one told by two logs counts once."""
     found: list[LoggedEvent] = []
+    told_by: dict[Hashable, str] = {}
     for reading in readings:
         for event in reading.notes.events:
-            same = (e for e in found if _is_same(e, event) and e.origin != reading.origin)
-            if next(same, None) is None:
+            names = _names_of(event)
+            if all(told_by.get(name, reading.origin) == reading.origin for name in names):
                 found.append(LoggedEvent(reading.origin, analyse(event)))
+                for name in names:
+                    told_by.setdefault(name, reading.origin)
     if all(e.analysis.event.at_ns is not None for e in found):
         found.sort(key=lambda e: e.analysis.event.at_ns or 0)
     return tuple(found)
 
 
-def _is_same(logged: LoggedEvent, event: OomEvent) -> bool:
-    other = logged.analysis.event
-    told = (event.at_ns, event.kind, event.asked.comm)
-    return event.at_ns is not None and told == (other.at_ns, other.kind, other.asked.comm)
+def _names_of(event: OomEvent) -> list[Hashable]:
+    """What no two events of a machine have in common: the moment, and the numbers where there are some."""
+    names: list[Hashable] = []
+    who = (event.kind, event.asked.comm)
+    if event.at_ns is not None:
+        names.append((event.at_ns, *who))
+    victims = tuple((victim.pid, victim.comm, *sorted(victim.kib.items())) for victim in event.victims)
+    if "free" in event.counters or any(len(victim) > 2 for victim in victims):
+        names.append((*who, event.asked.order, tuple(sorted(event.counters.items())), victims))
+    return names
 
 
 def without_stacks(evidence: Evidence, logged: LoggedEvent) -> Evidence:
@@ -156,12 +176,12 @@ def _completed(kernel: Kernel, events: tuple[LoggedEvent, ...]) -> Kernel:
     return kernel
 
 
-def _moment_of_dump(reading: Reading, counts: Counts, readings: Iterable[Reading]) -> Moment:
+def _moment_of_dump(reading: Reading, counts: Counts, witnesses_of: Mapping[str, list[Reading]]) -> Moment:
     """A dump's moment: its newest allocation, or the last line of its log if that is later; its own witnesses."""
     at_ns = _newest(counts)
     if reading.notes.at_ns is not None:
         at_ns = max(reading.notes.at_ns, 0 if isinstance(at_ns, Absent) else at_ns)
-    return Moment(reading, counts, at_ns, tuple(r for r in readings if r.witness_of == reading.origin))
+    return Moment(reading, counts, at_ns, tuple(witnesses_of.get(reading.origin, ())))
 
 
 def _with_reports(dumps: list[Moment], reports: list[Moment]) -> tuple[list[Moment], list[Moment]]:
@@ -206,11 +226,11 @@ def _of_one_machine(dumps: list[Moment], absent: list[Absent]) -> list[Moment]:
     kept = [m for m in earlier if not m.counts.stacks or not known or known.intersection(m.counts.stacks)]
     other_boots = [m for m in kept if _is_of_another_boot(m, latest)]
     absent += [Absent(m.reading.origin, f"of another boot than {latest.reading.origin}: left out") for m in other_boots]
-    earlier = [m for m in earlier if m not in other_boots]
-    kept = [m for m in kept if m not in other_boots]
+    shared = {id(m) for m in kept}
+    other = {id(m) for m in other_boots}
     reason = f"it shares no stack with {latest.reading.origin}: another kernel or machine, left out"
-    absent += [Absent(m.reading.origin, reason) for m in earlier if m not in kept]
-    return [*kept, latest]
+    absent += [Absent(m.reading.origin, reason) for m in earlier if id(m) not in shared]
+    return [*(m for m in kept if id(m) not in other), latest]
 
 
 def _is_of_another_boot(earlier: Moment, latest: Moment) -> bool:
@@ -256,21 +276,29 @@ def _largest(stacks: list[Moment]) -> tuple[list[Moment], list[Moment]]:
 
 def _with_witnesses(dumps: list[Moment], stacks: list[Moment]) -> tuple[list[Moment], list[Moment]]:
     """Give each dump the page_owner_stacks reading it agrees with; the readings that are left over."""
+    amounts = [_amount(dump.counts) for dump in dumps]
     distances = sorted(
-        (_distance(dump.counts, witness.counts), d, w)
-        for d, dump in enumerate(dumps)
+        (_distance(dumps[d].counts, witness.counts), d, w)
         for w, witness in enumerate(stacks)
+        for d in _nearest(amounts, _amount(witness.counts))
     )
+    matched_witnesses: set[int] = set()
     witness_of: dict[int, int] = {}
     for distance, d, w in distances:
         agrees = distance <= _AGREES_WITHIN * _amount(stacks[w].counts) + _AGREES_WITHIN_LEAST
-        if agrees and d not in witness_of and w not in witness_of.values():
+        if agrees and d not in witness_of and w not in matched_witnesses:
             witness_of[d] = w
+            matched_witnesses.add(w)
     matched = [
         replace(m, witnesses=(*m.witnesses, stacks[witness_of[d]].reading)) if d in witness_of else m
         for d, m in enumerate(dumps)
     ]
-    return matched, [m for w, m in enumerate(stacks) if w not in witness_of.values()]
+    return matched, [m for w, m in enumerate(stacks) if w not in matched_witnesses]
+
+
+def _nearest(amounts: list[int], amount: int) -> list[int]:
+    """The dumps that are worth holding against a witness: all of a few, of many those that count about as much."""
+    return sorted(range(len(amounts)), key=lambda d: abs(amounts[d] - amount))[:_DUMPS_PER_WITNESS]
 
 
 def unlisted(counts: Counts, listed: Mapping[Stack, int]) -> frozenset[Stack]:

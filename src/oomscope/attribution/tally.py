@@ -20,6 +20,8 @@ _ROWS_PER_FLUSH = 1 << 16
 _DENSE_CELLS = 1 << 18
 _PAIRS_KEPT = 1 << 17
 _LARGEST_PER_STACK = 32
+_EXACT_DOUBLES = 1 << 53
+_STACKS_AT_ONCE = 1 << 12  # up to so many, adding to the ages of all is faster than to those of each row
 _NEVER_NS = np.iinfo(np.int64).max
 
 
@@ -38,7 +40,7 @@ class Tally:
         self._tasks = _Splitter[Task](self._selection.keeps_task)
         self._places = _Splitter[Place](self._selection.keeps_place)
         self._memcgs = _Splitter[str | None](lambda _: True)
-        self._join = _Join(self, Tables())
+        self._join = _Join(Tables())
         self._pending: list[Batch] = []
         self._pending_rows = 0
         self._pages = _zeros(0)
@@ -47,7 +49,7 @@ class Tally:
         self._first_ns = _zeros(0)
         self._last_ns = _zeros(0)
         self._bin_ns = _FIRST_BIN_NS
-        self._ages = np.zeros((0, AGE_BINS), np.int64)
+        self._ages: Column | None = None  # 512 bytes a stack: from the first time stamp on
         self._counts_pages = True
         self._counts_blocks = True
         self._rows = 0
@@ -72,14 +74,15 @@ class Tally:
         self._counts_blocks &= counts.blocks is not None
         np.add.at(self._timed_pages, stack_at, counts.timed_pages)
         timed = counts.timed_pages > 0
-        np.minimum.at(self._first_ns, stack_at[timed], counts.first_ns[timed])
-        np.maximum.at(self._last_ns, stack_at[timed], counts.last_ns[timed])
-        ages = counts.ages.pages
-        while self._bin_ns < counts.ages.bin_ns:
-            self._fold_ages()
-        for _ in range((self._bin_ns // counts.ages.bin_ns).bit_length() - 1):
-            ages = _folded(ages)
-        np.add.at(self._ages, stack_at, ages)
+        if timed.any():
+            np.minimum.at(self._first_ns, stack_at[timed], counts.first_ns[timed])
+            np.maximum.at(self._last_ns, stack_at[timed], counts.last_ns[timed])
+            ages = counts.ages.pages
+            while self._bin_ns < counts.ages.bin_ns:
+                self._fold_ages()
+            for _ in range((self._bin_ns // counts.ages.bin_ns).bit_length() - 1):
+                ages = _folded(ages)
+            np.add.at(self._ages_of_all(), stack_at, ages)
         self._requests.absorb(counts.requests, stack_at)
         self._tasks.absorb(counts.tasks, stack_at)
         self._places.absorb(counts.places, stack_at)
@@ -99,7 +102,9 @@ class Tally:
             timed_pages=self._timed_pages.copy(),
             first_ns=self._first_ns.copy(),
             last_ns=self._last_ns.copy(),
-            ages=Ages(self._bin_ns, self._ages.copy()),
+            ages=Ages(
+                self._bin_ns, self._ages_of_all().copy() if self._timed_pages.any() else _no_ages(len(self._stacks))
+            ),
             requests=self._requests.split(),
             tasks=self._tasks.split(),
             places=self._places.split(),
@@ -124,9 +129,9 @@ class Tally:
             self._untold_rows_left_out += len(rows.stack)
             return
         if rows.tables is not self._join.tables:
-            self._join = _Join(self, rows.tables)
+            self._join = _Join(rows.tables)
         join = self._join
-        join.extend()
+        join.extend(self)
         keep = join.keep_stack[rows.stack]
         if rows.request is not None:
             keep &= join.keep_request[rows.request]
@@ -176,11 +181,26 @@ class Tally:
         while newest_ns // self._bin_ns >= AGE_BINS:
             self._fold_ages()
         cell = stack * AGE_BINS + allocated_ns // self._bin_ns
-        self._ages += _sums(cell, pages, size * AGE_BINS).reshape(size, AGE_BINS)
+        ages = self._ages_of_all()
+        if size > _STACKS_AT_ONCE:
+            np.add.at(ages.reshape(-1), cell, pages)
+        else:
+            ages += _sums(cell, pages, size * AGE_BINS).reshape(size, AGE_BINS)
 
     def _fold_ages(self) -> None:
         self._bin_ns *= 2
-        self._ages = _folded(self._ages)
+        self._ages = None if self._ages is None else _folded(self._ages)
+
+    def _ages_of_all(self) -> Column:
+        """The ages of every stack; room for half as many again where more have come."""
+        size = len(self._stacks)
+        if self._ages is None:
+            self._ages = np.zeros((size, AGE_BINS), np.int64)
+        elif len(self._ages) < size:
+            grown = np.zeros((max(size, len(self._ages) * 3 // 2), AGE_BINS), np.int64)
+            grown[: len(self._ages)] = self._ages
+            self._ages = grown
+        return self._ages[:size]
 
     def _grow(self) -> None:
         size = len(self._stacks)
@@ -189,9 +209,6 @@ class Tally:
         self._timed_pages = _grown(self._timed_pages, size)
         self._first_ns = _grown(self._first_ns, size, _NEVER_NS)
         self._last_ns = _grown(self._last_ns, size)
-        if len(self._ages) < size:
-            more = np.zeros((size - len(self._ages), AGE_BINS), np.int64)
-            self._ages = np.concatenate((self._ages, more))
 
 
 class _Measures:
@@ -207,18 +224,20 @@ class _Measures:
 
 
 class _Join:
-    """From the indices of one reading's tables to the tally's own, and whether each value is asked for."""
+    """From the indices of one reading's tables to the tally's own, and whether each value is asked for.
 
-    def __init__(self, tally: Tally, tables: Tables) -> None:
+    It knows nothing of the tally, which has it: a circle of the two would outlive every reading of `top`.
+    """
+
+    def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self._tally = tally
         self.stack = self.request = self.task = self.place = self.memcg = _zeros(0)
         nothing: Mask = np.zeros(0, np.bool_)
         self.keep_stack = self.keep_request = self.keep_task = self.keep_place = nothing
 
-    def extend(self) -> None:
+    def extend(self, tally: Tally) -> None:
         """Take in what the tables have grown by."""
-        tally, tables, selection = self._tally, self.tables, self._tally._selection
+        tables, selection = self.tables, tally._selection
         new_stacks = tables.stacks[len(self.stack) :]
         if new_stacks:
             kept = [selection.keeps_stack(stack) for stack in new_stacks]
@@ -355,8 +374,17 @@ def _add_known(sums: Column, at: Column, values: Column | None) -> None:
         np.add.at(sums, at, values)
 
 
+def _no_ages(size: int) -> Column:
+    """Ages of stacks without times, which take no memory: one row that stands for all."""
+    return np.broadcast_to(np.zeros(AGE_BINS, np.int64), (size, AGE_BINS))
+
+
 def _sums(index: Column, values: Column, size: int) -> Column:
-    """Sum of `values` per index. bincount adds doubles: exact, for one flush stays far below 2^53 pages."""
+    """Sum of `values` per index. bincount adds doubles, which are exact up to 2^53: beyond, whole numbers are added."""
+    if len(values) and int(values.max()) * len(values) >= _EXACT_DOUBLES:
+        sums = _zeros(size)
+        np.add.at(sums, index, values)
+        return sums
     return np.bincount(index, weights=values, minlength=size).astype(np.int64)
 
 

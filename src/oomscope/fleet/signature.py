@@ -14,7 +14,7 @@ from oomscope.model.absent import Absent
 from oomscope.model.fleet import NO_REPORT, Signature
 from oomscope.model.holding import KERNEL
 from oomscope.model.holding import SLAB as KIND_SLAB
-from oomscope.model.oom_event import OomEvent
+from oomscope.model.oom_event import OomEvent, own_pages
 from oomscope.model.verdict import CulpritRow, Verdict
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,
@@ -32,7 +32,6 @@ from oomscope.verdict.oom.case import (
 )
 from oomscope.verdict.oom.hidden_kernel import COUNTED
 from oomscope.verdict.oom.judgement import WANTS_A_NAME, WORTH_NAMING
-from oomscope.verdict.oom.user_anon import own_pages
 
 NOBODY = "?"  # code without symbols: its address says nothing elsewhere
 _REQUEST_IS_THE_CAUSE = (FRAGMENTATION, ATOMIC_RESERVE, LOWMEM_ZONE, NO_SHORTAGE, VMALLOC_SPACE)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oomscope.model.batch import Place, Request, Task
-    from oomscope.model.counts import Ages
     from oomscope.model.stack import Stack
 
 KERNEL = "kernel"  # taken from the page allocator by kernel code; in no counter of an OOM report
@@ -79,16 +78,14 @@ class HoldingDetail:
 
 @dataclass(frozen=True, slots=True)
 class CulpritHolding:
-    """The holdings of one culprit together: `pages` over `stacks` stacks, and their allocation times."""
+    """The holdings of one culprit together: `pages` over as many stacks as it has `rows` of the counts."""
 
     culprit: Culprit
     kinds: tuple[str, ...]
     pages: int
-    stacks: int
+    rows: tuple[int, ...]
     first_ns: int | None
     last_ns: int | None
-    timed_pages: int
-    ages: Ages
 
 
 @dataclass(frozen=True, slots=True)

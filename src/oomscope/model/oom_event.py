@@ -19,7 +19,6 @@ KILL, PANIC, MEMCG_KILL, FAILURE, VMALLOC_FAILURE, SHOWN, FOREIGN = (
     "show-mem",
     "not the kernel's OOM killer",
 )
-FREE_TYPES_ANY_REQUEST = frozenset("UMER")  # mm/page_alloc.c show_migration_types(); C and H do not serve everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +120,12 @@ class Process:
         return self.values.get(column)
 
 
+def own_pages(process: Process) -> int:
+    """rss_anon where the table tells it (6.8 and later), else rss, which counts shared pages too."""
+    value = process.values.get("rss_anon")
+    return process.values.get("rss", 0) if value is None else value
+
+
 @dataclass(frozen=True, slots=True)
 class Victim:
     """A process that was killed: `kib` has total-vm, anon-rss, file-rss, shmem-rss as far as they are told."""
@@ -156,7 +161,8 @@ class OomEvent:
     `counters` are the global ones of Mem-Info, in pages, by their printed names; `totals` the lines of one number
     (`pages RAM`, `pages reserved`, `swap free kib`, ...). `constraint` is the kernel's CONSTRAINT_ name. `lines` maps a
     printed name to the line of the input it stands on, `texts` keeps those lines. `first_line` and `last_line` bound
-    the event; `unknown` are lines between them that are of no known form. `cut` says which parts begin and do not end.
+    the event; `unknown` are lines between them that are of no known form. `left_out` counts rows beyond
+    a bound, `cut` says which parts begin and do not end.
     """
 
     kind: str
@@ -186,6 +192,7 @@ class OomEvent:
     unknown: tuple[tuple[int, str], ...]
     unknown_count: int
     distrusted: tuple[str, ...]
+    left_out: Mapping[str, int]
     cut: tuple[str, ...]
 
     @property

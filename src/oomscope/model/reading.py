@@ -77,7 +77,7 @@ class Notes:
     `free_blocks` the free blocks of each zone. Of kernel memory,
     `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
     slab objects. Where oomscope tracked pages itself, `tracked_since_ns` is since when, in nanoseconds since boot:
-    earlier pages have no stack.
+    earlier pages have no stack. `left_out` counts what was beyond a bound, by what it is.
     """
 
     records: int = 0
@@ -102,6 +102,11 @@ class Notes:
     unread_share: float = 0.0
     cache_objects: tuple[CacheObjects, ...] = ()
     tracked_since_ns: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, what: str, count: int = 1) -> None:
+        """Count what is beyond a bound (oomscope/bounds.py): `what` in the plural, as people are told."""
+        self.left_out[what] = self.left_out.get(what, 0) + count
 
     def add(self, other: Notes) -> None:
         """Take in what another worker learnt from another part of the same input."""
@@ -110,6 +115,8 @@ class Notes:
         self.unknown_lines += other.unknown_lines
         self.cut_off |= other.cut_off
         self.handles.update(other.handles)
+        for what, count in other.left_out.items():
+            self.leave_out(what, count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 
 # A symbol has 511 characters at most (KSYM_NAME_LEN), a module's name 55 (MODULE_NAME_LEN).
 # lib/vsprintf.c symbol_string() -> kernel/kallsyms.c sprint_symbol(): `name+0xoffset/0xsize [module]`; without a
@@ -17,7 +16,9 @@ _FRAME = re.compile(
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
 # allocation profiling wraps (include/linux/alloc_tag.h).
-_SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.[0-9a-z]+)*)+$")
+_SUFFIX = re.compile(
+    r"\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.(?:lto_priv(?![0-9a-z])|[0-9a-z]++))*+$"
+)
 
 UNLOADED = "unloaded"  # the module of a frame whose code is gone
 
@@ -42,13 +43,14 @@ class Frame:
     @property
     def function(self) -> str:
         """The symbol without compiler suffixes and `_noprof`: what two builds of one source share."""
-        name = _SUFFIX.sub("", self.symbol)
+        name = _SUFFIX.sub("", self.symbol) if "." in self.symbol else self.symbol
         return name.removesuffix("_noprof")
 
 
 def parse_frame(text: str) -> Frame | None:
     """The frame that `text` holds, without its leading space; None where it holds none."""
-    text = _ADDRESS_BEFORE.sub("", text, count=1)
+    if text.startswith("[<"):
+        text = _ADDRESS_BEFORE.sub("", text, count=1)
     match = _FRAME.fullmatch(text)
     if match is not None:
         return Frame(text, match["symbol"], int(match["offset"], 16), int(match["size"], 16), match["module"])
@@ -56,7 +58,7 @@ def parse_frame(text: str) -> Frame | None:
     return None if match is None else Frame(match["address"], match["address"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stack:
     """An allocation backtrace, innermost frame first.
 
@@ -66,7 +68,12 @@ class Stack:
     """
 
     frames: tuple[Frame, ...]
-    handle: int | None = field(default=None, compare=False)
+    handle: int | None = None
+    _hash: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        texts = tuple([frame.text for frame in self.frames])
+        object.__setattr__(self, "_hash", hash(texts) if texts else hash(("handle", self.handle)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stack):
@@ -76,15 +83,11 @@ class Stack:
     def __hash__(self) -> int:
         return self._hash
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash(tuple(frame.text for frame in self.frames)) if self.frames else hash(("handle", self.handle))
-
-    @cached_property
+    @property
     def texts(self) -> tuple[str, ...]:
         """The frames as the kernel prints them, innermost first."""
-        return tuple(frame.text for frame in self.frames)
+        return tuple([frame.text for frame in self.frames])
 
-    def __getstate__(self) -> dict[str, object]:
-        # A cached hash of strings is another process's: never send it.
-        return {"frames": self.frames, "handle": self.handle}
+    def __reduce__(self) -> tuple[type[Stack], tuple[tuple[Frame, ...], int | None]]:
+        # A hash of strings is that of one process: never send it.
+        return Stack, (self.frames, self.handle)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from oomscope.model.oom_analysis import OomAnalysis, ZoneCheck
-from oomscope.model.oom_event import OomEvent, Process
+from oomscope.model.oom_event import OomEvent, own_pages
 from oomscope.model.verdict import EventLine, Oom
 from oomscope.report.tables import show, table, title
 from oomscope.units import bytes_text, uptime_text
@@ -109,7 +109,7 @@ def _verdict_on(check: ZoneCheck) -> str:
 
 
 def _processes(console: Console, event: OomEvent, page_bytes: int | None) -> None:
-    ranked = sorted(event.processes, key=lambda p: -(p.values.get("rss_anon", p.values["rss"])))
+    ranked = sorted(event.processes, key=lambda process: -own_pages(process))
     title(console, f"Processes: {min(_ROWS, len(ranked))} of {len(ranked):,}")
     has_anon = any("rss_anon" in process.values for process in ranked)
     rows = table(
@@ -120,17 +120,13 @@ def _processes(console: Console, event: OomEvent, page_bytes: int | None) -> Non
         swap = process.values.get("swapents")
         adj = process.values.get("oom_score_adj")
         rows.add_row(
-            _size(_own(process), page_bytes),
+            _size(own_pages(process), page_bytes),
             "" if not swap else _size(swap, page_bytes),
             "" if adj is None else str(adj),
             str(process.pid),
             process.comm + ("   <- killed" if process.pid in victims else ""),
         )
     show(console, rows)
-
-
-def _own(process: Process) -> int:
-    return process.values.get("rss_anon", process.values["rss"])
 
 
 def _size(pages: int, page_bytes: int | None) -> str:

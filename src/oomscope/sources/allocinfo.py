@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import BYTES, CALL_SITE, Entry, ledger
+from oomscope.model.ledger import BYTES, CALL_SITE
 from oomscope.model.reading import Notes
-from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.base import Account, Lines, first_line, printable
+from oomscope.sources.entries import Entries
 
 _ROW = re.compile(
-    rb" *(?P<bytes>\d{1,19}) +(?P<calls>\d{1,19}) (?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
-    rb"func:(?P<function>\S{1,300}) *(?:accurate:no *)?"
+    rb" *+(?P<bytes>\d{1,18}) ++(?P<calls>\d{1,19}) (?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
+    rb"func:(?P<function>\S{1,300}) *+(?:accurate:no *)?"
 )
 
 
 def _recognises(head: bytes) -> bool:
     """`allocinfo - version:` at the very beginning, or a row there."""
-    return head.startswith(b"allocinfo - version: ") or _ROW.match(head) is not None
+    return head.startswith(b"allocinfo - version: ") or _ROW.match(first_line(head)) is not None
 
 
 def _read(rows: Lines) -> Notes:
     """`notes.ledgers` has the call sites that hold anything."""
     notes = Notes()
-    found = []
+    found = Entries(notes)
     for line in rows:
         match = _ROW.fullmatch(line or b"")
         if match is None:
@@ -30,8 +31,8 @@ def _read(rows: Lines) -> Notes:
         elif int(match["bytes"]):
             module = None if match["module"] is None else printable(match["module"])
             function, place = printable(match["function"]), printable(match["place"])
-            found.append(Entry(function, int(match["bytes"]), int(match["calls"]), module, place))
-    notes.ledgers = ledger(CALL_SITE, BYTES, "calls", found)
+            found.add(function, int(match["bytes"]), int(match["calls"]), module, place)
+    notes.ledgers = found.ledger(CALL_SITE, BYTES, "calls")
     return notes
 
 

@@ -8,30 +8,48 @@ it and everything beside it stays.
 from __future__ import annotations
 
 import io
+import lzma
 import re
+import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, Protocol, Self
 
+from oomscope import bounds
 from oomscope.errors import CorruptInput, OomscopeError
 from oomscope.sources.base import printable
 from oomscope.sources.input import Stream
 from oomscope.units import bytes_text
 
 TAR, ZIP, SECTIONS = "tar", "zip", "bugreport"
-MOST_MEMBERS = 20_000
-MOST_DEPTH = 3
-MOST_BYTES = 64 << 30
-# Text packs to a twentieth, a log of like lines to a few hundredth; nothing honest expands some hundred times.
-_MOST_EXPANSION = 300
-_FREE_BYTES = 256 << 20
 _SECTION = re.compile(rb"------ (?P<name>[^\n]{1,120}?) ------\r?\n")
-_LONGEST_SECTION_BYTES = 64 << 20
-_SPOOL_BYTES = 16 << 20
+# How often an archive may be asked for more behind its end: once for each way in which a whole one ends.
+_READS_BEHIND_END = 8
+# What the libraries raise where an archive is not what it seems; a seek or a size beyond 63 bits is among it.
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    LookupError,
+)
+# Headers of a tar that are read into memory as they are: long names and what else is told of the next member.
+_TAR_TEXTS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
+_ZIP_END = struct.Struct("<4s4H2LH")  # end of central directory; Zip64's own, where that is larger than this can tell
+_ZIP_END_64 = struct.Struct("<4sQ2H2L4Q")
+_ZIP_END_REACH = 1 << 16
 
 
 class BeyondBounds(OomscopeError):
@@ -44,9 +62,9 @@ class BeyondBounds(OomscopeError):
 class Budget:
     """What is left of the bounds for one archive and all inside it; `packed` tells how much of it has been read."""
 
-    members_left: int = MOST_MEMBERS
-    bytes_left: int = MOST_BYTES
-    depth_left: int = MOST_DEPTH
+    members_left: int = bounds.ARCHIVE_MEMBERS
+    bytes_left: int = bounds.ARCHIVE_BYTES
+    depth_left: int = bounds.ARCHIVE_DEPTH
     expanded: int = 0
     packed: list[Stream] = field(default_factory=list)
 
@@ -56,21 +74,26 @@ class Budget:
         self.bytes_left -= size
         packed = max((stream.raw_bytes_done for stream in self.packed), default=0)
         if self.bytes_left < 0:
-            raise BeyondBounds(f"it expands beyond {bytes_text(MOST_BYTES)}", advice="")
-        if self.expanded > _FREE_BYTES and self.expanded > _MOST_EXPANSION * max(packed, 1):
-            raise BeyondBounds(f"it expands more than {_MOST_EXPANSION:,} times: a bomb", advice="")
+            raise BeyondBounds(f"it expands beyond {bytes_text(bounds.ARCHIVE_BYTES)}", advice="")
+        if self.expanded > bounds.ARCHIVE_FREE_BYTES and self.expanded > bounds.ARCHIVE_EXPANSION * max(packed, 1):
+            raise BeyondBounds(f"it expands more than {bounds.ARCHIVE_EXPANSION:,} times: a bomb", advice="")
 
     def member(self) -> None:
         """Count a member. Raises BeyondBounds."""
         self.members_left -= 1
         if self.members_left < 0:
-            raise BeyondBounds(f"it has more than {MOST_MEMBERS:,} files", advice="")
+            raise BeyondBounds(f"it has more than {bounds.ARCHIVE_MEMBERS:,} files", advice="")
 
-    def deeper(self) -> None:
-        """Go into an archive inside. Raises BeyondBounds."""
+    @contextmanager
+    def deeper(self) -> Iterator[None]:
+        """Within an archive inside. Raises CorruptInput where it lies too deep: that one alone is not read."""
+        if self.depth_left < 1:
+            raise CorruptInput(f"an archive more than {bounds.ARCHIVE_DEPTH} deep in another: not read", advice="")
         self.depth_left -= 1
-        if self.depth_left < 0:
-            raise BeyondBounds(f"archives lie more than {MOST_DEPTH} deep in it", advice="")
+        try:
+            yield
+        finally:
+            self.depth_left += 1
 
 
 def kind_of(head: bytes) -> str | None:
@@ -109,8 +132,9 @@ def members(stream: Stream, kind: str, budget: Budget) -> Iterator[Stream]:
             yield from _of_sections(stream, budget)
     except BeyondBounds as error:
         raise BeyondBounds(f"{stream.origin}: {error}; the rest of it is not read", advice="") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise CorruptInput(f"{stream.origin}: the archive breaks off ({error})", advice="copy it again") from error
+    except _BROKEN as error:
+        why = stream.defect or str(error) or "it ends within a member"
+        raise CorruptInput(f"{stream.origin}: the archive breaks off ({why})", advice="copy it again") from error
     finally:
         budget.packed.pop()
     if stream.defect is not None:
@@ -131,7 +155,7 @@ class _Member:
     def read(self, size: int = -1, /) -> bytes:
         try:
             data = self._raw.read(size)
-        except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise EOFError from error  # the member ends where its archive does
         if self._budget is not None:
             self._budget.spend(len(data))
@@ -139,12 +163,16 @@ class _Member:
 
 
 class _Chunks:
-    """An iterable of pieces as something to read from, each piece taken off the budget."""
+    """An iterable of pieces as something to read from, each piece taken off the budget.
+
+    Whoever goes on reading behind the end, as a skip over what is not there does, is told with EOFError.
+    """
 
     def __init__(self, chunks: Iterable[bytes], budget: Budget) -> None:
         self._chunks = iter(chunks)
         self._budget = budget
         self._rest = memoryview(b"")
+        self._reads_behind_end = 0
 
     def read(self, size: int = -1, /) -> bytes:
         pieces: list[bytes] = []
@@ -153,6 +181,9 @@ class _Chunks:
                 self._rest = memoryview(next(self._chunks, b""))
                 self._budget.spend(len(self._rest))
                 if not self._rest:
+                    self._reads_behind_end += 1
+                    if self._reads_behind_end > _READS_BEHIND_END:
+                        raise EOFError
                     break
             taken = self._rest if size < 0 else self._rest[:size]
             self._rest = self._rest[len(taken) :]
@@ -167,27 +198,72 @@ def _member(stream: Stream, name: str, raw: _Readable, budget: Budget, *, is_cou
     return Stream(origin, _Member(raw, None if is_counted else budget), size_bytes=None)
 
 
+class _TarEntry(tarfile.TarInfo):
+    """A header of a tar that announces no more than is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block. Raises BeyondBounds, and tarfile's errors."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.size < 0:
+            raise tarfile.ReadError("a member of negative size")
+        if entry.size > bounds.ARCHIVE_BYTES:
+            raise BeyondBounds(f"a member of {bytes_text(entry.size)} is announced", advice="")
+        if entry.type in _TAR_TEXTS and entry.size > bounds.ARCHIVE_HEADER_BYTES:
+            raise BeyondBounds(f"a member's name takes {bytes_text(entry.size)}", advice="")
+        return entry
+
+
 def _of_tar(stream: Stream, budget: Budget) -> Iterator[Stream]:
-    with tarfile.open(fileobj=_Chunks(stream.chunks(is_bounded=False), budget), mode="r|") as tar:  # type: ignore[call-overload]
+    packed = _Chunks(stream.chunks(is_bounded=False), budget)
+    with tarfile.open(fileobj=packed, mode="r|", tarinfo=_TarEntry) as tar:  # type: ignore[call-overload]
         for entry in tar:
             if not entry.isfile():
+                budget.member()
+                tar.members = []
                 continue  # links and devices hold nothing of their own
             file = tar.extractfile(entry)
             if file is not None:
-                yield _member(stream, entry.name, file, budget, is_counted=True)
+                # Holes of a sparse member are in no block of the archive: they are taken off the budget as they come.
+                yield _member(stream, entry.name, file, budget, is_counted=not entry.issparse())
+            tar.members = []  # tarfile keeps every header it has seen
 
 
 def _of_zip(stream: Stream, budget: Budget) -> Iterator[Stream]:
     # A zip's directory stands at its end: the archive itself is kept where it can be searched.
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as packed:
-        for chunk in stream.chunks(is_bounded=False):
+    with tempfile.SpooledTemporaryFile(max_size=bounds.SPOOL_BYTES) as packed:
+        for chunk in stream.chunks():
+            budget.spend(len(chunk) if stream.compression else 0)
+            _require_room(len(chunk), packed.tell())
             packed.write(chunk)
+        _require_small_directory(packed)
         with zipfile.ZipFile(packed) as archive:
             for entry in archive.infolist():
                 if entry.is_dir():
                     continue
                 with archive.open(entry) as file:
                     yield _member(stream, entry.filename, file, budget)
+
+
+def _require_room(size: int, there: int) -> None:
+    """Raises BeyondBounds before the last of the disk is taken."""
+    if there + size > bounds.SPOOL_BYTES and shutil.disk_usage(tempfile.gettempdir()).free < 2 * size:
+        raise BeyondBounds(f"no room in {tempfile.gettempdir()} to search it", advice="set TMPDIR")
+
+
+def _require_small_directory(packed: IO[bytes]) -> None:
+    """Raises BeyondBounds where the directory at a zip's end is larger than is read: it is held in memory whole."""
+    end = packed.seek(0, io.SEEK_END)
+    packed.seek(max(end - _ZIP_END_REACH - _ZIP_END.size, 0))
+    tail = packed.read()
+    sizes = []
+    for form, mark, field_at in ((_ZIP_END, b"PK\x05\x06", 5), (_ZIP_END_64, b"PK\x06\x06", 8)):
+        at = tail.rfind(mark)
+        if 0 <= at <= len(tail) - form.size:
+            sizes.append(form.unpack_from(tail, at)[field_at])
+    size = max((size for size in sizes if size != 0xFFFFFFFF), default=0)
+    if size > bounds.ZIP_DIRECTORY_BYTES:
+        raise BeyondBounds(f"its directory takes {bytes_text(size)}", advice="")
 
 
 def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
@@ -197,7 +273,7 @@ def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
     for line in _lines(stream.chunks()):
         match = _SECTION.fullmatch(line) if line.startswith(b"------ ") else None
         if match is None:
-            if held.tell() < _LONGEST_SECTION_BYTES:
+            if held.tell() < bounds.SECTION_BYTES:
                 held.write(line)
             continue
         if name and held.tell():
@@ -220,7 +296,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"
-        if len(rest) > _LONGEST_SECTION_BYTES:
+        if len(rest) > bounds.SECTION_BYTES:
             rest = b""
     if rest:
         yield rest

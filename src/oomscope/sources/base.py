@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
 
-LONGEST_LINE_BYTES = 1 << 16
 # Where a kernel puts text of foreign origin (comm, cgroup and module names), anything can stand: what a terminal
-# would obey is shown as text instead.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# would obey, and what nobody can see, is shown as text instead.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 class Parser(Protocol):
@@ -55,12 +58,13 @@ def printable(raw: bytes) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def first_line(head: bytes) -> bytes:
-    """The first line of an input's beginning, without its end."""
-    return head.partition(b"\n")[0].rstrip(b"\r")
+    """The first line of an input's beginning, without its end; empty where that is longer than any line."""
+    line = head[: bounds.LINE_BYTES + 1].partition(b"\n")[0].rstrip(b"\r")
+    return line if len(line) <= bounds.LINE_BYTES else b""
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
@@ -73,8 +77,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
             if skipping:
                 skipping = False
                 continue
-            yield line.rstrip(b"\r") if len(line) <= LONGEST_LINE_BYTES else None
-        if len(rest) > LONGEST_LINE_BYTES:
+            yield line.rstrip(b"\r") if len(line) <= bounds.LINE_BYTES else None
+        if len(rest) > bounds.LINE_BYTES:
             if not skipping:
                 yield None
             skipping, rest = True, b""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.free_area import FreeArea
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, first_line, printable
 
-_ROW = re.compile(rb"Node (?P<node>\d{1,5}), zone +(?P<zone>\S{1,20}) (?P<counts>(?: *\d{1,12}){2,20}) *")
+# Each number has a blank behind it, and is right-aligned in six columns (frag_show_print()).
+_ROW = re.compile(rb"Node (?P<node>\d{1,5}), zone ++(?P<zone>\S{1,20})(?P<counts>(?: ++\d{1,12}+){2,20}+) *")
 
 
 def _recognises(head: bytes) -> bool:
@@ -19,13 +21,16 @@ def _recognises(head: bytes) -> bool:
 def _read(rows: Lines) -> Notes:
     """`notes.free_blocks` has the zones."""
     notes = Notes()
-    found = []
+    found: list[FreeArea] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
             notes.unknown_lines += line != b""
             continue
         counts = tuple(map(int, row["counts"].split()))
+        if len(found) >= bounds.ZONES:
+            notes.leave_out("zones")
+            continue
         found.append(FreeArea(int(row["node"]), printable(row["zone"]), None, counts))
     notes.free_blocks = tuple(found)
     return notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.oom_event import PANIC
 from oomscope.model.reading import Notes
@@ -17,6 +18,7 @@ from oomscope.sources.kernel_log.at_panic import GREATEST, AtPanicReader
 from oomscope.sources.kernel_log.events import EventsReader
 from oomscope.sources.kernel_log.line import LogLine, log_lines
 from oomscope.sources.kernel_log.mended import in_order, mended_lines
+from oomscope.sources.kernel_log.report import MAY_BEGIN
 from oomscope.sources.kernel_log.triggers import is_worth_reading, stretches
 from oomscope.sources.version import RELEASE
 
@@ -27,10 +29,12 @@ _KERNEL_LOG = re.compile(
 _TELLING = re.compile(
     rb"invoked oom-killer: |page allocation failure|Out of memory: Kill|Mem-Info:|lowmemorykiller: Kill"
 )
+_OF_INTEREST = re.compile(MAY_BEGIN.pattern + rb"|OOM: |Linux version |\"MESSAGE\" ?: ?\[")
+# No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.
+_LEAST_BYTES, _LOOKED_AT_BYTES = 3, 80
+# A mailer may have broken the line that begins a report, and who puts lines together holds them until they are whole.
+_LINES_BEFORE, _LINES_BEHIND = 3, 64
 _PANIC = b"Kernel panic - not syncing"
-# kernel/printk prints 1 KiB at most, PREFIX_MAX and LOG_LINE_MAX; a collector's own prefix comes on top, and one that
-# writes a message of several lines into one, too.
-_LONGEST_LOG_LINE_BYTES = 1 << 14
 
 
 class ConsoleLog:
@@ -59,8 +63,7 @@ class ConsoleLogParser:
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """The holdings of the last report, once the log has been read to its end."""
         self._events.take(self._lines_worth_reading(in_order(chunks)))
-        self._events.finish()
-        self.notes.events = tuple(self._events.events)
+        self.notes.events = self._events.events()
         self.notes.events_left_out = self._events.left_out
         if any(event.kind == PANIC for event in self.notes.events):
             self.notes.panicked = True
@@ -77,8 +80,8 @@ class ConsoleLogParser:
                 yield from self._lines(stretch, lines_before)
 
     def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
-        for number, raw in mended_lines(stretch, lines_before + 1):
-            if len(raw) > _LONGEST_LOG_LINE_BYTES:
+        for number, raw in self._of_interest(mended_lines(stretch, lines_before + 1)):
+            if len(raw) > bounds.LOG_LINE_BYTES:
                 self.notes.unknown_lines += 1
                 continue
             self._at_panic.take(raw)
@@ -87,3 +90,24 @@ class ConsoleLogParser:
             elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
                 self.notes.release = printable(match["release"])
             yield from log_lines(raw, number)
+
+    def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """Every line while something is being read; else those that may begin it, each with some around it."""
+        before: list[tuple[int, bytes]] = []
+        was_blank, behind = False, 0
+        for line in lines:
+            is_blank = len(line[1]) < _LOOKED_AT_BYTES and len(line[1].strip()) < _LEAST_BYTES
+            if is_blank and was_blank:
+                self._events.pass_blank_line()
+                continue
+            was_blank = is_blank
+            is_of_interest = _OF_INTEREST.search(line[1]) is not None
+            if is_of_interest or behind or self._events.is_reading or self._at_panic.is_reading:
+                behind = _LINES_BEHIND if is_of_interest else max(behind - 1, 0)
+                yield from before
+                before.clear()
+                yield line
+                continue
+            before.append(line)
+            if len(before) > _LINES_BEFORE:
+                del before[0]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import BYTES, DMA_BUFFER, Entry, ledger
+from oomscope.model.ledger import BYTES, DMA_BUFFER
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.entries import Entries
 
 _TITLE = b"Dma-buf Objects:"
 # size, flags, mode, references, exporter, inode, name; a name is what user space gave it, and may hold anything.
 _BUFFER = re.compile(
-    rb"(?P<size>\d{8,20})\t[0-9a-f]{8}\t[0-9a-f]{8}\t-?\d{8,20}\t(?P<exporter>[^\t]{1,200})\t\d{8,20}\t(?P<name>.*)"
+    rb"(?P<size>\d{8,18})\t[0-9a-f]{8}\t[0-9a-f]{8}\t-?\d{8,20}\t(?P<exporter>[^\t]{1,200})\t\d{8,20}\t(?P<name>.*)"
 )
 _TOTAL = re.compile(rb"Total (?P<buffers>\d{1,12}) objects, (?P<size>\d{1,20}) bytes")
-_ABOUT = re.compile(rb"|size *\tflags.*|\t.*|Total \d+ devices attached")
+_ABOUT = re.compile(rb"|size *\tflags.*|\t.*|Total \d{1,12} devices attached")
 
 
 def _recognises(head: bytes) -> bool:
@@ -28,24 +29,21 @@ def _read(rows: Lines) -> Notes:
     A file without its last line, the kernel's own total, is cut off; one that adds up to less has spoilt records.
     """
     notes = Notes()
-    held: dict[tuple[str, str], list[int]] = {}
+    held = Entries(notes)
     total: int | None = None
     for line in rows:
         line = b"\0" if line is None else line
         if buffer := _BUFFER.fullmatch(line):
             name = printable(buffer["name"])
-            held.setdefault((printable(buffer["exporter"]), "" if name == "<none>" else name), []).append(
-                int(buffer["size"])
-            )
+            held.merge(printable(buffer["exporter"]), int(buffer["size"]), None, "" if name == "<none>" else name)
+            notes.records += 1
         elif told := _TOTAL.fullmatch(line):
             total = int(told["buffers"])
         elif line != _TITLE and _ABOUT.fullmatch(line) is None:
             notes.unknown_lines += 1
-    entries = [Entry(exporter, sum(sizes), len(sizes), None, name) for (exporter, name), sizes in held.items()]
-    notes.records = sum(entry.count for entry in entries)
     notes.cut_off = total is None
     notes.spoilt_records = max((total or 0) - notes.records, 0)
-    notes.ledgers = ledger(DMA_BUFFER, BYTES, "buffers", entries)
+    notes.ledgers = held.ledger(DMA_BUFFER, BYTES, "buffers")
     return notes
 
 

@@ -21,19 +21,18 @@ from typing import Protocol, cast
 
 import zstandard
 
-from oomscope.errors import BadQuestion, NoAccess, Unreadable
+from oomscope import bounds
+from oomscope.errors import BadQuestion, NoAccess, OomscopeError, Unreadable, cause_of
 from oomscope.kernel_files import must_be_read_whole, read_whole
 from oomscope.sources.base import printable
 
 CHUNK_BYTES = 1 << 18
 _LEAST_READ_BYTES = 1 << 16
-_FREE_BYTES, _MOST_EXPANSION = 1 << 26, 2000  # page_owner's text of one stack alone expands 192 times
-HEAD_BYTES = 1 << 20
+HEAD_BYTES = bounds.HEAD_BYTES
 STDIN = "-"
 # Few compressed bytes may hold much: feeding this many at a time bounds what comes out at once.
 _FEED_BYTES = 1 << 10
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_FILES_IN_DIRECTORY = 10_000
 
 
 class _Reader(Protocol):
@@ -76,6 +75,7 @@ class Stream:
         self.origin = origin
         self.raw_size_bytes = size_bytes
         self.defect: str | None = None
+        self._is_begun = False
         self._counted = _Counted(raw)
         magic = self._read(self._counted, 8)
         self.compression = _compression(magic)
@@ -91,6 +91,11 @@ class Stream:
         """Bytes taken from the input so far, compressed as they are."""
         return self._counted.bytes_done
 
+    @property
+    def descriptor(self) -> int | None:
+        """Where ranges of a plain file can be read; None for any other input."""
+        return self._counted.raw.fileno() if self.is_plain_file and isinstance(self._counted.raw, io.IOBase) else None
+
     def chunks(self, *, is_bounded: bool = True) -> Iterator[bytes]:
         """The whole input from its beginning, in pieces: the head, then up to 256 KiB each.
 
@@ -104,14 +109,18 @@ class Stream:
             if not chunk:
                 return
             expanded += len(chunk)
-            if is_bounded and expanded > max(_FREE_BYTES, _MOST_EXPANSION * self.raw_bytes_done):
-                self.defect = f"it expands more than {_MOST_EXPANSION:,} times: a bomb"
+            if is_bounded and expanded > max(
+                bounds.FREE_EXPANSION_BYTES, bounds.STREAM_EXPANSION * self.raw_bytes_done
+            ):
+                self.defect = f"it expands more than {bounds.STREAM_EXPANSION:,} times: a bomb"
                 return
             yield chunk
 
     def close(self) -> None:
         """Let the file go; standard input stays open."""
-        if isinstance(self._counted.raw, io.IOBase) and self._counted.raw is not sys.stdin.buffer:
+        if isinstance(self._counted.raw, io.IOBase) and (
+            sys.stdin is None or self._counted.raw is not sys.stdin.buffer
+        ):
             self._counted.raw.close()
 
     def _read(self, reader: _Reader, size: int) -> bytes:
@@ -128,10 +137,19 @@ class Stream:
                 if error.errno is None:  # bz2 reports corrupt data so
                     self.defect = _reason(error)
                     break
-                raise _translated(error, self.origin) from error
+                if not pieces and not self._is_begun:
+                    raise _translated(error, self.origin) from error
+                self.defect = f"reading it failed after {self.raw_bytes_done:,} bytes ({cause_of(error)})"
+                break
+            except OomscopeError as error:  # the archive that it lies in goes beyond its bounds
+                if not self._is_begun:
+                    raise
+                self.defect = str(error)
+                break
             if not piece:
                 break
             pieces.append(piece)
+            self._is_begun = True
             have += len(piece)
         return b"".join(pieces)
 
@@ -163,8 +181,8 @@ def _files_below(directory: Path) -> list[Input]:
             path = Path(folder, name)
             if path.is_file():
                 found.append(Input(_shown(path), path))
-            if len(found) > _FILES_IN_DIRECTORY:
-                raise BadQuestion(f"{directory}: more than {_FILES_IN_DIRECTORY:,} files; name the ones of one machine")
+            if len(found) > bounds.FOLDER_FILES:
+                raise BadQuestion(f"{directory}: more than {bounds.FOLDER_FILES:,} files; name the ones of one machine")
     if problems and not found:
         raise _translated(problems[0], str(directory)) from problems[0]
     return found
@@ -301,14 +319,14 @@ def _compression(magic: bytes) -> str | None:
 
 
 def _translated(error: OSError, origin: str) -> Exception:
-    reason = error.strerror or str(error)
+    reason = cause_of(error)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return NoAccess(f"{origin}: {reason.lower()}")
+        return NoAccess(f"{origin}: {reason}")
     if error.errno == errno.EINVAL and "page_owner" in origin:
         return NoAccess(
             f"{origin}: the kernel refuses to read it: page_owner is not switched on",
             advice="boot with page_owner=on",
         )
     if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-        return BadQuestion(f"{origin}: {reason.lower()}")
-    return Unreadable(f"{origin}: {reason.lower()}", advice="")
+        return BadQuestion(f"{origin}: {reason}")
+    return Unreadable(f"{origin}: {reason}", advice="")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.ledger import BYTES, UNREFERENCED, Entry, ledger
 from oomscope.model.reading import Notes
-from oomscope.model.stack import Frame, Stack, parse_frame
-from oomscope.sources.base import lines, printable
+from oomscope.model.stack import Frame
+from oomscope.sources.base import lines
+from oomscope.sources.stack_table import StackTable
 
-_OBJECT = re.compile(rb"unreferenced object(?: \([^)\n]{1,40}\))? 0x[0-9a-f]{1,16} \(size (?P<size>\d{1,19})\): *")
-_BACKTRACE = re.compile(rb" {2}backtrace(?: \(crc [0-9a-f]{1,8}\))?: *")
-_FRAME = re.compile(rb" {4}(?P<frame>\S.{0,600}?) *")
+_OBJECT = re.compile(rb"unreferenced object(?: \([^)\n]{1,40}\))? 0x[0-9a-f]{1,16} \(size (?P<size>\d{1,18})\):")
+_BACKTRACE = re.compile(rb" {2}backtrace(?: \(crc [0-9a-f]{1,8}\))?:")
+_FRAME = b"    "
 # Between an object's first line and its backtrace.
-_ABOUT = re.compile(
-    rb" {2}(?:comm \".*\", pid -?\d+, jiffies \d+.*|hex dump \(first \d+ bytes.*|kmemleak_scan.*)| {4}.*"
-)
+_ABOUT = re.compile(rb" {2}(?:comm \"|hex dump \(first \d{1,9} bytes|kmemleak_scan|  )")
 _SIZE, _COUNT = 0, 1
 
 
@@ -44,34 +44,30 @@ class KmemleakParser:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._held: dict[Stack, list[int]] = {}
-        self._frame_of: dict[bytes, Frame | None] = {}
+        self._stacks = StackTable()
+        self._held: dict[int, list[int]] = {}
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """No rows."""
         size: int | None = None
         frames: list[Frame] | None = None
         for line in lines(chunks):
-            line = b"\0" if line is None else line
+            line = b"\0" if line is None else line.rstrip(b" ")
             if begins := _OBJECT.fullmatch(line):
                 self._keep(size, frames)
                 size, frames = int(begins["size"]), None
             elif size is not None and frames is None and _BACKTRACE.fullmatch(line):
                 frames = []
-            elif frames is not None and (frame := self._frame(line)) is not None:
-                frames.append(frame)
-            elif line and (size is None or frames is not None or _ABOUT.fullmatch(line) is None):
+            elif frames is not None and line.startswith(_FRAME) and (frame := self._stacks.frame(line)) is not None:
+                if len(frames) < bounds.STACK_FRAMES:
+                    frames.append(frame)
+            elif line and (size is None or frames is not None or _ABOUT.match(line) is None):
                 self.notes.unknown_lines += 1
         self._keep(size, frames)
-        entries = [Entry("no culprit", held[_SIZE], held[_COUNT], stack=stack) for stack, held in self._held.items()]
+        stacks = self._stacks.tables.stacks
+        entries = [Entry("no culprit", of[_SIZE], of[_COUNT], stack=stacks[at]) for at, of in self._held.items()]
         self.notes.ledgers = ledger(UNREFERENCED, BYTES, "objects", entries)
         yield from ()
-
-    def _frame(self, line: bytes) -> Frame | None:
-        if line not in self._frame_of:
-            match = _FRAME.fullmatch(line)
-            self._frame_of[line] = None if match is None else parse_frame(printable(match["frame"]))
-        return self._frame_of[line]
 
     def _keep(self, size: int | None, frames: list[Frame] | None) -> None:
         if size is None:
@@ -79,7 +75,11 @@ class KmemleakParser:
         if not frames:
             self.notes.spoilt_records += 1
             return
+        index = self._stacks.index(frames)
+        if index is None:
+            self.notes.leave_out("stacks")
+            return
         self.notes.records += 1
-        held = self._held.setdefault(Stack(tuple(frames)), [0, 0])
+        held = self._held.setdefault(index, [0, 0])
         held[_SIZE] += size
         held[_COUNT] += 1

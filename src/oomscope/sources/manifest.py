@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from oomscope import bounds
 from oomscope.model.absent import Absent
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
 from oomscope.sources.base import printable
-
-_MOST_BYTES = 4 << 20
 
 
 class ManifestText:
@@ -36,14 +35,23 @@ class ManifestParser:
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """No rows."""
-        text = b"".join(chunks)
+        text = b"".join(_beginning(chunks))
         try:
-            unread = json.loads(text)["unread"] if len(text) < _MOST_BYTES else []
+            unread = json.loads(text)["unread"]
             told = [(str(each["path"]), str(each["reason"])) for each in unread]
             self.notes.absent = tuple(
                 Absent(printable(path.encode()), printable(f"not collected: {reason}".encode()))
-                for path, reason in told
+                for path, reason in told[: bounds.NAMES]
             )
         except (ValueError, KeyError, TypeError, RecursionError):
             self.notes.unknown_lines += 1
         yield from ()
+
+
+def _beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """As much as a manifest has; a longer one is none, and its end is read past."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size <= bounds.MANIFEST_BYTES:
+            yield chunk

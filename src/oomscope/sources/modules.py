@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import BYTES, MODULE, Entry, ledger
+from oomscope.model.ledger import BYTES, MODULE
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, first_line, printable
+from oomscope.sources.entries import Entries
 
 _ROW = re.compile(
     rb"(?P<name>\S{1,64}) (?P<size>\d{1,12}) (?P<users>-|\d{1,9}) \S{1,4000} (?:Live|Loading|Unloading) "
@@ -22,7 +23,7 @@ def _recognises(head: bytes) -> bool:
 def _read(rows: Lines) -> Notes:
     """`notes.ledgers` has the modules, their size and users, and their taint as place."""
     notes = Notes()
-    entries = []
+    entries = Entries(notes)
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
@@ -30,8 +31,8 @@ def _read(rows: Lines) -> Notes:
             continue
         users = 0 if row["users"] == b"-" else int(row["users"])
         taint = "" if row["taint"] is None else row["taint"].decode()
-        entries.append(Entry(printable(row["name"]), int(row["size"]), users, None, taint))
-    notes.ledgers = ledger(MODULE, BYTES, "users", entries)
+        entries.add(printable(row["name"]), int(row["size"]), users, None, taint)
+    notes.ledgers = entries.ledger(MODULE, BYTES, "users")
     return notes
 
 

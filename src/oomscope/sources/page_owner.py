@@ -9,16 +9,20 @@ rest is looked up in tables of distinct texts that are parsed once each, and row
 
 from __future__ import annotations
 
+import inspect
 import re
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
 
+from oomscope import bounds
 from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
 from oomscope.model.reading import Notes
-from oomscope.model.stack import Frame, Stack, parse_frame
+from oomscope.model.stack import Frame
 from oomscope.sources.base import printable
+from oomscope.sources.stack_table import StackTable
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -26,10 +30,7 @@ _TITLE = b"Page allocated via order "
 SEPARATOR = b"\n" + _TITLE
 # Folios beyond MAX_PAGE_ORDER (10 on most kernels) are gigantic hugetlb pages (6.12+ prints them); the largest on any
 # architecture is 16 GiB, order 22 with 4 KiB pages. Such orders are believed only at an aligned PFN, as all heads are.
-LARGEST_ORDER = 22
 _LARGEST_BUDDY_ORDER = 10
-_LONGEST_RECORD_BYTES = 1 << 16
-_DISTINCT_TEXTS = 1 << 16
 _SPACE = ord(" ")
 _LINE_FEED = ord("\n")
 
@@ -39,7 +40,7 @@ _TASK = re.compile(
     rb"\)(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?(?:, ts)?", re.DOTALL
 )
 _TIMES = rb"(?:, ts (?P<ts>\d{1,19}) ns)?(?:, free_ts \d{1,20} ns)?"
-_PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]+)"
+_PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]++)"
 _RECORD = re.compile(
     rb"(?P<header>[^\n]*?(?: \(.{0,64}\))?)" + _TIMES + rb"\n" + _PFN_LINE + rb"(?:\n(?P<tail>.*))?", re.DOTALL
 )
@@ -72,6 +73,10 @@ class _SpoiltError(ValueError):
     """A text that is not what the kernel prints."""
 
 
+class _BeyondError(ValueError):
+    """A stack beyond the bound on stacks."""
+
+
 class PageOwnerParser:
     """Turns record texts into rows; see Parser."""
 
@@ -79,8 +84,7 @@ class PageOwnerParser:
         self.notes = Notes(ranked_only=ranking_only)
         self.tables = Tables(memcgs=[None])
         self._ranking_only = ranking_only
-        self._frames: dict[bytes, Frame] = {}
-        self._stack_ids: dict[Stack, int] = {}
+        self._stack_table = StackTable(self.tables)
         self._request_ids: dict[Request, int] = {}
         self._task_ids: dict[Task, int] = {}
         self._place_ids: dict[Place, int] = {}
@@ -116,7 +120,7 @@ class PageOwnerParser:
                 records[:1] = self._glued_record(records[0])
                 within_record = True
             yield records
-            if len(rest) > _LONGEST_RECORD_BYTES:
+            if len(rest) > bounds.RECORD_BYTES:
                 # A record ends at its blank line. Read past what is none, up to the next title, wherever on its line
                 # that stands.
                 if not within_record and _TITLE in rest:
@@ -129,7 +133,7 @@ class PageOwnerParser:
                 self.notes.spoilt_records += within_record and end < 0
                 self.notes.unknown_lines += not within_record
                 title = rest.rfind(_TITLE, max(end, 0))
-                within_record = 0 <= len(rest) - title < _LONGEST_RECORD_BYTES and title >= 0
+                within_record = 0 <= len(rest) - title < bounds.RECORD_BYTES and title >= 0
                 rest = rest[title + len(_TITLE) :] if within_record else rest[-len(SEPARATOR) :]
         if not within_record:
             yield self._glued_record(rest)
@@ -250,7 +254,11 @@ class PageOwnerParser:
         handle = _handle(line)
         if handle is None:
             raise _SpoiltError
-        self.notes.handles[handle] = self.tables.stacks[stack]
+        self._keep_handle(handle, stack)
+
+    def _keep_handle(self, handle: int, stack: int) -> None:
+        if len(self.notes.handles) < bounds.STACKS:
+            self.notes.handles[handle] = self.tables.stacks[stack]
 
     def _batch_of_runs(self, runs: list[int], times_ns: Column, *, timed: bool) -> Batch:
         starts, *columns = np.array(runs, np.int64).reshape(-1, 6).T
@@ -270,6 +278,9 @@ class PageOwnerParser:
         for record in (*(r if b"\n\n" in r else b"" for r in run_into), last):
             try:
                 batch = self._odd_row(record)
+            except _BeyondError:
+                self.notes.leave_out("stacks")
+                continue
             except ValueError:
                 self.notes.spoilt_records += 1
                 continue
@@ -299,9 +310,9 @@ class PageOwnerParser:
         if frame_lines:
             stack = self._parse_stack(b"\n" + b"\n".join(frame_lines))
             if handle is not None:
-                self.notes.handles[handle] = self.tables.stacks[stack]
+                self._keep_handle(handle, stack)
         elif handle is not None:
-            stack = self._stack_id(Stack((), handle))
+            stack = self._stack_id((), handle)
         else:
             raise _SpoiltError
         place = self._parse_place(match["place"])
@@ -334,17 +345,14 @@ class PageOwnerParser:
     def _parse_stack(self, text: bytes) -> int:
         handle = _handle(text.strip(b"\n"))
         if handle is not None:
-            return self._stack_id(Stack((), handle))
+            return self._stack_id((), handle)
         frames = []
         for line in text.strip(b"\n").split(b"\n"):
-            frame = self._frames.get(line)
+            frame = self._stack_table.frame(line) if line.startswith(b" ") else None
             if frame is None:
-                parsed = parse_frame(printable(line).strip()) if line.startswith(b" ") else None
-                if parsed is None:
-                    raise _SpoiltError
-                frame = self._frames[line] = parsed
+                raise _SpoiltError
             frames.append(frame)
-        return self._stack_id(Stack(tuple(frames)))
+        return self._stack_id(frames)
 
     def _parse_request(self, text: bytes) -> int:
         request = _request(text)
@@ -384,8 +392,11 @@ class PageOwnerParser:
                 self.notes.unknown_lines += 1
         return _index(self._memcg_ids, self.tables.memcgs, memcg), handle
 
-    def _stack_id(self, stack: Stack) -> int:
-        return _index(self._stack_ids, self.tables.stacks, stack)
+    def _stack_id(self, frames: Iterable[Frame], handle: int | None = None) -> int:
+        index = self._stack_table.index(frames, handle)
+        if index is None:
+            raise _BeyondError
+        return index
 
     def _request_id(self, request: Request) -> int:
         return _index(self._request_ids, self.tables.requests, request)
@@ -405,11 +416,14 @@ class _TextIds(dict[bytes, int]):
 
     def __init__(self, parse: Callable[[bytes], int]) -> None:
         super().__init__()
-        self._parse = parse
+        # The parser has this table: a circle of the two would outlive every reading of `top`.
+        self._parse = weakref.WeakMethod(parse) if inspect.ismethod(parse) else lambda: parse
 
     def __missing__(self, text: bytes) -> int:
-        index = self._parse(text)
-        if len(self) >= _DISTINCT_TEXTS:
+        parse = self._parse()
+        assert parse is not None, "a parser outlives its tables"
+        index = parse(text)
+        if len(self) >= bounds.TEXTS:
             self.clear()
         self[text] = index
         return index
@@ -430,7 +444,7 @@ def _handle(line: bytes) -> int | None:
 
 def _request(text: bytes) -> Request:
     match = _REQUEST.fullmatch(text)
-    if match is None or int(match["order"]) > LARGEST_ORDER:
+    if match is None or int(match["order"]) > bounds.ORDER:
         raise _SpoiltError
     return Request(int(match["order"]), int(match["mask"], 0), printable(match["flags"]))
 

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oomscope.model.batch import Batch, Tables
+from oomscope import bounds
+from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
-from oomscope.model.stack import Frame, Stack, parse_frame
-from oomscope.sources.base import lines, printable
+from oomscope.model.stack import Frame
+from oomscope.sources.base import lines
+from oomscope.sources.stack_table import StackTable
 
 _GROUP = re.compile(rb"(?P<times>\d{1,12}) times(?:, (?P<pages>\d{1,15}) pages(?:, .{0,200})?)? *:?")
 _ORDER = re.compile(rb"Page allocated via order (?P<order>\d{1,2}), ")
 _KNOWN = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?:\r?\n(?: |Page allocated via order \d)")
-_DEEPEST_STACK = 256
-_LARGEST_ORDER = 20
 _ROWS_PER_BATCH = 4096
 
 
@@ -44,9 +44,7 @@ class PageOwnerSortParser:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._tables = Tables()
-        self._ids: dict[Stack, int] = {}
-        self._parsed: dict[bytes, Frame | None] = {}
+        self._stacks = StackTable()
         self._rows: list[tuple[int, int, int]] = []
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
@@ -60,8 +58,8 @@ class PageOwnerSortParser:
                 group, order, frames = begins, None, []
             elif group is None or line is None:
                 self.notes.unknown_lines += line is None or bool(line)
-            elif line.startswith(b" ") and len(frames) < _DEEPEST_STACK:
-                frames += [frame] if (frame := self._frame(line)) else []
+            elif line.startswith(b" ") and len(frames) < bounds.STACK_FRAMES:
+                frames += [frame] if (frame := self._stacks.frame(line)) else []
             elif header := _ORDER.match(line):
                 order = int(header["order"])
             # What else a record has (PFN, memcg, migration) groups of many pages cannot have in common.
@@ -71,18 +69,13 @@ class PageOwnerSortParser:
         if self._rows:
             yield self._drain()
 
-    def _frame(self, line: bytes) -> Frame | None:
-        if line not in self._parsed:
-            self._parsed[line] = parse_frame(printable(line).strip())
-        return self._parsed[line]
-
     def _close(self, group: re.Match[bytes] | None, order: int | None, frames: list[Frame]) -> None:
         if group is None:
             return
         times = int(group["times"])
         if group["pages"] is not None:
             pages = int(group["pages"])
-        elif order is not None and order <= _LARGEST_ORDER:
+        elif order is not None and order <= bounds.ORDER:
             pages = times << order
         else:
             self.notes.spoilt_records += 1
@@ -90,15 +83,17 @@ class PageOwnerSortParser:
         if not frames:
             self.notes.spoilt_records += 1  # grouped without --cull's stacktrace, or cut off: of nobody
             return
-        stack = Stack(tuple(frames))
-        index = self._ids.get(stack)
+        if pages > bounds.PAGES:
+            self.notes.spoilt_records += 1
+            return
+        index = self._stacks.index(frames)
         if index is None:
-            index = self._ids[stack] = len(self._tables.stacks)
-            self._tables.stacks.append(stack)
+            self.notes.leave_out("stacks")
+            return
         self.notes.records += 1
         self._rows.append((index, pages, times))
 
     def _drain(self) -> Batch:
         stack, pages, blocks = np.array(self._rows, np.int64).T
         self._rows.clear()
-        return Batch(self._tables, stack, pages=pages, blocks=blocks)
+        return Batch(self._stacks.tables, stack, pages=pages, blocks=blocks)

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oomscope.model.batch import Batch, Tables
+from oomscope import bounds
+from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
-from oomscope.model.stack import Frame, Stack, parse_frame
-from oomscope.sources.base import lines, printable
+from oomscope.model.stack import Frame, Stack
+from oomscope.sources.base import lines
+from oomscope.sources.stack_table import StackTable
 
 _COUNT = re.compile(rb"(?P<what>nr_base_pages|stack_count): (?P<count>\d{1,19})")
 _HANDLE = re.compile(rb"handle: (?P<handle>-?\d{1,10})")
-_KNOWN = re.compile(rb"(?:^|\n)(?:nr_base_pages|stack_count|handle): -?\d+\r?(?:\n|$)")
+_KNOWN = re.compile(rb"(?:^|\n)(?:nr_base_pages|stack_count|handle): -?\d{1,20}\r?(?:\n|$)")
 _BLOCKS_PER_BATCH = 4096
-_DEEPEST_STACK = 256
 
 
 class PageOwnerStacks:
@@ -44,9 +45,7 @@ class PageOwnerStacksParser:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._tables = Tables()
-        self._ids: dict[Stack, int] = {}
-        self._frames: dict[bytes, Frame | None] = {}
+        self._stacks = StackTable()
         self._pages: list[tuple[int, int]] = []
         self._allocations: list[tuple[int, int]] = []
 
@@ -69,17 +68,15 @@ class PageOwnerStacksParser:
         if line is None:
             return False
         if line.startswith(b" "):
-            if line not in self._frames:
-                self._frames[line] = parse_frame(printable(line).strip())
-            frame = self._frames[line]
-            if frame is None or block.counted or len(block.frames) >= _DEEPEST_STACK:
+            frame = self._stacks.frame(line)
+            if frame is None or block.counted or len(block.frames) >= bounds.STACK_FRAMES:
                 return False
             block.frames.append(frame)
             return True
         if (match := _HANDLE.fullmatch(line)) is not None:
             block.handle = int(match["handle"]) % (1 << 32)
             return True
-        if (match := _COUNT.fullmatch(line)) is not None and not block.counted and int(match["count"]) < 1 << 63:
+        if (match := _COUNT.fullmatch(line)) is not None and not block.counted and int(match["count"]) <= bounds.PAGES:
             if match["what"] == b"nr_base_pages":
                 block.pages = int(match["count"])
             else:
@@ -94,15 +91,14 @@ class PageOwnerStacksParser:
             return
         if not block.frames and block.handle is None:
             return
-        stack = Stack(tuple(block.frames), block.handle)
-        if block.frames and block.handle is not None:
-            self.notes.handles[block.handle] = stack
+        if block.frames and block.handle is not None and len(self.notes.handles) < bounds.STACKS:
+            self.notes.handles[block.handle] = Stack(tuple(block.frames), block.handle)
         if block.counted:
-            self.notes.records += 1
-            index = self._ids.get(stack)
+            index = self._stacks.index(block.frames, block.handle)
             if index is None:
-                index = self._ids[stack] = len(self._tables.stacks)
-                self._tables.stacks.append(stack)
+                self.notes.leave_out("stacks")
+                return
+            self.notes.records += 1
             if block.pages is not None:
                 self._pages.append((index, block.pages))
             elif block.allocations is not None:
@@ -116,9 +112,9 @@ class PageOwnerStacksParser:
             if rows:
                 stack, count = np.array(rows, np.int64).T
                 if column == "pages":
-                    yield Batch(self._tables, stack, pages=count)
+                    yield Batch(self._stacks.tables, stack, pages=count)
                 else:
-                    yield Batch(self._tables, stack, blocks=count)
+                    yield Batch(self._stacks.tables, stack, blocks=count)
                 rows.clear()
 
 

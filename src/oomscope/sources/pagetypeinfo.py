@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.free_area import FreeArea
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, printable
 
 # The kernel stops counting at 100,000 blocks, to hold the zone's lock no longer, and prints `>100000`.
 _ROW = re.compile(
-    rb"Node +(?P<node>\d{1,5}), zone +(?P<zone>\S{1,20}), type +(?P<type>\S{1,20}) (?P<counts>(?: *>?\d{1,12}){2,20}) *"
+    rb"Node ++(?P<node>\d{1,5}), zone ++(?P<zone>\S{1,20}), type ++(?P<type>\S{1,20})"
+    rb"(?P<counts>(?: ++>?\d{1,12}+){2,20}+) *"
 )
 # Tables of blocks, not of free ones.
-_ABOUT = re.compile(rb"|Page block order: .*|Pages per block: .*|Free pages count .*|Number of .*|Node \d+, zone .*")
+_ABOUT = re.compile(
+    rb"|Page block order: .*|Pages per block: .*|Free pages count .*|Number of .*|Node +\d{1,5}, zone .*"
+)
 
 
 def _recognises(head: bytes) -> bool:
@@ -24,13 +28,16 @@ def _recognises(head: bytes) -> bool:
 def _read(rows: Lines) -> Notes:
     """`notes.free_blocks` has a row for each zone and migrate type."""
     notes = Notes()
-    found = []
+    found: list[FreeArea] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
             notes.unknown_lines += line is None or _ABOUT.fullmatch(line) is None
             continue
         counts = tuple(int(count.removeprefix(b">")) for count in row["counts"].split())
+        if len(found) >= bounds.ZONES:
+            notes.leave_out("zones")
+            continue
         found.append(FreeArea(int(row["node"]), printable(row["zone"]), printable(row["type"]), counts))
     notes.free_blocks = tuple(found)
     return notes

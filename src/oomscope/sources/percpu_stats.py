@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import BYTES, PER_CPU, Entry, ledger
+from oomscope.model.ledger import BYTES, PER_CPU
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines
+from oomscope.sources.entries import Entries
 
 _TITLE = b"Percpu Memory Statistics"
-_NUMBER = re.compile(rb" {2}(?P<name>\S.{0,30}?) *: +(?P<value>-?\d{1,19})")
+_NUMBER = re.compile(rb" {2}(?P<name>\S.{0,30}?) *: ++(?P<value>-?\d{1,19})")
 _CHUNK = re.compile(rb"Chunk(?:: <- (?:First|Reserved) Chunk| \(to_depopulate\)| \(sidelined\):|:)")
 _RULE = re.compile(rb"-*|Allocation Info:|Global Stats:|Per Chunk Stats:")
 
@@ -27,7 +28,7 @@ def _read(rows: Lines) -> Notes:
     """
     notes = Notes()
     unit_size: int | None = None
-    used: dict[str, list[int]] = {}
+    used = Entries(notes)
     kind: str | None = None
     for line in rows:
         line = b"\0" if line is None else line
@@ -39,14 +40,13 @@ def _read(rows: Lines) -> Notes:
             if name == b"unit_size":
                 unit_size = value
             elif name == b"free_bytes" and kind is not None:
-                if unit_size is None or value > unit_size:
+                if unit_size is None or not 0 <= value <= unit_size:
                     notes.spoilt_records += 1  # what of the chunk is in use cannot be told
                 else:
-                    used.setdefault(kind, []).append(unit_size - value)
+                    used.merge(kind, unit_size - value)
         elif line != _TITLE and _RULE.fullmatch(line) is None:
             notes.unknown_lines += 1
-    entries = [Entry(name, sum(each), len(each)) for name, each in used.items()]
-    notes.ledgers = ledger(PER_CPU, BYTES, "chunks", entries)
+    notes.ledgers = used.ledger(PER_CPU, BYTES, "chunks")
     return notes
 
 

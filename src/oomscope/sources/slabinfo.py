@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import PAGES, SLAB_CACHE, Entry, ledger
+from oomscope import bounds
+from oomscope.model.ledger import PAGES, SLAB_CACHE
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.entries import Entries
 
 _ROW = re.compile(
     rb"(?P<name>\S.{0,80}?) +(?P<active>\d{1,15}) +\d{1,15} +\d{1,12} +\d{1,9} +(?P<pages>\d{1,6}) +"
@@ -22,15 +24,18 @@ def _recognises(head: bytes) -> bool:
 def _read(rows: Lines) -> Notes:
     """`notes.ledgers` has the caches, their pages and objects in use."""
     notes = Notes()
-    found = []
+    found = Entries(notes)
     for line in rows:
         match = _ROW.match(line or b"")
         if match is None:
             notes.unknown_lines += line != b"" and not (line or b"").startswith((b"#", b"slabinfo"))
             continue
         pages = int(match["pages"]) * int(match["slabs"])
-        found.append(Entry(printable(match["name"]), pages, int(match["active"])))
-    notes.ledgers = ledger(SLAB_CACHE, PAGES, "objects in use", found)
+        if pages > bounds.PAGES:
+            notes.spoilt_records += 1
+            continue
+        found.add(printable(match["name"]), pages, int(match["active"]))
+    notes.ledgers = found.ledger(SLAB_CACHE, PAGES, "objects in use")
     return notes
 
 

@@ -20,20 +20,21 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from oomscope import bounds
 from oomscope.model.absent import Absent
-from oomscope.model.batch import Batch, Tables
+from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
-from oomscope.model.stack import Frame, Stack, parse_frame
+from oomscope.model.stack import Frame
 from oomscope.sources.base import first_line, lines, printable
 from oomscope.sources.page_owners import FORMAT, OwnerRows
+from oomscope.sources.stack_table import StackTable
 
 _TITLE = b"oomscope tracked pages 1"
 _NUMBER = re.compile(rb"(?P<name>since_ns|at_ns): (?P<value>\d{1,18})")
 _ABSENT = re.compile(rb"absent: (?P<what>[^:]{1,500}): (?P<reason>.{1,500})")
 _PAGES = re.compile(rb"nr_base_pages: (?P<pages>\d{1,15})")
-_TIMES = re.compile(rb"allocated_ns: (?P<times>\d{1,18} \d{1,15}(?:, \d{1,18} \d{1,15})*)")
+_TIMES = re.compile(rb"allocated_ns: (?P<times>\d{1,18} \d{1,15}(?:, \d{1,18} \d{1,15})*+)")
 _TIMES_KEPT = 64
-_DEEPEST_STACK = 256
 _ROWS_PER_BATCH = 1 << 16
 
 
@@ -77,8 +78,7 @@ class TrackedTextParser:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._tables = Tables()
-        self._ids: dict[Stack, int] = {}
+        self._stacks = StackTable()
         self._frames: list[Frame] = []
         self._times: list[tuple[int, int]] = []
         self._spoilt = False
@@ -105,8 +105,8 @@ class TrackedTextParser:
         yield self._drain()
 
     def _take_frame(self, line: bytes) -> None:
-        frame = parse_frame(printable(line).strip())
-        if frame is None or self._times or len(self._frames) >= _DEEPEST_STACK:
+        frame = self._stacks.frame(line)
+        if frame is None or self._times or len(self._frames) >= bounds.STACK_FRAMES:
             self._spoilt = True
         else:
             self._frames.append(frame)
@@ -119,25 +119,25 @@ class TrackedTextParser:
                 self.notes.tracked_since_ns = int(match["value"])
         elif (match := _ABSENT.fullmatch(line)) is not None:
             told = Absent(printable(match["what"]), printable(match["reason"]))
-            self.notes.absent = (*self.notes.absent, told)
+            if len(self.notes.absent) < bounds.UNKNOWN_LINES_KEPT:
+                self.notes.absent = (*self.notes.absent, told)
         elif line != _TITLE:
             self.notes.unknown_lines += 1
             self._spoilt |= bool(self._frames)
 
     def _close(self, pages: int) -> None:
         """The last line of a block: it counts where it is whole, and its times add up."""
-        if self._spoilt or not self._frames or sum(count for _, count in self._times) != pages:
+        whole = not self._spoilt and self._frames and sum(count for _, count in self._times) == pages
+        if not whole or pages > bounds.PAGES:
             self.notes.spoilt_records += 1
+        elif (index := self._stacks.index(self._frames)) is None:
+            self.notes.leave_out("stacks")
         else:
             self.notes.records += 1
-            stack = Stack(tuple(self._frames))
-            if stack not in self._ids:
-                self._ids[stack] = len(self._tables.stacks)
-                self._tables.stacks.append(stack)
-            self._rows += [(self._ids[stack], at_ns, count) for at_ns, count in self._times]
+            self._rows += [(index, at_ns, count) for at_ns, count in self._times]
         self._frames, self._times, self._spoilt = [], [], False
 
     def _drain(self) -> Batch:
         stack, allocated_ns, pages = np.array(self._rows, np.int64).reshape(-1, 3).T
         self._rows = []
-        return Batch(self._tables, stack, pages=pages, allocated_ns=allocated_ns)
+        return Batch(self._stacks.tables, stack, pages=pages, allocated_ns=allocated_ns)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.ledger import PAGES, VMALLOC_CALLER, Entry, ledger
+from oomscope import bounds
+from oomscope.model.ledger import PAGES, VMALLOC_CALLER
 from oomscope.model.reading import Notes
-from oomscope.sources.base import Account, Lines, printable
+from oomscope.sources.base import Account, Lines, first_line, printable
+from oomscope.sources.entries import Entries
 
 # Addresses are hashed, and before there is entropy for that they are only said to be pointers (lib/vsprintf.c).
 _ADDRESS = rb"0x(?:[0-9a-f]{8,16}|\(_{0,4}ptrval_{0,4}\))"
 _AREA = re.compile(_ADDRESS + rb"-" + _ADDRESS + rb" +\d{1,18}(?P<rest>.*)")
 _CALLER = re.compile(
-    rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
+    rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
 )
 _PAGES = re.compile(rb" pages=(?P<pages>\d{1,15})(?= |$)")
 
 
 def _recognises(head: bytes) -> bool:
     """A range of addresses at the very beginning."""
-    return _AREA.match(head) is not None
+    return _AREA.match(first_line(head)) is not None
 
 
 def _read(rows: Lines) -> Notes:
     """`notes.ledgers` has the callers."""
     notes = Notes()
-    pages: dict[tuple[str, str | None], list[int]] = {}
+    found = Entries(notes)
     for line in rows:
         area = _AREA.match(line or b"")
         if area is None:
@@ -36,9 +38,11 @@ def _read(rows: Lines) -> Notes:
         if mapped is None or caller is None:
             continue  # ioremap and the like hold addresses, no pages
         module = None if caller["module"] is None else printable(caller["module"])
-        pages.setdefault((printable(caller["caller"]), module), []).append(int(mapped["pages"]))
-    found = [Entry(name, sum(areas), len(areas), module) for (name, module), areas in pages.items()]
-    notes.ledgers = ledger(VMALLOC_CALLER, PAGES, "areas", found)
+        if int(mapped["pages"]) > bounds.PAGES:
+            notes.spoilt_records += 1
+            continue
+        found.merge(printable(caller["caller"]), int(mapped["pages"]), module)
+    notes.ledgers = found.ledger(VMALLOC_CALLER, PAGES, "areas")
     return notes
 
 

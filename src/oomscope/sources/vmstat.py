@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines
 
@@ -24,7 +25,10 @@ def _read(rows: Lines) -> Notes:
         if row is None:
             notes.unknown_lines += line != b""
         else:
-            counters.setdefault(row["name"].decode(), int(row["value"]))
+            if len(counters) < bounds.EVENT_NAMES:
+                counters.setdefault(row["name"].decode(), int(row["value"]))
+            else:
+                notes.leave_out("counters")
     notes.counters = counters
     return notes
 

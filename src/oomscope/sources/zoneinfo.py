@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.reading import Notes
 from oomscope.sources.base import Account, Lines, first_line
 
 _ZONE = re.compile(rb"Node \d{1,5}, zone +\S{1,20} *")
-_COUNTER = re.compile(rb" {6}(?P<name>nr_[a-z0-9_]{1,60}|[a-z][a-z0-9_]{1,60}) +(?P<value>-?\d{1,20})")
-_SIZE = re.compile(rb" {8}(?P<name>spanned|present|managed|cma) +(?P<value>\d{1,20})")
-_PER_CPU = re.compile(rb" {14}count: +(?P<pages>-?\d{1,20})")
-_ABOUT = re.compile(rb" {2}(?:per-node stats|pages free +\d+|pagesets|\w+: .*|vm stats.*) *| {4,}\S.*")
+_COUNTER = re.compile(rb" {6}(?P<name>[a-z][a-z0-9_]{1,60}) ++(?P<value>-?\d{1,18})")
+_SIZE = re.compile(rb" {8}(?P<name>spanned|present|managed|cma) ++(?P<value>\d{1,18})")
+_PER_CPU = re.compile(rb" {14}count: ++(?P<pages>-?\d{1,18})")
+_ABOUT = re.compile(rb" {2}(?:per-node stats|pages free ++\d++|pagesets|\w++: .*|vm stats.*) *| {4,}+\S.*")
 MANAGED, PER_CPU_LISTS = "managed", "free_pcp"
 
 
@@ -33,7 +34,10 @@ def _read(rows: Lines) -> Notes:
             notes.records += 1
         elif told := _COUNTER.fullmatch(line) or _SIZE.fullmatch(line):
             name = told["name"].decode()
-            counters[name] = counters.get(name, 0) + int(told["value"])
+            if name in counters or len(counters) < bounds.EVENT_NAMES:
+                counters[name] = counters.get(name, 0) + int(told["value"])
+            else:
+                notes.leave_out("counters")
         elif on_lists := _PER_CPU.fullmatch(line):
             counters[PER_CPU_LISTS] = counters.get(PER_CPU_LISTS, 0) + int(on_lists["pages"])
         elif line and _ABOUT.fullmatch(line) is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oomscope.attribution.holdings import Details, culprits
+from oomscope.attribution.holdings import Details, ages_of, culprits
 from oomscope.model.absent import Absent
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
@@ -17,6 +17,7 @@ from oomscope.model.verdict import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.verdict import growth
 
 _SHOWN_OVER_TIME = 20  # culprits
+_ROWS_AT_ONCE = 1 << 14
 
 
 class Ranking:
@@ -42,14 +43,24 @@ class Ranking:
         self._earlier_culprits = earlier_culprits
         self._apart_ns = apart_ns
         self._details = Details(self._counts)
+        self._has_times = bool(self._counts.timed_pages.any())
 
     def consumers(self, held: Iterable[Holding]) -> tuple[Consumer, ...]:
         """Consumers in the order given; holdings without a number of pages are not among them."""
         counted = [(holding, holding.pages) for holding in held if holding.pages is not None]
         rows = [holding.row for holding, _ in counted]
-        ages, first_ns, last_ns = self._counts.ages.pages[rows], self._counts.first_ns[rows], self._counts.last_ns[rows]
-        told, recents = self._told(ages, first_ns), self._recents(ages)
-        spreads = growth.spreads(Ages(self._counts.ages.bin_ns, ages), first_ns, last_ns) if rows else []
+        first_ns, last_ns = self._counts.first_ns[rows], self._counts.last_ns[rows]
+        told, recents = list[str | None](), list[Recent | None]()
+        spreads: list[tuple[int, int, int] | None] = []
+        for some in _blocks(len(rows)):
+            ages = self._counts.ages.pages[rows[some]] if self._has_times else None
+            told += self._told(ages, first_ns[some])
+            recents += self._recents(ages, len(rows[some]))
+            spreads += (
+                [None] * len(rows[some])
+                if ages is None
+                else growth.spreads(Ages(self._counts.ages.bin_ns, ages), first_ns[some], last_ns[some])
+            )
         return tuple(
             Consumer(
                 holding=holding,
@@ -70,42 +81,51 @@ class Ranking:
         """Holdings rolled up over stacks, most pages first."""
         if self._counts.pages is None:
             return ()
-        rows = culprits(self._counts, held)
-        ages = np.array([row.ages.pages for row in rows], np.int64)
-        told = self._told(ages, np.array([row.first_ns or 0 for row in rows], np.int64))
+        rows = culprits(held)
+        ages = ages_of(self._counts, rows) if self._has_times else None
+        first_ns = np.array([row.first_ns or 0 for row in rows], np.int64)
+        told, recents = list[str | None](), list[Recent | None]()
+        for some in _blocks(len(rows)):
+            told += self._told(None if ages is None else ages[some], first_ns[some])
+            recents += self._recents(None if ages is None else ages[some], len(rows[some]))
         return tuple(
             CulpritRow(
                 culprit=row.culprit,
                 kinds=row.kinds,
                 pages=row.pages,
                 share_of_ram=self._share(row.pages),
-                stacks=row.stacks,
+                stacks=len(row.rows),
                 growth=growth.one_dump(pattern, row.first_ns, row.last_ns)
                 if self._earlier_culprits is None
                 else growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns),
                 recent=recent,
-                held_since=HeldSince(row.ages.bin_ns, tuple(row.ages.pages.tolist()))
-                if index < _SHOWN_OVER_TIME and row.timed_pages
+                held_since=HeldSince(self._counts.ages.bin_ns, tuple(ages[index].tolist()))
+                if index < _SHOWN_OVER_TIME and row.first_ns is not None and ages is not None
                 else None,
                 earlier_pages=None if self._earlier_culprits is None else self._earlier_culprits.get(row.culprit, 0),
             )
-            for index, (row, pattern, recent) in enumerate(zip(rows, told, self._recents(ages), strict=True))
+            for index, (row, pattern, recent) in enumerate(zip(rows, told, recents, strict=True))
         )
 
-    def _told(self, ages: Column, first_ns: Column) -> list[str | None]:
+    def _told(self, ages: Column | None, first_ns: Column) -> list[str | None]:
         """How each row of ages is spread over time."""
-        if self._captured_ns is None or not len(ages):
-            return [None] * len(ages)
+        if ages is None or self._captured_ns is None or not len(ages):
+            return [None] * len(first_ns)
         return growth.patterns(Ages(self._counts.ages.bin_ns, ages), first_ns, self._captured_ns)
 
-    def _recents(self, ages: Column) -> list[Recent] | list[None]:
+    def _recents(self, ages: Column | None, size: int) -> list[Recent] | list[None]:
         """What was allocated last of each row of ages; None where the evidence tells no times."""
-        if self._captured_ns is None or not len(ages) or self._counts.newest_ns is None:
-            return [None] * len(ages)
+        if ages is None or self._captured_ns is None or self._counts.newest_ns is None:
+            return [None] * size
         return growth.recents(Ages(self._counts.ages.bin_ns, ages), self._captured_ns)
 
     def _share(self, pages: int) -> float | None:
         return pages / self._ram_pages if self._ram_pages else None
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Slices of some rows each: times take half a KiB a row, several times over while they are looked at."""
+    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, size, _ROWS_AT_ONCE))
 
 
 def may_be_named(holding: Holding) -> bool:

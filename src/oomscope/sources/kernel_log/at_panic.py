@@ -22,6 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from oomscope import bounds
 from oomscope.model.batch import Batch, Tables
 from oomscope.model.reading import Notes, PanicTotals
 from oomscope.model.stack import Frame, Stack, parse_frame
@@ -37,15 +38,15 @@ _TRACKED = re.compile(
     rb"OOM: tracked since (?P<seconds>\d{1,9})\.(?P<micros>\d{6}) s; "
     rb"(?P<older>\d{1,15}) pages were allocated before that"
 )
+_FRAME_REACH = 700  # the longest frame and its module
 _FRAME_AT_END = re.compile(
-    rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))\s*$"
+    rb"[ :](?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))$"
 )
 _PRINTK_TIME = re.compile(rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]")
 _KMSG_TIME = re.compile(rb"^(?:[^,;]{1,80},)??\d{1,4},\d{1,18},(?P<micros>\d{1,15}),[^;]{0,80};")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}[mK]")
 _CALLER = re.compile(rb"\[ *(?P<caller>[TC]\d{1,7})\] ?")
 _TRACE = b"bpf_trace_printk: "
-_DEEPEST_STACK = 256
 
 
 class AtPanicReader:
@@ -82,7 +83,7 @@ class AtPanicReader:
         tables = Tables()
         rows = []
         for pages, frames in report.consumers:
-            if not frames:
+            if not frames or pages > bounds.PAGES:
                 notes.spoilt_records += 1
                 continue
             tables.stacks.append(Stack(tuple(frames)))
@@ -139,7 +140,8 @@ class _Report:
         self._caller = _caller(line)
         self._frames = []
         self.done = False
-        self.consumers.append((pages, self._frames))
+        if len(self.consumers) < bounds.EVENT_ROWS:
+            self.consumers.append((pages, self._frames))
 
     def take_frame(self, line: bytes) -> bool:
         """Whether the line was a frame of the stack being read, or a line of somebody else to pass over."""
@@ -149,9 +151,10 @@ class _Report:
             return False  # printk of another CPU between two lines of the trace buffer
         if self._caller is not None and _caller(line) != self._caller:
             return False
+        line = line.rstrip()[-_FRAME_REACH:]
         match = _FRAME_AT_END.search(line) if b"0x" in line else None
         frame = None if match is None else parse_frame(printable(match["frame"]))
-        if frame is None or len(self._frames) >= _DEEPEST_STACK:
+        if frame is None or len(self._frames) >= bounds.STACK_FRAMES:
             self.close()
             return False
         self._frames.append(frame)

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
+from oomscope import bounds
 from oomscope.sources.kernel_log.line import LogLine
 
-_LONGEST_BYTES = 8192
 _MOST_PIECES = 60
 # What no line of a report begins with: the middle of a field list, of free lists, of a header.
 _MIDDLE = re.compile(
-    rb"\s*(?:(?:boost|min|low|high|reserved_highatomic|free_highatomic|active_anon|inactive_anon|active_file|"
-    rb"inactive_file|unevictable|isolated\(\w+\)|present|managed|mlocked|dirty|writeback|writepending|mapped|shmem|"
+    rb"\s*+(?:(?:boost|min|low|high|reserved_highatomic|free_highatomic|active_anon|inactive_anon|active_file|"
+    rb"inactive_file|unevictable|isolated\(\w{1,8}\)|present|managed|mlocked|dirty|writeback|writepending|mapped|shmem|"
     rb"shmem_thp|shmem_pmdmapped|anon_thp|slab_reclaimable|slab_unreclaimable|kernel_stack|shadow_call_stack|pagetables|"
-    rb"sec_pagetables|unstable|bounce|zspages|free_pcp|local_pcp|free_cma|writeback_tmp|Balloon):? *\d+ *[kK]B"
-    rb"|\d+\*\d+kB|= *\d+kB|\(\w{1,6}\) \d+\*\d+kB|k?B\b|all_unreclaimable\?|pages_scanned:\d"
+    rb"sec_pagetables|unstable|bounce|zspages|free_pcp|local_pcp|free_cma|writeback_tmp|Balloon):? *+\d++ *+[kK]B"
+    rb"|\d++\*\d++kB|= *+\d++kB|\(\w{1,6}\) \d++\*\d++kB|k?B\b|all_unreclaimable\?|pages_scanned:\d"
     rb"|oom-killer: gfp_mask|mode:0x|oom_score_adj=|hugepages_(?:free|surp|size)=|anon-rss:|file-rss:|shmem-rss:"
-    rb"|total-vm:|\(\S+\) total-vm:|order=-?\d|gfp_mask=0x|nodemask=)"
+    rb"|total-vm:|\(\S{1,64}\) total-vm:|order=-?\d|gfp_mask=0x|nodemask=)"
 )
 # What every such line of a report does begin with: never the rest of another.
 _BEGINS = re.compile(
@@ -32,7 +31,7 @@ _BEGINS = re.compile(
     rb"|Call [Tt]race|Hardware name|\[ *\d+\] +\d|\[ *pid|Tasks state|oom-kill:|Out of memory|Memory cgroup"
     rb"|memory: usage|swap: usage|Kernel panic"
 )
-_TASK_ROW = re.compile(rb"\[ *\d+\](?: +\S+)* *$")
+_TASK_ROW = re.compile(rb"\[ *\d{1,9}\](?: ++\S++)*+ *+$")
 _TASK_COLUMNS_LEAST = 9  # the table's narrowest form has that many words behind the pid
 _COMPLETE = re.compile(rb"pages (?:RAM|reserved|HighMem|hwpoisoned|cma reserved)|\w+ swap +=|Mem-Info:|cache stats")
 
@@ -43,7 +42,7 @@ def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     pieces = 0
     for line in lines:
         if held is not None and pieces < _MOST_PIECES and _continues(held, line):
-            held = replace(held, text=_together(held.text, line.text))
+            held = held._replace(text=_together(held.text, line.text))
             pieces += 1
             continue
         if held is not None:
@@ -54,7 +53,11 @@ def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
 
 
 def _continues(held: LogLine, line: LogLine) -> bool:
-    if line.is_stamped or line.is_quoted != held.is_quoted or len(held.text) + len(line.text) > _LONGEST_BYTES:
+    if (
+        line.is_stamped
+        or line.is_quoted != held.is_quoted
+        or len(held.text) + len(line.text) > bounds.JOINED_LINE_BYTES
+    ):
         return False
     text = line.text.strip()
     if not text:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+_ODD = re.compile(rb"^\{|#012|\\x0a|\\n |\xc2\xa0|\x1b")
 _ESCAPED_LINE_END = re.compile(rb"#012|\\x0a|\\n(?= )")
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 # Two messages on one line: a console that lost a line end, or a second CPU.
-_STAMP_WITHIN = re.compile(rb"(?<=\S)[ \t]*(?=\[ *\d{1,9}\.\d{6}\](?:\[ *[TC]\d+\])? )")
+_STAMP_WITHIN = re.compile(rb"(?<=\S)[ \t]*+(?=\[ *+\d{1,9}\.\d{6}\](?:\[ *[TC]\d{1,9}\])? )")
 _QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
 _PRINTK = rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})s?\]"
 _SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
-_ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
-_HOST_AND_TAG = rb"(?:\S+ ){0,2}?(?:k?ern(?:el)?(?:\[\d*\])?: ?|kernel - - - )"
-_KMSG = rb"(?:\d+\.\d+\.\d+\S*,)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
+_ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_HOST_AND_TAG = rb"(?:\S{1,255} ){0,2}?(?:k?ern(?:el)?(?:\[\d{0,9}\])?: ?|kernel - - - )"
+_KMSG = rb"(?:\d{1,3}\.\d{1,4}\.\d{1,9}[^\s,;]{0,80},)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
 # Each with the bytes that it can begin with: most lines are asked of a few forms only.
 _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
     (re.compile(first), re.compile(pattern))
@@ -31,26 +32,27 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         (
             rb"[<A-Z]",
             _SYSLOG_PRIORITY
-            + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?) "
+            + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,9})?) "
             + _HOST_AND_TAG,
         ),
         (rb"[<\d]", _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG),
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
         (
             rb"\d",
-            rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?(?:\d+ +\d+ +[VDIWEF] +(?:\S+ *)?: )?",
+            (rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?"
+            rb"(?:\d{1,9} ++\d{1,9} ++[VDIWEF] ++(?:[^\s:]{1,80} {0,80})?: )?"),
         ),
-        (rb"\[", rb"\[pid:\d+,cpu\d+,[^\]\n]{0,40}\] ?"),
-        (rb"[<.(]", rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d+:[^\]\n]{1,40}\] ?"),
-        (rb"[\[A-Z]", rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d+\] ?"),
+        (rb"\[", rb"\[pid:\d{1,9},cpu\d{1,5},[^\]\n]{0,40}\] ?"),
+        (rb"[<.(]", rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d{1,9}:[^\]\n]{1,40}\] ?"),
+        (rb"[\[A-Z]", rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d{1,9}\] ?"),
         (rb"c", rb"c\d{1,3} +\d{1,7} +(?=\S)"),
         # dmesg --time-format=iso, reltime and delta
         (rb"\d", rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) "),
-        (rb"\[", rb"\[ *\+\d+\.\d{6}\] ?"),
+        (rb"\[", rb"\[ *\+\d{1,9}\.\d{6}\] ?"),
         (rb"\[", rb"\[(?P<told>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d)\] ?"),
-        (rb"\[", rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*\d+\.\d{6}>\] ?"),
+        (rb"\[", rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*+\d{1,9}\.\d{6}>\] ?"),
         # /dev/kmsg and netconsole: level,sequence,microseconds,flags,caller=T1;
-        (rb"\d", _KMSG + rb"(?:,ncfrag=[^;,]*)?(?:,caller=(?P<kmsg_caller>[TC]\d+))?;"),
+        (rb"\d", _KMSG + rb"(?:,ncfrag=[^;,]{0,40})?(?:,caller=(?P<kmsg_caller>[TC]\d{1,9}))?;"),
         # dmesg -x
         (
             rb"[a-z]",
@@ -71,8 +73,7 @@ _MAY_STAND: tuple[tuple[re.Pattern[bytes], ...], ...] = tuple(
 _MOST_PREFIXES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """One line: its number in the input (from 1), its text, and what its prefixes told.
 
     `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
@@ -89,9 +90,13 @@ class LogLine:
     length: int
 
 
-def log_lines(raw: bytes, number: int) -> Iterator[LogLine]:
+def log_lines(raw: bytes, number: int) -> Iterable[LogLine]:
     """The lines that a line of the input holds: more than one where line ends were escaped or lost."""
     raw = raw.rstrip(b"\r\n")
+    return _messages(raw, number) if _ODD.search(raw) is None else _of_odd_line(raw, number)
+
+
+def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
     if b"\xc2\xa0" in raw:
         raw = raw.replace(b"\xc2\xa0", b" ")  # what some mailers make of two blanks
     if b"\x1b" in raw:
@@ -99,24 +104,21 @@ def log_lines(raw: bytes, number: int) -> Iterator[LogLine]:
     if raw.startswith(b"{"):
         yield from _of_json(raw, number)
         return
-    if b"#012" not in raw and b"\\x0a" not in raw and b"\\n " not in raw:
-        yield from _messages(raw, number)
-        return
     for part in _ESCAPED_LINE_END.split(raw):
         if part.strip():
             yield from _messages(part, number)
 
 
-def _messages(text: bytes, number: int) -> Iterator[LogLine]:
+def _messages(text: bytes, number: int) -> Sequence[LogLine]:
     """The message behind a line's prefixes; and a second one where that has a stamp within."""
     line = _without_prefixes(text, number)
     if b"[" not in line.text[1:]:
-        yield line
-        return
+        return (line,)
     first, *others = _STAMP_WITHIN.split(line.text)
-    yield line if not others else replace(line, text=first)
-    for other in others:
-        yield replace(_without_prefixes(other, number), is_quoted=line.is_quoted)
+    if not others:
+        return (line,)
+    behind = (_without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)
+    return [line._replace(text=first), *behind]
 
 
 def _without_prefixes(text: bytes, number: int) -> LogLine:

@@ -7,9 +7,12 @@ import quopri
 import re
 from collections.abc import Iterable, Iterator
 
+from oomscope import bounds
+
 _PART = re.compile(rb"(?m)^\w{1,20}#\d{1,9} Part(?P<part>\d{1,5})\r?\n")
-_MOST_BYTES = 64 << 20
-_QUOTED_PRINTABLE = re.compile(rb"gfp_mask=3D0x|order=3D\d|hugepages_total=3D\d|mode:0x\w+\([^)\n]*=\n")
+_QUOTED_PRINTABLE = re.compile(
+    rb"gfp_mask=3D0x|order=3D\d|hugepages_total=3D\d|mode:0x[0-9a-f]{1,16}\([^)\n]{0,200}=\n"
+)
 
 
 def in_order(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -34,7 +37,7 @@ def in_order(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in rest:
         held.append(chunk)
         size += len(chunk)
-        if size > _MOST_BYTES:
+        if size > bounds.REORDERED_LOG_BYTES:
             yield from held
             yield from rest
             return
@@ -61,7 +64,7 @@ def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes
     for number, line in lines:
         held_number = held_number if held else number
         held += line.rstrip(b"\r")
-        if held.endswith(b"="):
+        if held.endswith(b"=") and len(held) <= bounds.LOG_LINE_BYTES:
             held = held[:-1]
             continue
         yield held_number, quopri.decodestring(held)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oomscope.sources.base import LONGEST_LINE_BYTES
+from oomscope import bounds
 
 # The word, and the four letters of it that are rarest in logs.
 _WORDS: dict[bytes, bytes] = {
@@ -50,7 +50,7 @@ def stretches(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     for chunk in chunks:
         text = rest + chunk
         cut = text.rfind(b"\n") + 1
-        if cut == 0 and len(text) > LONGEST_LINE_BYTES:
+        if cut == 0 and len(text) > bounds.LINE_BYTES:
             rest = b""  # no line of a kernel log is that long
             continue
         stretch, rest = text[:cut], text[cut:]

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oomscope.errors import BadQuestion
+from oomscope.sources.kernel_memory import elf
 
 _NOTE_SECTION, _NOTE_SEGMENT = 7, 4
 _GNU_BUILD_ID = 3
 _LONGEST_NOTES_BYTES = 1 << 16
+_MOST_NOTES = 64
 
 
 def find(
@@ -55,33 +57,15 @@ def _usual_places(build_id: str, release: str | None) -> Iterator[Path]:
 def build_id_of(path: Path) -> str | None:
     """The GNU build-id of an ELF file as hexadecimal digits, None where it has none or cannot be read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(64)
-            if head[:6] != b"\x7fELF\x02\x01":  # 64 bits, little endian
-                return None
-            phoff, shoff = struct.unpack_from("<QQ", head, 32)
-            phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
-            places = []
-            file.seek(shoff)
-            sections = file.read(shentsize * shnum)
-            for i in range(shnum if shentsize >= 64 else 0):
-                kind, _, _, offset, size = struct.unpack_from("<IQQQQ", sections, i * shentsize + 4)
-                if kind == _NOTE_SECTION:
-                    places.append((offset, size))
-            file.seek(phoff)
-            segments = file.read(phentsize * phnum)
-            for i in range(phnum if phentsize >= 56 else 0):
-                kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", segments, i * phentsize)
-                if kind == _NOTE_SEGMENT:
-                    places.append((offset, size))
-            for offset, size in places:
-                file.seek(offset)
-                found = _build_id(file.read(min(size, _LONGEST_NOTES_BYTES)))
-                if found is not None:
-                    return found
-    except (OSError, struct.error):
+        found = elf.headers(path)
+        if found is None:
+            return None
+        notes = [each for each in found.sections if each.kind == _NOTE_SECTION]
+        notes += [each for each in found.segments if each.kind == _NOTE_SEGMENT]
+        contents = (_build_id(elf.content(path, each, _LONGEST_NOTES_BYTES)) for each in notes[:_MOST_NOTES])
+        return next((build_id for build_id in contents if build_id is not None), None)
+    except OSError:
         return None
-    return None
 
 
 def _build_id(notes: bytes) -> str | None:

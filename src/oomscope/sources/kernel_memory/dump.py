@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import struct
 from pathlib import Path
 
 import drgn
@@ -20,7 +19,7 @@ from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, Unreadable
 from oomscope.model.absent import Absent
-from oomscope.sources.kernel_memory import debug_info, vmcoreinfo
+from oomscope.sources.kernel_memory import debug_info, elf, vmcoreinfo
 from oomscope.sources.kernel_memory.btf import Btf
 from oomscope.sources.kernel_memory.kallsyms import Kallsyms
 from oomscope.sources.live import LIVE
@@ -159,17 +158,10 @@ def open_dump(
 
 def missing_end(path: Path) -> str | None:
     """One clause on how much an ELF core lacks of what its headers announce, None where it is whole or another form."""
-    with path.open("rb") as file:
-        head = file.read(64)
-        if head[:6] != b"\x7fELF\x02\x01" or len(head) < 64:
-            return None
-        (phoff,), (phentsize, phnum) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
-        file.seek(phoff)
-        table = file.read(phentsize * phnum)
-    if phentsize < 56 or len(table) < phentsize * phnum:
+    found = elf.headers(path)
+    if found is None:
         return None
-    segments = (struct.unpack_from("<QQQQ", table, i * phentsize + 8) for i in range(phnum))
-    announced, there = max((offset + size for offset, _, _, size in segments), default=0), path.stat().st_size
+    announced, there = max((each.offset + each.size for each in found.segments), default=0), path.stat().st_size
     return f"cut short: {there:,} of {announced:,} bytes are there" if there < announced else None
 
 

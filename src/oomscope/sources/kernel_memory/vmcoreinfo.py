@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import drgn
 
 # As append_elf_note() writes it: n_namesz (11), n_descsz, n_type (0), the name padded to 12 bytes.
 _NOTE = re.compile(rb"\x0b\0\0\0(?P<descsz>.{4})\0\0\0\0VMCOREINFO\0\0(?=OSRELEASE=)", re.DOTALL)
+_MOST_NOTES = 64
 _LARGEST_BYTES = 4096  # VMCOREINFO_BYTES is a page
 _INIT_UTS_NS_BYTES = 8 + 6 * 65  # at most a kref and struct new_utsname
 
@@ -30,7 +32,7 @@ def in_memory(path: Path) -> list[bytes]:
         if memory[:4] != b"\x7fELF":
             return []
         found: dict[bytes, None] = {}
-        for note in _NOTE.finditer(memory):
+        for note in itertools.islice(_NOTE.finditer(memory), _MOST_NOTES):
             size = int.from_bytes(note["descsz"], "little")
             text = memory[note.end() : note.end() + min(size, _LARGEST_BYTES)]
             if len(text) == size and b"\0" not in text and "PAGESIZE" in _lines(text):

@@ -105,6 +105,7 @@ class Judgement:
                 )
             )
         found += [Absent("a number", f"it cannot be an amount: {text[:80]}") for text in event.distrusted[:3]]
+        found += [Absent(f"{n:,} {what} of this event", "more than are kept") for what, n in event.left_out.items()]
         if self.case.accounting.hidden_zone_pages:
             hidden = pages_text(self.case.accounting.hidden_zone_pages)
             reason = "kernels from 6.0 on print the zones that could serve the request, no others"
@@ -154,7 +155,10 @@ def judge_event(evidence: Evidence, told: ToldEvents, number: int | None) -> Jud
     """
     events = evidence.events
     if number is not None and not 1 <= number <= len(events):
-        raise BadQuestion(f"--event {number}: the input tells of {len(events):,}")
+        raise BadQuestion(
+            f"--event {number}: "
+            + (f"there are only {len(events):,} events" if len(events) > 1 else "there is only 1 event")
+        )
     if not events:
         return None
     chosen = told.default if number is None else number - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.oom_event import Process
+from oomscope.model.oom_event import Process, own_pages
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
@@ -78,12 +78,6 @@ def by_kill(case: OomCase) -> Cause | None:
 def top_processes(case: OomCase) -> list[tuple[Process, int]]:
     """Processes by the memory of their own (rss_anon and swap where told, else rss), the most first."""
     return sorted(((p, own_pages(p)) for p in case.event.processes), key=lambda pair: -pair[1])
-
-
-def own_pages(process: Process) -> int:
-    """rss_anon where the table tells it (6.8 and later), else rss, which counts shared pages too."""
-    value = process.values.get("rss_anon")
-    return process.values.get("rss", 0) if value is None else value
 
 
 def _next(case: OomCase, swap_total_pages: int | None) -> str:

@@ -1,0 +1,49 @@
+"""Rows of an account while its file is read: as many as are kept, and what is beyond in one row that says so."""
+
+from __future__ import annotations
+
+from oomscope import bounds
+from oomscope.model.ledger import Entry, Ledger, ledger
+from oomscope.model.reading import Notes
+
+BEYOND = "(rows beyond the bound)"
+
+
+class Entries:
+    """Rows by name, module and place; beyond bounds.NAMES they are added up as one, so that totals stay true."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._rows: dict[tuple[str, str | None, str], list[int]] = {}
+        self._entries: list[Entry] = []
+        self._beyond = [0, 0]
+
+    def add(self, name: str, amount: int, count: int, module: str | None = None, place: str = "") -> None:
+        """A row of its own."""
+        if len(self._entries) < bounds.NAMES:
+            self._entries.append(Entry(name, amount, count, module, place))
+        else:
+            self._leave_out(amount, count)
+
+    def merge(self, name: str, amount: int, module: str | None = None, place: str = "") -> None:
+        """One piece more of what has this name, module and place."""
+        key = (name, module, place)
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= bounds.NAMES:
+                self._leave_out(amount, 1)
+                return
+            row = self._rows[key] = [0, 0]
+        row[0] += amount
+        row[1] += 1
+
+    def ledger(self, kind: str, unit: str, counted: str) -> tuple[Ledger, ...]:
+        """The ledger of all rows, see model.ledger.ledger."""
+        merged = [Entry(name, amount, n, module, place) for (name, module, place), (amount, n) in self._rows.items()]
+        beyond = [Entry(BEYOND, self._beyond[0], self._beyond[1])] if self._beyond[1] else []
+        return ledger(kind, unit, counted, [*self._entries, *merged, *beyond])
+
+    def _leave_out(self, amount: int, count: int) -> None:
+        self._beyond[0] += amount
+        self._beyond[1] += count
+        self._notes.leave_out("rows")
