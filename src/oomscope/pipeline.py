@@ -367,7 +367,8 @@ def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeErro
     problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
     logs = [r for r in readings if r.format == "kernel log"]
     if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):
-        return NothingToExplain(f"{logs[0].origin}: a kernel log without any OOM or allocation failure")
+        ends = "" if logs[0].defect is None else f", as far as it could be read: {logs[0].defect}"
+        return NothingToExplain(f"{logs[0].origin}: a kernel log without any OOM or allocation failure{ends}")
     if isinstance(problem, NoAccess):
         return problem
     if readings:

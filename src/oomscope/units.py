@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DURATIONS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 
 
@@ -17,10 +17,10 @@ def counted(count: int, thing: str) -> str:
 
 
 def bytes_text(size_bytes: int) -> str:
-    """`137.0 MiB`: the largest binary unit that leaves at least 1."""
+    """`137.0 MiB`: the largest binary unit that leaves at least 1, as it is shown: 1,048,575 bytes are 1.0 MiB."""
     value, unit = float(size_bytes), _BINARY[0]
     for unit in _BINARY:
-        if abs(value) < 1024 or unit == _BINARY[-1]:
+        if round(abs(value), 0 if unit == "B" else 1) < 1024 or unit == _BINARY[-1]:
             break
         value /= 1024
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -30,7 +30,7 @@ def test_a_file_and_standard_output_are_the_same(tmp_path: Path) -> None:
 
 def test_what_has_no_stacks_is_refused_in_a_sentence(tmp_path: Path) -> None:
     """Exit code 1 and what to do; a place that cannot be written is exit code 2."""
-    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemFree: 1000 kB\nHugepagesize: 2048 kB\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemFree: 1004 kB\n")
     done = run(tmp_path, "--as", "folded")
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"oomscope: {tmp_path}: no stacks to export; ")

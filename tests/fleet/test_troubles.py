@@ -321,7 +321,7 @@ def test_accounts_explain_what_they_account_for(tmp_path: Path) -> None:
 
 def test_too_many_ooms_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log keeps its last events: how many came before stands as a case that failed, and in what `explain` says."""
-    monkeypatch.setattr("oomscope.sources.kernel_log.events._EVENTS_KEPT", 2)
+    monkeypatch.setattr("oomscope.bounds.EVENTS", 2)
     path = tmp_path / "kern.log"
     write(path, log("042-i386-mkfs-lowmem-wrapped-x2.log") * 2)
     from oomscope.fleet.explained import explained

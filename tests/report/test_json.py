@@ -71,7 +71,12 @@ def test_the_contract_on_a_real_capture() -> None:
     text = captures.text(captures.AFTER_6_12)
     assert report["schema"] == "oomscope/1"
     assert report["partial"] is False
-    assert report["kernel"] == {"release": "6.12.117", "arch": "x86_64", "page_size_bytes": 4096}
+    assert report["kernel"] == {
+        "release": "6.12.117",
+        "arch": "x86_64",
+        "page_size_bytes": 4096,
+        "page_size_assumed_bytes": None,
+    }
     assert report["oom"] is None
     assert greatest["pages"] == captures.LEAKED_PAGES
     assert greatest["bytes"] == captures.LEAKED_PAGES * 4096

@@ -99,33 +99,38 @@ def test_an_inconsistent_snapshot_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "hugepage_kib", "expected"),
+    ("entry", "lines", "proven", "assumed"),
     [
-        ("entry_SYSCALL_64_after_hwframe+0x4b/0x53", None, 4096),
-        ("el0t_64_sync+0x1/0x2", None, None),
-        ("el0t_64_sync+0x1/0x2", 2048, 4096),
-        ("el0t_64_sync+0x1/0x2", 32_768, 16_384),
-        ("el0t_64_sync+0x1/0x2", 524_288, 65_536),
-        ("unknown+0x1/0x2", 1024, None),
+        ("entry_SYSCALL_64_after_hwframe+0x4b/0x53", "", 4096, None),
+        ("el0t_64_sync+0x1/0x2", "", None, 4096),
+        ("el0t_64_sync+0x1/0x2", "Hugepagesize: 2048 kB\n", None, 4096),
+        ("el0t_64_sync+0x1/0x2", "Hugepagesize: 32768 kB\n", None, 16_384),
+        ("el0t_64_sync+0x1/0x2", "Hugepagesize: 524288 kB\n", 65_536, None),
+        ("el0t_64_sync+0x1/0x2", "Mapped: 1004 kB\n", 4096, None),
+        ("unknown+0x1/0x2", "Hugepagesize: 1024 kB\n", None, 4096),
+        ("unknown+0x1/0x2", "DirectMap4k: 8 kB\nDirectMap2M: 8 kB\nDirectMap1G: 0 kB\n", 4096, None),
+        ("unknown+0x1/0x2", "DirectMap4k: 0 kB\nDirectMap64k: 0 kB\nDirectMap2M: 8 kB\n", None, 4096),
+        ("system_call_exception+0x1/0x2", "Hugepagesize: 2048 kB\n", None, 4096),
     ],
 )
-def test_page_size_is_told_or_absent(
-    tmp_path: Path, entry: str, hugepage_kib: int | None, expected: int | None
+def test_a_page_size_is_proven_or_assumed(
+    tmp_path: Path, entry: str, lines: str, proven: int | None, assumed: int | None
 ) -> None:
-    """The page size comes from the architecture or the huge page size; where neither tells, bytes are not claimed."""
+    """What proves the page size gives bytes and shares; what is merely usual is named as that, and gives none."""
     (tmp_path / "dump").write_bytes(linux_6_12(replace(ORDINARY, frames=(*ORDINARY.frames, entry))))
-    meminfo = "MemTotal:  1048576 kB\nMemFree:  524288 kB\n"
-    if hugepage_kib is not None:
-        meminfo += f"HugePages_Total:       0\nHugepagesize:   {hugepage_kib} kB\n"
-    (tmp_path / "meminfo").write_text(meminfo)
+    (tmp_path / "meminfo").write_text(f"MemTotal:  1048576 kB\nMemFree:  524288 kB\n{lines}")
     verdict = oomscope.explain(tmp_path)
     assert verdict.greatest is not None
-    assert verdict.greatest.size_bytes == expected
-    assert verdict.ram_pages == (None if expected is None else (1 << 30) // expected)
-    assert (verdict.greatest.share_of_ram is None) == (expected is None)
+    assert verdict.greatest.size_bytes == proven
+    assert verdict.ram_pages == (None if proven is None else (1 << 30) // proven)
+    assert (verdict.greatest.share_of_ram is None) == (proven is None)
+    assert verdict.kernel.page_size_assumed_bytes == assumed
+    assert bool(verdict.kernel.page_size_proof) == (proven is not None)
+    assert (assumed is None) == all("is usual" not in absent.reason for absent in verdict.absent)
     told = oomscope.explain(tmp_path, page_size_bytes=65_536)
     assert told.greatest is not None
     assert told.greatest.size_bytes == 65_536
+    assert told.kernel.page_size_assumed_bytes is None
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

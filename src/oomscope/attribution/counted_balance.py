@@ -10,7 +10,7 @@ from oomscope.model.reading import Meminfo, Reading
 from oomscope.model.verdict import Balance, BalanceRow
 
 PER_CPU_MEMORY = "per-cpu memory"
-_FREE = "nr_free_pages"
+_FREE, _HUGE_ANON = "nr_free_pages", "nr_anon_transparent_hugepages"
 _IN_KIB = ("nr_kernel_stack", "nr_shadow_call_stack")
 # A row, its counters in pages and those of /proc/meminfo in kB; what begins with - is a part of what stands before it.
 _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -51,12 +51,18 @@ def counted_balance(
     """
     found: list[BalanceRow] = []
     notes: list[str] = []
+    distrusted, huge_pages = _of_old_kernels(counters, meminfo, page_bytes)
     for kind, names, kib_names in _ROWS:
+        if kind in distrusted and (meminfo is None or kib_names[0] not in meminfo.kib):
+            notes.append(f"{names[0]} counts stacks on this kernel, not kB: it stands among the unexplained")
+            continue
         if page_bytes is None and names[:1] and names[0] in _IN_KIB:
             notes.append(f"{names[0]} is in kB and stands among the unexplained: the page size is not known")
             continue
-        told = _sum(counters, names, page_bytes) if names else None
+        told = None if kind in distrusted or not names else _sum(counters, names, page_bytes)
         used = names
+        if kind == rows.ANON and told is not None and huge_pages:
+            told, used = told + huge_pages, (*names, _HUGE_ANON)
         if told is None and meminfo is not None and kib_names and page_bytes is not None:
             kib = _sum(meminfo.kib, kib_names, None)
             told, used = None if kib is None else kib * 1024 // page_bytes, kib_names
@@ -68,6 +74,26 @@ def counted_balance(
     unexplained_pages = ram_pages - sum(row.pages for row in found)
     unexplained = others.parts_of_the_rest(page_bytes)
     return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes))
+
+
+def _of_old_kernels(
+    counters: Mapping[str, int], meminfo: Meminfo | None, page_bytes: int | None
+) -> tuple[tuple[str, ...], int]:
+    """Rows whose counters mean something else before 4.8, and the huge pages that nr_anon_pages leaves out before 4.5.
+
+    From 4.8 on the LRU lists are the nodes' and every zone counts its own in nr_zone_* (75ef7184053989118). Before,
+    nr_kernel_stack counts stacks (d30dd8be06fa16e2). Before 4.5, which splits pages in a way of its own and counts that
+    (thp_split_page, 122afea9626ab3f7), huge pages of processes are in nr_anon_transparent_hugepages alone.
+    """
+    if not counters or any(name.startswith("nr_zone_") for name in counters):
+        return (), 0
+    huge_pages = 0
+    if "thp_split_page" not in counters and counters.get(_HUGE_ANON):
+        # A huge page is what one page of page table entries of 8 bytes maps.
+        huge_bytes = meminfo.hugepage_bytes if meminfo is not None and meminfo.hugepage_bytes is not None else None
+        each = (page_bytes or 4096) // 8 if huge_bytes is None or page_bytes is None else huge_bytes // page_bytes
+        huge_pages = counters[_HUGE_ANON] * each
+    return (rows.KERNEL_STACKS,), huge_pages
 
 
 def _unreclaimable(others: Beside, found: list[BalanceRow]) -> tuple[tuple[str, int], ...]:

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 
+from oomscope.attribution.page_size import arch_of_release, page_size
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
 from oomscope.model.evidence import Kernel, Moment
+from oomscope.model.oom_event import OomEvent
 from oomscope.model.reading import Meminfo, Reading
 
 # Entry functions that exist on one architecture only.
 _ENTRY_FUNCTIONS = {
     "x86_64": ("entry_SYSCALL_64_after_hwframe", "common_startup_64", "secondary_startup_64_no_verify", "x64_sys_call"),
     "arm64": ("el0t_64_sync", "el0_sync", "el0t_64_sync_handler", "invoke_syscall", "el0_svc"),
-    "riscv64": ("do_trap_ecall_u", "ret_from_exception"),
+    "riscv64": ("do_trap_ecall_u",),
     "ppc64": ("system_call_exception", "system_call_vectored_common"),
     "s390x": ("__do_syscall_s390", "system_call_s390"),
 }
-# Where an architecture has one page size only, it is known with the architecture.
-_ONLY_PAGE_SIZE_BYTES = {"x86_64": 4096, "s390x": 4096, "riscv64": 4096}
+_STACKS_LOOKED_AT = 10_000
 
 
-def kernel(readings: Iterable[Reading], counts: Iterable[Counts], meminfo: Meminfo | None) -> Kernel:
-    """Release from a version line, architecture from entry frames, page size from either or from meminfo."""
+def kernel(
+    readings: Iterable[Reading],
+    counts: Iterable[Counts],
+    meminfo: Meminfo | None,
+    counters: Mapping[str, int],
+    events: Iterable[OomEvent],
+) -> Kernel:
+    """Release from version lines and reports, architecture from code that only one has, page size by proof."""
+    seen = list(events)
     releases = {r.notes.release: None for r in readings if r.notes.release is not None}
-    arch = _arch(counts)
-    return Kernel(
-        release=_release(list(releases)),
-        arch=arch,
-        page_size_bytes=_page_size_bytes(arch, meminfo),
-    )
+    release = _release(list(releases))
+    if isinstance(release, Absent) and not releases:
+        release = next((event.release for event in reversed(seen) if event.release is not None), release)
+    arch = _arch(counts, release, seen)
+    size = page_size(arch, release, meminfo, counters, seen)
+    return Kernel(release, arch, size.size_bytes, size.assumed_bytes, size.proof)
 
 
 def ram_pages(
@@ -67,22 +76,13 @@ def _release(releases: list[str]) -> str | Absent:
     return releases[0]
 
 
-def _arch(counts: Iterable[Counts]) -> str | Absent:
-    functions = {frame.function for c in counts for stack in c.stacks for frame in stack.frames[-3:]}
+def _arch(counts: Iterable[Counts], release: str | Absent, events: list[OomEvent]) -> str | Absent:
+    stacks = (stack for c in counts for stack in itertools.islice(c.stacks, _STACKS_LOOKED_AT))
+    functions = {frame.function for stack in stacks for frame in stack.frames[-3:]}
+    functions |= {text.partition("+")[0] for event in events for text in event.asked.stack[-3:]}
     for arch, entries in _ENTRY_FUNCTIONS.items():
         if functions.intersection(entries):
             return arch
-    return Absent("architecture", "no stack shows an entry function that only one architecture has")
-
-
-def _page_size_bytes(arch: str | Absent, meminfo: Meminfo | None) -> int | Absent:
-    if isinstance(arch, str) and arch in _ONLY_PAGE_SIZE_BYTES:
-        return _ONLY_PAGE_SIZE_BYTES[arch]
-    if meminfo is not None and meminfo.direct_map_4k:
-        return 4096  # arch/x86/mm/pat/set_memory.c alone prints DirectMap4k beside DirectMap2M
-    if meminfo is not None and meminfo.hugepage_bytes is not None:
-        # A huge page is what one page of 8-byte page table entries maps: size = page * page / 8.
-        for page_size_bytes in (4096, 16384, 65536):
-            if page_size_bytes * page_size_bytes // 8 == meminfo.hugepage_bytes:
-                return page_size_bytes
-    return Absent("page size", "neither an architecture with one page size nor /proc/meminfo tells it (--page-size)")
+    by_registers = next((event.arch for event in reversed(events) if event.arch is not None), None)
+    named = by_registers or arch_of_release(release)
+    return named or Absent("architecture", "no stack shows an entry function that only one architecture has")

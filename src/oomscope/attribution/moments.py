@@ -11,6 +11,7 @@ from oomscope.attribution import machine
 from oomscope.attribution.culprit import attribute
 from oomscope.attribution.gfp import may_reclaim
 from oomscope.attribution.oom import analyse
+from oomscope.attribution.page_size import page_kib_of
 from oomscope.attribution.tally import Tally
 from oomscope.model.absent import Absent
 from oomscope.model.counts import Counts
@@ -78,20 +79,25 @@ def arrange(
         reason = "it tells none and agrees with no dump: neither added nor compared"
         absent += [Absent(f"the time of {m.reading.origin}", reason) for m in left]
         stacks = []
-    events = _events(readings)
+    events = _events(readings, page_size_bytes)
     moments = tuple(sorted(dumps + stacks + reports, key=_order))
     if not moments:
         moments = (_moment_without_counts(readings),)
     no_part = {each.what for each in absent}
     used = [r for r in readings if r.origin not in no_part]
-    kernel = machine.kernel(used, [m.counts for m in moments], _first_meminfo(readings))
+    kernel = machine.kernel(
+        used,
+        [m.counts for m in moments],
+        _first_meminfo(readings),
+        _counters(readings),
+        [logged.analysis.event for logged in events],
+    )
     system = next((m.reading.notes.system for m in reversed(moments) if m.reading.notes.system is not None), None)
     if system is not None:
-        kernel = replace(kernel, arch=system.arch, page_size_bytes=system.page_size_bytes)
-    if events:
-        kernel = _completed(kernel, events)
+        kernel = replace(kernel, arch=system.arch)
+        kernel = _with_page_size(kernel, system.page_size_bytes, "VMCOREINFO tells it")
     if page_size_bytes is not None:
-        kernel = replace(kernel, page_size_bytes=page_size_bytes)
+        kernel = _with_page_size(kernel, page_size_bytes, "it was given")
     meminfo = _meminfo_of(moments[-1], readings, kernel.page_size_bytes)
     absent += moments[-1].reading.notes.absent
     absent += [each for r in readings if r.format in ("manifest", "free_traces") for each in r.notes.absent]
@@ -117,7 +123,19 @@ def arrange(
     )
 
 
-def _events(readings: Iterable[Reading]) -> tuple[LoggedEvent, ...]:
+def _with_page_size(kernel: Kernel, size_bytes: int, proof: str) -> Kernel:
+    return replace(kernel, page_size_bytes=size_bytes, page_size_assumed_bytes=None, page_size_proof=proof)
+
+
+def _counters(readings: Iterable[Reading]) -> dict[str, int]:
+    """The counters of all readings, those of the first one that has each."""
+    merged: dict[str, int] = {}
+    for reading in readings:
+        merged = {**reading.notes.counters, **merged}
+    return merged
+
+
+def _events(readings: Iterable[Reading], page_size_bytes: int | None) -> tuple[LoggedEvent, ...]:
     """Every OOM event of every log, in time where all of them tell it; one told by two logs counts once."""
     found: list[LoggedEvent] = []
     told_by: dict[Hashable, str] = {}
@@ -125,7 +143,10 @@ def _events(readings: Iterable[Reading]) -> tuple[LoggedEvent, ...]:
         for event in reading.notes.events:
             names = _names_of(event)
             if all(told_by.get(name, reading.origin) == reading.origin for name in names):
-                found.append(LoggedEvent(reading.origin, analyse(event)))
+                page_kib = page_kib_of(event)
+                if page_kib is None and page_size_bytes is not None:
+                    page_kib = page_size_bytes // 1024
+                found.append(LoggedEvent(reading.origin, analyse(replace(event, page_kib=page_kib))))
                 for name in names:
                     told_by.setdefault(name, reading.origin)
     if all(e.analysis.event.at_ns is not None for e in found):
@@ -163,17 +184,6 @@ def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
     at_ns = reading.notes.events[-1].at_ns if reading.notes.events else None
     unknown = Absent("when it happened", f"{reading.origin} carries no time since boot")
     return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
-
-
-def _completed(kernel: Kernel, events: tuple[LoggedEvent, ...]) -> Kernel:
-    """What the OOM reports tell of the kernel, where nothing else does."""
-    for logged in reversed(events):
-        event = logged.analysis.event
-        if isinstance(kernel.release, Absent) and event.release is not None:
-            kernel = replace(kernel, release=event.release)
-        if isinstance(kernel.page_size_bytes, Absent) and event.page_kib is not None:
-            kernel = replace(kernel, page_size_bytes=event.page_kib * 1024)
-    return kernel
 
 
 def _moment_of_dump(reading: Reading, counts: Counts, witnesses_of: Mapping[str, list[Reading]]) -> Moment:

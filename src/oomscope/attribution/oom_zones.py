@@ -38,7 +38,8 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
     unusable = (request.pages or 1) - 1
     if not request.is_movable:
         unusable += pages("free_cma") or 0
-    unusable += pages("free_highatomic") or _highatomic(zone, page_kib) or 0
+    if request.min_eighths == 8:
+        unusable += _highatomic(zone, page_kib)
     usable = None if free is None else max(free - unusable, 0)
     reserve = _held_back(zone, highest, names)
     needed = None if minimum is None else minimum * request.min_eighths // 8 + reserve
@@ -81,11 +82,16 @@ def _serves(block: FreeBlocks, request: RequestFacts) -> bool:
     return bool(letters & _ANY_REQUEST) or (request.is_movable and _CMA in letters)
 
 
-def _highatomic(zone: Zone, page_kib: int) -> int | None:
-    """Free pages on lists marked H alone, where the kernel prints no free_highatomic (before 6.13)."""
-    if zone.blocks is None:
-        return None
-    return sum(b.count * b.size_kib // page_kib for b in zone.blocks if b.types == "H")
+def _highatomic(zone: Zone, page_kib: int) -> int:
+    """What __zone_watermark_unusable_free() takes off for the highatomic reserve, from requests that may not use it.
+
+    From 6.13 on its free pages, which the report prints then; before, all that was set aside, free or not
+    (nr_reserved_highatomic, printed from 5.2 on). Older reports show free pages on lists marked H alone: a lower bound.
+    """
+    for name in ("free_highatomic", "reserved_highatomic"):
+        if (kib := zone.kib.get(name)) is not None:
+            return kib // page_kib
+    return sum(b.count * b.size_kib // page_kib for b in zone.blocks or () if b.types == "H")
 
 
 def _held_back(zone: Zone, highest: str | None, names: tuple[str, ...]) -> int:

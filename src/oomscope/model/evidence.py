@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Which kernel the evidence is of."""
+    """Which kernel the evidence is of.
+
+    `page_size_bytes` is proven, by what `page_size_proof` says; where nothing proves it, `page_size_assumed_bytes` is
+    what is usual for such a machine.
+    """
 
     release: str | Absent
     arch: str | Absent
     page_size_bytes: int | Absent
+    page_size_assumed_bytes: int | None = None
+    page_size_proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)

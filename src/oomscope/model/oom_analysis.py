@@ -17,6 +17,7 @@ FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (
     "unevictable",
     "isolated",
 )
+ISOLATED_ANON, ISOLATED_FILE = "anon", "file"  # the parts of that row
 SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, MISC = "slab, reclaimable", "slab, unreclaimable", "kernel, reclaimable"
 PAGE_TABLES, SECOND_TABLES, KERNEL_STACKS = "page tables", "secondary page tables", "kernel stacks"
 BOUNCE, HUGETLB, ZSPAGES, GPU, WRITEBACK_TMP = "bounce buffers", "hugetlb", "zspages", "GPU", "writeback copies"
@@ -93,6 +94,10 @@ class Accounting:
     def pages(self, *kinds: str) -> int:
         """The pages of some rows; a row that is missing has none."""
         return sum(row.pages for row in self.rows if row.kind in kinds)
+
+    def isolated_pages(self, part: str) -> int:
+        """Pages taken off the lists for reclaim or migration: of processes, or of files."""
+        return sum(pages for row in self.rows if row.kind == ISOLATED for name, pages in row.parts if name == part)
 
 
 @dataclass(frozen=True, slots=True)

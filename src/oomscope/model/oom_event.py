@@ -21,6 +21,10 @@ KILL, PANIC, MEMCG_KILL, FAILURE, VMALLOC_FAILURE, SHOWN, FOREIGN = (
 )
 
 
+# Of memory.stat: what it says of memory that was swapped out, and limits.
+NOT_IN_RAM = ("zswapped", "swap", "swapcached", "total_swap", "hierarchical_memory_limit", "hierarchical_memsw_limit")
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The request that could not be met. `order` is -1 for an OOM that an administrator asked for (SysRq-f)."""
@@ -141,8 +145,8 @@ class Victim:
 class Memcg:
     """The memory cgroup at its limit.
 
-    `reached` says which of its limits (`memory`, `memory+swap`, `kmem`), the numbers are of that one. `stat` is
-    memory.stat in bytes, of all groups below it together.
+    `reached` says which of its limits (`memory`, `memory+swap`, `kmem`), the numbers are of that one. `stat` is what of
+    memory.stat is in bytes, of all groups below it together; `counts` are its counts of events.
     """
 
     path: str | None
@@ -151,6 +155,7 @@ class Memcg:
     limit_kib: int | None
     failcnt: int | None
     stat: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     line: int | None = None
 
 
@@ -159,7 +164,7 @@ class OomEvent:
     """All that the log tells of one event.
 
     `counters` are the global ones of Mem-Info, in pages, by their printed names; `totals` the lines of one number
-    (`pages RAM`, `pages reserved`, `swap free kib`, ...). `constraint` is the kernel's CONSTRAINT_ name. `lines` maps a
+    (`pages RAM`, `pages reserved`, `swap free kib`, ...). `arch` is told by its registers. `constraint` is the kernel's CONSTRAINT_ name. `lines` maps a
     printed name to the line of the input it stands on, `texts` keeps those lines. `first_line` and `last_line` bound
     the event; `unknown` are lines between them that are of no known form. `left_out` counts rows beyond
     a bound, `cut` says which parts begin and do not end.
@@ -170,6 +175,7 @@ class OomEvent:
     at_ns: int | None
     stamp: str | None
     release: str | None
+    arch: str | None
     constraint: str | None
     mems_allowed: str | None
     panic_message: str | None
@@ -202,5 +208,11 @@ class OomEvent:
 
     @property
     def is_confined(self) -> bool:
-        """Whether a cpuset, a memory policy or a nodemask kept the request to some nodes: only these are shown then."""
-        return "confined" in self.remarks or self.constraint in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY")
+        """Whether a cpuset, a memory policy or a nodemask kept the request to some nodes: only these are shown then.
+
+        The kernel's own word decides (mm/oom_kill.c constrained_alloc()): every container has a cpuset of its own name,
+        and most of them allow all nodes.
+        """
+        if self.constraint is not None:
+            return self.constraint in ("CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY")
+        return "confined" in self.remarks

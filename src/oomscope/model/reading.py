@@ -24,7 +24,6 @@ class Meminfo:
     total_bytes: int
     free_bytes: int | None
     hugepage_bytes: int | None
-    direct_map_4k: bool
     kib: Mapping[str, int]
 
 

@@ -54,6 +54,7 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
             "release": _known(verdict.kernel.release),
             "arch": _known(verdict.kernel.arch),
             "page_size_bytes": _known(verdict.kernel.page_size_bytes),
+            "page_size_assumed_bytes": verdict.kernel.page_size_assumed_bytes,
             **_system(verdict.system),
         },
         "source": verdict.source,

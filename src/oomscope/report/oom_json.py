@@ -70,6 +70,7 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
             "limit_kib": event.memcg.limit_kib,
             "failcnt": event.memcg.failcnt,
             "stat_bytes": dict(event.memcg.stat),
+            "stat_events": dict(event.memcg.counts),
         },
         "zones": [_zone(check) for check in analysis.zones],
         "areas": [_area(area) for area in analysis.areas],

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from oomscope.model.oom_analysis import OomAnalysis, ZoneCheck
-from oomscope.model.oom_event import OomEvent, own_pages
+from oomscope.model.oom_event import NOT_IN_RAM, OomEvent, own_pages
 from oomscope.model.verdict import EventLine, Oom
 from oomscope.report.tables import show, table, title
 from oomscope.units import bytes_text, uptime_text
@@ -76,7 +76,8 @@ def details(console: Console, analysis: OomAnalysis) -> None:
     if event.memcg is not None and event.memcg.stat:
         title(console, f"In {event.memcg.path or 'the memory cgroup'}")
         rows = table(("bytes", True), ("memory.stat", False))
-        for name, size in sorted(event.memcg.stat.items(), key=lambda pair: -pair[1])[:_ROWS]:
+        in_ram = [(name, size) for name, size in event.memcg.stat.items() if name not in NOT_IN_RAM]
+        for name, size in sorted(in_ram, key=lambda pair: -pair[1])[:_ROWS]:
             rows.add_row(bytes_text(size), name)
         show(console, rows)
 

@@ -94,7 +94,7 @@ def _answer(console: Console, verdict: Verdict, top: int) -> None:
     if not holding.stack.frames:
         console.print(f" handle: {holding.stack.handle}")
     console.print()
-    _facts(console, _facts_of(consumer))
+    _facts(console, (*_size_if_usual(verdict, consumer), *_facts_of(consumer)))
     if verdict.greatest_kernel is not None and verdict.greatest_kernel is not consumer:
         console.print()
         kernel = verdict.greatest_kernel
@@ -119,6 +119,13 @@ def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
         console.print(rows_shown)
     elif verdict.findings and not verdict.counted_stacks:
         console.print(Text(f"Next: {verdict.findings[0].next}"))
+
+
+def _size_if_usual(verdict: Verdict, consumer: Consumer) -> Iterable[tuple[str, str]]:
+    """What the pages would be in bytes, where nothing proves how large a page is."""
+    size_bytes = verdict.kernel.page_size_assumed_bytes
+    if consumer.size_bytes is None and size_bytes is not None:
+        yield "size", f"{bytes_text(consumer.pages * size_bytes)} if pages have {size_bytes // 1024} KiB, as is usual"
 
 
 def _facts_of(consumer: Consumer) -> Iterable[tuple[str, str]]:

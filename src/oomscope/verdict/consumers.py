@@ -120,7 +120,8 @@ class Ranking:
         return growth.recents(Ages(self._counts.ages.bin_ns, ages), self._captured_ns)
 
     def _share(self, pages: int) -> float | None:
-        return pages / self._ram_pages if self._ram_pages else None
+        """Of RAM; None where more is counted than there is, which `inconsistent` tells."""
+        return pages / self._ram_pages if self._ram_pages and pages <= self._ram_pages else None
 
 
 def _blocks(size: int) -> Iterator[slice]:

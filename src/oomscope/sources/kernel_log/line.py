@@ -39,8 +39,10 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
         (
             rb"\d",
-            (rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?"
-            rb"(?:\d{1,9} ++\d{1,9} ++[VDIWEF] ++(?:[^\s:]{1,80} {0,80})?: )?"),
+            (
+                rb"(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) +(?:root +)?"
+                rb"(?:\d{1,9} ++\d{1,9} ++[VDIWEF] ++(?:[^\s:]{1,80} {0,80})?: )?"
+            ),
         ),
         (rb"\[", rb"\[pid:\d{1,9},cpu\d{1,5},[^\]\n]{0,40}\] ?"),
         (rb"[<.(]", rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d{1,9}:[^\]\n]{1,40}\] ?"),

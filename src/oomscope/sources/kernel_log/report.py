@@ -112,6 +112,11 @@ _FRAME = re.compile(
     rb"\(?(?P<frame>[\w.$]{1,120}(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[[\w ]+\])?)\)?"
     rb"(?: from \S+(?: \([^)]*\))?)?(?: \(unreliable\))?\s*$"
 )
+# Registers that only one architecture has, as its show_regs() prints them.
+_REGISTERS = re.compile(
+    rb"(?P<x86_64>RIP: |RSP: )|(?P<i386>EIP: )|(?P<arm64>pstate: )|(?P<ppc64>NIP: +[0-9a-f]{16}|NIP \[[0-9a-f]{16}\])"
+    rb"|(?P<s390x>(?:Krnl|User) PSW : )|(?P<riscv64>epc : [0-9a-f]{16})"
+)
 _SLAB_TITLE = re.compile(rb"Unreclaimable slab info:")
 _SLAB_HEAD = re.compile(rb"Name +Used +Total")
 _SLAB_ROW = re.compile(rb"(?P<name>\S.{0,60}?) {1,60}(?P<used>\d{1,15})KB {1,60}(?P<total>\d{1,15})KB\s*$")
@@ -146,6 +151,11 @@ _MEMCG_USAGE = re.compile(
 )
 _MEMCG_STATS = re.compile(rb"Memory cgroup stats(?: for (?P<path>\S+?))?:(?P<rest>.*)$")
 _MEMCG_PAIR = re.compile(rb"(?P<name>[a-z][a-z0-9_]{1,40}) (?P<value>\d{1,20})(?=\s|$)")
+# What of memory.stat counts events, in pages or calls (mm/memcontrol.c memcg_vm_event_stat[], memcg_page_state_unit());
+# all else of it is in bytes.
+_MEMCG_EVENTS = re.compile(
+    r"(?:pg(?!tables)|workingset_|thp_(?!pages)|zswp|swp|numa_|drop_|allocstall|compact_|balloon_|htlb_|unevictable_pgs_)"
+)
 _MEMCG_PAIRS = re.compile(rb"\s*+(?:[a-z][a-z0-9_]{1,40} \d{1,20}+(?:\s++|$))++$")
 _MEMCG_STAT_KB = re.compile(rb"(?<![a-z_])(?P<name>[a-z_]{2,40}): ?(?P<value>\d{1,20})KB")
 _MEMCG_STAT_INLINE = re.compile(rb"(?<= )(?P<name>[a-z_]{2,40}) (?P<value>\d{1,20})(?= |$)")
@@ -268,6 +278,7 @@ class EventReader:
         self._asked: dict[str, object] = {}
         self._stack: list[str] = []
         self._release: str | None = None
+        self._arch: str | None = None
         self._constraint: str | None = None
         self._allowed: str | None = None
         self._panic: str | None = None
@@ -284,6 +295,7 @@ class EventReader:
         self._victims: dict[int, Victim] = {}
         self._memcg: dict[str, int | str | None] = {}
         self._memcg_stat: dict[str, int] = {}
+        self._memcg_counts: dict[str, int] = {}
         self._remarks: dict[str, None] = {"sysrq-f": None} if after_sysrq else {}
         self._ends: list[tuple[int, str]] = []  # lines that end in a counter: their length, and its name
         self._lines: dict[str, int] = {}
@@ -620,9 +632,10 @@ class EventReader:
         return True
 
     def _keep_stat(self, pair: re.Match[bytes], text: bytes) -> None:
-        value = self._number(pair["value"], text)
-        if value is not None and self._has_room("counters", self._memcg_stat):
-            self._memcg_stat.setdefault(pair["name"].decode(), value)
+        value, name = self._number(pair["value"], text), pair["name"].decode()
+        kept = self._memcg_counts if _MEMCG_EVENTS.match(name) is not None else self._memcg_stat
+        if value is not None and self._has_room("counters", kept):
+            kept.setdefault(name, value)
 
     def _take_end(self, text: bytes, number: int) -> bool:
         if _AT_END.search(text) is None:
@@ -689,6 +702,8 @@ class EventReader:
 
     def _take_stack(self, text: bytes, number: int) -> bool:  # noqa: ARG002 - one signature for all
         self._remember(text)
+        if self._arch is None and (registers := _REGISTERS.match(text)) is not None:
+            self._arch = registers.lastgroup
         if _KNOWN_AND_PASSED.match(text) is not None:
             return True
         if b"+0x" not in text and b" from " not in text:
@@ -776,6 +791,7 @@ class EventReader:
                 limit_kib=number.get(f"{reached} limit"),
                 failcnt=number.get(f"{reached} failcnt"),
                 stat=self._memcg_stat,
+                counts=self._memcg_counts,
                 line=number.get("line"),
             )
         return OomEvent(
@@ -784,6 +800,7 @@ class EventReader:
             at_ns=self.at_ns,
             stamp=self._first.stamp,
             release=self._release,
+            arch=self._arch,
             constraint=self._constraint,
             mems_allowed=self._allowed,
             panic_message=self._panic,

@@ -21,6 +21,9 @@ _FILLERS = (
     ("per-cpu memory", ("percpu",)),
     ("vmalloc", ("vmalloc",)),
     ("sockets", ("sock",)),
+    ("zswap (compressed, in RAM)", ("zswap",)),
+    ("huge pages", ("hugetlb",)),
+    ("secondary page tables", ("sec_pagetables",)),
 )
 
 

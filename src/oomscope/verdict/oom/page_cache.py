@@ -12,7 +12,9 @@ OOM_CLASS = PAGE_CACHE
 
 def pages(case: OomCase) -> int:
     """Files on the lists, copies under writeback, and what is unevictable without being locked process memory."""
-    return case.accounting.pages(rows.FILE, rows.WRITEBACK_TMP, rows.UNEVICTABLE) - locked_pages(case)
+    accounting = case.accounting
+    on_lists = accounting.pages(rows.FILE, rows.WRITEBACK_TMP, rows.UNEVICTABLE) - locked_pages(case)
+    return on_lists + accounting.isolated_pages(rows.ISOLATED_FILE)
 
 
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:

@@ -16,7 +16,8 @@ _VERY_LARGE_KIB = 1 << 20
 
 def pages(case: OomCase) -> int:
     """Anonymous memory, on the lists or locked."""
-    return case.accounting.pages(rows.ANON, rows.ISOLATED) + locked_pages(case)
+    accounting = case.accounting
+    return accounting.pages(rows.ANON) + accounting.isolated_pages(rows.ISOLATED_ANON) + locked_pages(case)
 
 
 def locked_pages(case: OomCase) -> int:
