@@ -99,20 +99,27 @@ def cause_of(error: OSError) -> str:
 
 @contextmanager
 def isolated(what: str) -> Iterator[None]:
-    """Whatever goes wrong within costs `what` alone.
-
-    Raises InternalError for what nobody foresaw, Unreadable where memory or the system gives out. The traceback goes
-    to the log `oomscope` (logging), which --debug shows.
-    """
+    """Whatever goes wrong within costs `what` alone: it is raised as our own error, see `foreseen`."""
     try:
         yield
     except OomscopeError:
         raise
-    except MemoryError as error:
-        raise Unreadable(f"{what}: out of memory while reading", advice="explain a part of it") from error
-    except OSError as error:
-        raise Unreadable(f"{what}: {cause_of(error)}", advice="") from error
     except Exception as error:
-        _log.debug("%s", what, exc_info=error)
-        told = str(error).partition("\n")[0][:200]
-        raise InternalError(f"{what}: {type(error).__name__}" + (f": {told}" if told else "")) from error
+        raise foreseen(error, what) from error
+
+
+def foreseen(error: Exception, what: str = "") -> OomscopeError:
+    """Any error as one of ours: InternalError for what nobody foresaw, Unreadable where memory or the system gives out.
+
+    The traceback of a bug goes to the log `oomscope` (logging), which --debug shows.
+    """
+    of = f"{what}: " if what else ""
+    if isinstance(error, OomscopeError):
+        return error
+    if isinstance(error, MemoryError):
+        return Unreadable(f"{of}out of memory while reading", advice="explain a part of it")
+    if isinstance(error, OSError):
+        return Unreadable(f"{of}{cause_of(error)}", advice="")
+    _log.debug("%s", what or "oomscope", exc_info=error)
+    told = str(error).partition("\n")[0][:200]
+    return InternalError(f"{of}{type(error).__name__}" + (f": {told}" if told else ""))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.moments import arrange
@@ -20,6 +21,7 @@ from oomscope.errors import (
     OomscopeError,
     UnknownContent,
     Unreadable,
+    foreseen,
     isolated,
 )
 from oomscope.kernel_files import must_be_read_whole
@@ -51,6 +53,8 @@ Paths = str | os.PathLike[str]
 # Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
 Progress = Callable[[str, int, int | None, str], None]
 BYTES, PAGES = "bytes", "pages"
+Made = TypeVar("Made")
+_READINGS_TRIED = 64  # one after the other, where all of them together meet a bug
 
 
 def read(
@@ -105,7 +109,38 @@ def read(
         for u in unused
     )
     records_only = records_only or bool(selection.asks_of_records)
-    return arrange(tuple(readings), skipped, page_size_bytes=page_size_bytes, records_only=records_only)
+    return _without_what_fails(
+        lambda used, left: arrange(used, left, page_size_bytes=page_size_bytes, records_only=records_only),
+        tuple(readings),
+        skipped,
+    )
+
+
+def _without_what_fails(
+    work: Callable[[tuple[Reading, ...], tuple[Absent, ...]], Made],
+    readings: tuple[Reading, ...],
+    skipped: tuple[Absent, ...],
+) -> Made:
+    """What `work` makes of all readings; where it meets a bug of ours, of all but the one that it was met with.
+
+    That one is told among those left out. Raises InternalError where no single one is the reason.
+    """
+    try:
+        return work(readings, skipped)
+    except OomscopeError:
+        raise
+    except Exception as error:
+        met = foreseen(error)
+        for index in reversed(range(len(readings) if len(readings) <= _READINGS_TRIED else 0)):
+            others = (*readings[:index], *readings[index + 1 :])
+            if not any(_tells_something(reading, of_holders=False) for reading in others):
+                continue
+            reason = f"{met}: {met.advice}"
+            try:
+                return work(others, (*skipped, Absent(readings[index].origin, reason)))
+            except Exception:  # noqa: BLE001 - it was not this one
+                continue
+        raise met from error
 
 
 def compare(
@@ -162,7 +197,16 @@ def explain(
         live=live,
         progress=progress,
     )
-    return judge(evidence, question, selection or Selection())
+    chosen = selection or Selection()
+    records_only = question.by in OF_RECORDS or bool(chosen.asks_of_records)
+
+    def judged(readings: tuple[Reading, ...], skipped: tuple[Absent, ...]) -> Verdict:
+        of = evidence
+        if len(readings) != len(evidence.readings):
+            of = arrange(readings, skipped, page_size_bytes=page_size_bytes, records_only=records_only)
+        return judge(of, question, chosen)
+
+    return _without_what_fails(judged, evidence.readings, evidence.unused)
 
 
 def explain_events(

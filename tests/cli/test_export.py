@@ -29,12 +29,12 @@ def test_a_file_and_standard_output_are_the_same(tmp_path: Path) -> None:
 
 
 def test_what_has_no_stacks_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """Exit code 1 and what to do; a place that cannot be written is exit code 2."""
+    """Exit code 1 and what to do; a place that cannot be written is exit code 5."""
     (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemFree: 1004 kB\n")
     done = run(tmp_path, "--as", "folded")
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"oomscope: {tmp_path}: no stacks to export; ")
-    assert run(captures.AFTER_6_12, "--as", "csv", "-o", tmp_path / "no" / "file").returncode == 2
+    assert run(captures.AFTER_6_12, "--as", "csv", "-o", tmp_path / "no" / "file").returncode == 5
 
 
 def test_a_closed_pipe_is_no_error() -> None:
@@ -52,9 +52,9 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_closed_standard_streams_are_told(tmp_path: Path) -> None:
     """One sentence, no traceback: for an export without standard output, for top without a terminal."""
-    for words in (f"export {captures.AFTER_6_12} --as folded >&-", "top --root / <&-"):
+    for words, code in ((f"export {captures.AFTER_6_12} --as folded >&-", 5), ("top --root / <&-", 2)):
         command = f"{sys.executable} -m oomscope {words}"
         done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, check=False)
-        assert done.returncode == 2
+        assert done.returncode == code
         assert done.stderr.startswith(b"oomscope: ")
         assert done.stderr.count(b"\n") == 1

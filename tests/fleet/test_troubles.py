@@ -405,7 +405,7 @@ def test_rows_of_a_sidecar_that_are_of_no_case_are_told(tmp_path: Path) -> None:
 def test_what_would_fail_at_the_end_fails_at_the_beginning(tmp_path: Path) -> None:
     """A place for the answer that is none."""
     lay_out(tmp_path / "fleet")
-    done = run(tmp_path, "fleet", "-o", "nowhere/told.json", expected=2)
+    done = run(tmp_path, "fleet", "-o", "nowhere/told.json", expected=5)
     assert done.stderr == "oomscope: nowhere/told.json: no such file or directory\n"
     run(tmp_path, "missing", "-o", "told.json", expected=2)
     assert not (tmp_path / "told.json").exists()

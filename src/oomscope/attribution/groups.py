@@ -73,6 +73,8 @@ def group(counts: Counts, held: list[Holding], by: str, *, sort: str = "pages", 
     Raises BadQuestion for a property or sort that does not exist, NothingToExplain where this evidence does not have
     the property.
     """
+    if not held and not counts.stacks:
+        raise NothingToExplain(f"--by {by}: this evidence has no stacks", advice="page_owner and core dumps do")
     if by in _OF_HOLDINGS:
         rows = _by_holding(held, _OF_HOLDINGS[by], distinct=by == "stack")
     elif by in OF_RECORDS:

@@ -1,8 +1,9 @@
 """How large a page of the machine is: what proves it, and what is usual where nothing does (docs/page-size.md).
 
 Proof is an architecture that has one size, a number told both in pages and in bytes, an amount in kB that is no whole
-number of larger pages, the kernel's own word in a dump, or a release of which there is one build only. A huge page of 2 MiB proves nothing: kernels with pages of 64 KiB have
-such ones, too, and DirectMap lines are printed by powerpc as well as by x86.
+number of larger pages, the kernel's own word in a dump, or a release of which there is one build only. A huge page of
+2 MiB proves nothing: kernels with pages of 64 KiB have such ones, too, and DirectMap lines are printed by powerpc as
+well as by x86.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _TOLD_TWICE = (
     ("MemTotal", "managed"),
     ("MemFree", "nr_free_pages"),
 )
-# Amounts of /proc/meminfo that the kernel counts in pages (fs/proc/meminfo.c show_val_kb()); what it keeps in kB is none.
+# What of /proc/meminfo the kernel counts in pages (fs/proc/meminfo.c show_val_kb()), unlike what it keeps in kB.
 _IN_PAGES = (
     "MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapCached", "Active", "Inactive", "Active(anon)",
     "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "SwapTotal", "SwapFree", "Dirty",
@@ -116,7 +117,8 @@ def page_kib_of(event: OomEvent) -> int | None:
     """The page size of one report in KiB: by its numbers (K() of pages), else by its registers or its release."""
     if event.page_kib is not None:
         return event.page_kib
-    places: list[Mapping[str, int]] = [each.kib for each in (*event.zones, *event.nodes, *event.victims)]
+    places = [zone.kib for zone in event.zones] + [node.kib for node in event.nodes]
+    places += [victim.kib for victim in event.victims]
     if _has_small_pages(kib for place in places for name, kib in place.items() if name not in _KEPT_IN_KIB):
         return 4
     arch = event.arch or (None if event.release is None else arch_of_release(event.release))

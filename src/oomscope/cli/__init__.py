@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
+from typing import NoReturn
 
 import click
 
 from oomscope import __version__
 from oomscope.cli.arm import arm, disarm
 from oomscope.cli.collect import collect
+from oomscope.cli.debug import option as debug_option
 from oomscope.cli.diff import diff
 from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.cli.export import export
 from oomscope.cli.top import top
 from oomscope.cli.triage import triage
-from oomscope.errors import OomscopeError
+from oomscope.errors import OomscopeError, OutputFailed, foreseen
 
 __all__ = ["main"]
 
@@ -30,11 +33,12 @@ def cli() -> None:
     \b
     Exit codes: 0 a verdict was given, even a partial one; 1 nothing to explain
     in the input; 2 usage; 3 nothing could be read; 4 a privilege or a kernel
-    feature is missing.
+    feature is missing; 5 the output could not be written.
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
 for command in (explain_command, diff, triage, export, top, collect, arm, disarm, doctor):
+    command.params.append(debug_option())
     cli.add_command(command)
 
 
@@ -51,22 +55,38 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.UsageError as error:
-        error.show()
-        sys.exit(2)
+        if sys.stderr is not None:
+            error.show()
+        _leave(2)
     except click.ClickException as error:
         _fail(error.format_message(), "", 2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("oomscope: interrupted", err=True)
-        sys.exit(130)
-    except MemoryError:
-        _fail("out of memory while reading", "explain a part of the input", 3)
+        _fail("interrupted", "", 130)
+    except Exception as error:  # noqa: BLE001 - told in a sentence; --debug shows the traceback
+        told = foreseen(error)
+        _fail(str(told), told.advice, told.exit_code)
     else:
-        sys.exit(exit_code or 0)
+        _leave(exit_code or 0)
 
 
 def _fail(message: str, advice: str, exit_code: int) -> None:
     from oomscope.sources.base import printable
 
     text = printable(message.encode("utf-8", "surrogateescape"))
-    click.echo(f"oomscope: {text}" + (f"; {advice}" if advice else ""), err=True)
+    with contextlib.suppress(OSError, ValueError):  # where nobody can be told any more, the code tells
+        click.echo(f"oomscope: {text}" + (f"; {advice}" if advice else ""), err=True)
+    _leave(exit_code)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """End with this code; what Python cannot flush then is told by the code, not by a traceback."""
+    for stream, code in ((sys.stderr, exit_code), (sys.stdout, exit_code or OutputFailed.exit_code)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            exit_code = code
     sys.exit(exit_code)

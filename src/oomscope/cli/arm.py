@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomscope.cli.output import say
 from oomscope.errors import BadQuestion, NothingToExplain, OomscopeError
 from oomscope.machine import Machine
 from oomscope.units import bytes_text
@@ -67,17 +68,17 @@ def arm(
                 click.echo(f"this kernel, now, would refuse: {refused}", err=True)
         asked = {"--track": track, "--kernel-only": kernel_only, "--yes": confirmed}
         units.enable(machine, top=top, events=events, options=tuple(name for name, is_set in asked.items() if is_set))
-        click.echo(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
+        say(f"{units.UNIT} arms at every boot from the next one on; `oomscope arm` does it now")
         return
     plan = _planned(machine, kernel_only=kernel_only, confirmed=confirmed) if track else None
     armed = arming.arm(
         machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s, track=plan, kprobes=kprobes
     )
-    click.echo(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
+    say(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
     if armed.tracking is not None:
         _tell_cost(armed.tracking)
     for setting in armed.settings:
-        click.echo(f"set {setting.path}: {setting.wanted} (was {setting.before})")
+        say(f"set {setting.path}: {setting.wanted} (was {setting.before})")
     if events_of_others := outlet.events_in_the_way(machine):
         click.echo(
             f"trace events are on and will stand between the lines of a report: {', '.join(events_of_others)}", err=True
@@ -95,13 +96,13 @@ def disarm(at_boot: bool) -> None:
         if at_boot:
             arming.require_root(Machine())
             units.disable(Machine())
-            click.echo(f"{units.UNIT} is gone")
+            say(f"{units.UNIT} is gone")
             return
         told = arming.disarm(Machine())
     except NothingToExplain as nothing:
-        click.echo(str(nothing))
+        say(str(nothing))
         return
-    click.echo("disarmed")
+    say("disarmed")
     for line in told:
         click.echo(line, err=True)
 
@@ -112,46 +113,44 @@ def _status(machine: Machine) -> None:
 
     armed = arming.status(machine)
     if armed is None:
-        click.echo(f"not armed: {arming.HALF}; oomscope disarm" if arming.is_half(machine) else "not armed")
+        say(f"not armed: {arming.HALF}; oomscope disarm" if arming.is_half(machine) else "not armed")
     else:
         since = datetime.datetime.fromtimestamp(armed.since).astimezone().isoformat(" ", "seconds")
         events = "OOM panics and system-wide kills" if armed.on_kill else "OOM panics"
-        click.echo(
-            f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed"
-        )
+        say(f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
     if machine.is_root and (audit := arming.audit(machine)) is not None:
         _tell_tracking(audit, None if armed is None else armed.tracking)
     if machine.is_root:
         reports = arming.reports(machine)
-        click.echo(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
+        say(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
         for report in reports:
-            click.echo("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
+            say("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
     elif armed is not None:
-        click.echo("what it has reported only root may see")
+        say("what it has reported only root may see")
 
 
 def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
     counted = audit.counters
     what = "kernel memory only" if tracking is not None and tracking.kernel_only else "all pages"
     left_out = f", {audit.left_out_pages:,} of them left out as user memory" if audit.left_out_pages else ""
-    click.echo(f"tracked: {what}; {audit.owned_pages:,} pages are owned{left_out}")
+    say(f"tracked: {what}; {audit.owned_pages:,} pages are owned{left_out}")
     if audit.agrees:
         during = f", {audit.moving_pages:,} allocated or freed meanwhile" if audit.moving_pages else ""
-        click.echo(f"audit: the table and its counters agree ({audit.counted_pages:,} counted{during})")
+        say(f"audit: the table and its counters agree ({audit.counted_pages:,} counted{during})")
     else:
-        click.echo(
+        say(
             f"audit: the table has {audit.owned_pages:,} owned pages, its counters {audit.counted_pages:,}:"
             f" {abs(audit.owned_pages - audit.counted_pages):,} pages are unaccounted for"
         )
-    click.echo(
+    say(
         f"since then: {counted.allocated_pages:,} pages allocated, {counted.freed_pages:,} freed,"
         f" {counted.unowned_frees:,} freed that had no owner, {counted.moved_pages:,} moved"
     )
-    click.echo(
+    say(
         f"missed: {audit.misses:,} events inside the programs, {counted.healed_pages:,} pages healed;"
         f" {counted.untracked_pages:,} allocations of pages that were added later and are not in the table"
     )
-    click.echo(
+    say(
         f"stacks: {counted.stacks:,}, room for {audit.room_for_stacks:,}; {audit.no_stack_pages:,} pages whose stack"
         f" could not be taken, {audit.table_full_pages:,} whose stack found no room ({counted.beyond_stacks:,} times);"
         f" {counted.collisions:,} collisions, {counted.slot_races:,} races for a slot"
@@ -161,12 +160,12 @@ def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
 
 
 def _tell_cost(tracking: Tracking) -> None:
-    click.echo(
+    say(
         f"measured: its maps take {bytes_text(tracking.size_bytes)};"
         f" a page fault takes {tracking.fault_ns / 1000:.2f} us, {tracking.fault_before_ns / 1000:.2f} us before"
     )
     if tracking.uncovered:
-        click.echo(f"not covered on this kernel: {', '.join(tracking.uncovered)}")
+        say(f"not covered on this kernel: {', '.join(tracking.uncovered)}")
 
 
 def _points(functions: tuple[str, ...]) -> str:
@@ -190,6 +189,6 @@ def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> owners.
     owners.require(machine)
     plan = owners.plan(machine, kernel_only=kernel_only)
     owners.require_memory(machine, plan, confirmed=confirmed)
-    click.echo(f"tracking takes {plan.told()}")
-    click.echo(f"and {plan.told_time()}")
+    say(f"tracking takes {plan.told()}")
+    say(f"and {plan.told_time()}")
     return plan

@@ -26,9 +26,11 @@ def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_secon
     oomscope explain case.tar.zst
     """  # noqa: D301 - a help text; click knows the backspace
     from oomscope import __version__
+    from oomscope.cli import output as outputs
     from oomscope.collect import collect as collect_files
     from oomscope.units import bytes_text
 
+    outputs.require(output)
     manifest = collect_files(
         Path(output),
         version=__version__,
@@ -38,7 +40,7 @@ def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_secon
         most_s=float(max_seconds),
     )
     size = Path(output).stat().st_size
-    click.echo(f"{output}: {len(manifest.files):,} files, {bytes_text(size)}, in {manifest.seconds:.1f} s")
+    outputs.say(f"{output}: {len(manifest.files):,} files, {bytes_text(size)}, in {manifest.seconds:.1f} s")
     for entry in manifest.unread[:_SHOWN]:
         click.echo(f"oomscope: not in it: {entry['path']}: {entry['reason']}", err=True)
     if len(manifest.unread) > _SHOWN:

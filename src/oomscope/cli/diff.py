@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
-from oomscope.errors import BadQuestion
 
 if TYPE_CHECKING:
     from oomscope.model.difference import Difference
@@ -40,15 +37,16 @@ def diff(
     oomscope diff slabinfo.monday slabinfo.friday
     oomscope diff case/ --format json
     """  # noqa: D205, D301 - a help text; click knows the backspace
+    from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
-    from oomscope.cli.terminal import columns, no_page_on_a_terminal, to_terminal, wants_colour
+    from oomscope.cli.terminal import columns, wants_colour
     from oomscope.pipeline import compare
     from oomscope.report import difference as report
 
+    output = outputs.place(output)
+    outputs.require(output, form)
     with progress_bar() as progress:
         found = compare(before, after, page_size_bytes=None if page_size is None else int(page_size), progress=progress)
-    if form == "html" and output is None:
-        no_page_on_a_terminal()
     if form == "json":
         text = report.as_json(found, top=top)
     elif form == "html":
@@ -56,15 +54,9 @@ def diff(
     elif form == "kernel":
         text = report.kernel(found, top=top or 3)
     else:
-        colour = output in (None, "-") and wants_colour(no_color=no_color)
+        colour = output is None and wants_colour(no_color=no_color)
         text = report.text(found, top=top or 10, colour=colour, width=columns())
-    if output in (None, "-"):
-        to_terminal(text)
-        return
-    try:
-        Path(output or "").write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    outputs.write([text], output)
 
 
 def page_of_difference(found: Difference) -> str:

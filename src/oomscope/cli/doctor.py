@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomscope.cli.output import say
 from oomscope.cli.terminal import columns
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def doctor(context: click.Context, form: str) -> None:
     from oomscope.machine import Machine
 
     diagnosis = diagnose(Machine())
-    click.echo(_json(diagnosis) if form == "json" else _text(diagnosis))
+    say(_json(diagnosis) if form == "json" else _text(diagnosis))
     if not diagnosis.explained:
         context.exit(_NOT_EXPLAINED)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,6 +119,7 @@ def explain(
     zstdcat page_owner.zst | oomscope explain - --format kernel
     oomscope explain page_owner.txt --by comm --node 1 --since 2h
     """  # noqa: D205, D301 - a help text; click knows the backspace
+    from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
     from oomscope.pipeline import explain as explain_paths
     from oomscope.sources import last_crash as crashes
@@ -127,11 +127,17 @@ def explain(
 
     if not paths and not live and not last_crash:
         raise click.UsageError("Missing argument 'PATH...' (or --live, or --last-crash).")
+    output = outputs.place(output)
+    outputs.require(output, form)
+    if by is None and sort != "pages":
+        raise BadQuestion("--sort goes with --by: it orders the groups")
     selection = _selection(filters)
     page_size_bytes = None if page_size is None else int(page_size)
     if every_event:
-        if event is not None or live or by is not None or not selection.is_empty:
-            raise BadQuestion("--all goes with logs alone: no --event, --live, --by, nor filters")
+        if event is not None or live or by is not None or min_pages or vmlinux is not None or not selection.is_empty:
+            raise BadQuestion(
+                "--all goes with logs alone: no --event, --live, --by, --min-pages, --vmlinux, nor filters"
+            )
         from oomscope.pipeline import explain_events
 
         with crashes.last_crash() if last_crash else nullcontext(()) as left, progress_bar() as progress:
@@ -187,34 +193,33 @@ def _gfp_flag(text: str) -> str:
 def _show(
     verdicts: list[Verdict], form: str, output: str | None, top: int | None, *, no_color: bool, is_one: bool = False
 ) -> None:
-    from oomscope.cli.terminal import columns, no_page_on_a_terminal, to_terminal, wants_colour
-    from oomscope.report import json_report, kernel_log, terminal
+    from oomscope.cli import output as outputs
 
-    if form == "html" and output is None:
-        no_page_on_a_terminal()
-    output = None if output == "-" else output
-    rows = top or _DEFAULT_TOP[form]
-    if form == "json":
-        text = json_report.render(verdicts[0], top=rows) if is_one else json_report.render_all(verdicts, top=rows)
-    elif form == "html":
-        text = page_of(verdicts)
-    elif form == "kernel":
-        text = "".join(kernel_log.render(verdict, top=rows or 1) for verdict in verdicts)
-    else:
-        colour = output is None and wants_colour(no_color=no_color)
-        width = columns()
-        reports = (terminal.render(verdict, top=rows or 1, colour=colour, width=width) for verdict in verdicts)
-        text = f"\n{'=' * width}\n".join(reports)
-    if output is None:
-        to_terminal(text)
-    else:
-        try:
-            Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    outputs.write(
+        _pieces(verdicts, form, top or _DEFAULT_TOP[form], is_one=is_one, no_color=no_color, output=output), output
+    )
     if form in ("kernel", "json"):
         for verdict in verdicts:
             _warn(verdict)
+
+
+def _pieces(
+    verdicts: list[Verdict], form: str, rows: int | None, *, is_one: bool, no_color: bool, output: str | None
+) -> Iterator[str]:
+    from oomscope.cli.terminal import columns, wants_colour
+    from oomscope.report import json_report, kernel_log, terminal
+
+    if form == "json":
+        yield from json_report.pieces(verdicts[0], top=rows) if is_one else json_report.pieces_all(verdicts, top=rows)
+    elif form == "html":
+        yield page_of(verdicts)
+    elif form == "kernel":
+        yield from (kernel_log.render(verdict, top=rows or 1) for verdict in verdicts)
+    else:
+        colour, width = output is None and wants_colour(no_color=no_color), columns()
+        for index, verdict in enumerate(verdicts):
+            yield f"\n{'=' * width}\n" if index else ""
+            yield terminal.render(verdict, top=rows or 1, colour=colour, width=width)
 
 
 def page_of(verdicts: list[Verdict]) -> str:

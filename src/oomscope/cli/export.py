@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
-from oomscope.errors import BadQuestion, NothingToExplain
+from oomscope.errors import NothingToExplain
 
 FORMATS = ("folded", "speedscope", "pprof", "parquet", "csv")
 
@@ -27,14 +24,13 @@ def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str
     oomscope export case/ --as pprof -o case.pb.gz
     oomscope export case/ --as parquet -o case.parquet
     """  # noqa: D301 - click knows the backspace
+    from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
-    from oomscope.cli.terminal import to_stdout
-    from oomscope.export import BINARY, EXPORTS
+    from oomscope.export import EXPORTS
     from oomscope.pipeline import explain
 
-    output = None if output == "-" else output
-    if output is None and form in BINARY and sys.stdout is not None and sys.stdout.isatty():
-        raise BadQuestion(f"{form} is not for a terminal", advice="give it a file: -o FILE")
+    output = outputs.place(output)
+    outputs.require(output, form)
     with progress_bar() as progress:
         verdict = explain(
             *paths, page_size_bytes=None if page_size is None else int(page_size), vmlinux=vmlinux, progress=progress
@@ -43,11 +39,4 @@ def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str
         raise NothingToExplain(
             f"{paths[0]}: no stacks to export", advice="oomscope explain says what is known; page_owner has stacks"
         )
-    content = EXPORTS[form](verdict)
-    if output is None:
-        to_stdout(content)
-        return
-    try:
-        Path(output).write_bytes(content)
-    except OSError as error:
-        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    outputs.write([EXPORTS[form](verdict)], output)

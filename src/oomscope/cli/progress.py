@@ -22,7 +22,7 @@ _NAME_SHOWN = 24
 @contextmanager
 def progress_bar() -> Iterator[Progress | None]:
     """A function to tell progress to, None where nobody would see it; the bar goes away when the work is done."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
     from rich.console import Console

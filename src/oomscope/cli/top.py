@@ -41,7 +41,8 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
     sudo oomscope top --once --format json
     Keys: q quit, s sort, f fold to culprits or stacks, p pause, r count changes from now on.
     """  # noqa: D301 - click knows the backspace
-    from oomscope.cli.terminal import to_terminal, wants_colour
+    from oomscope.cli.output import require, to_stdout
+    from oomscope.cli.terminal import wants_colour
     from oomscope.machine import Machine
     from oomscope.report import board as report
     from oomscope.report.tables import console_to
@@ -50,6 +51,7 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
     is_screen = form == "text" and not once
     if is_screen and not all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout)):
         raise BadQuestion("the screen needs a terminal", advice="--once, or --format json")
+    require(None)
     watch = Watch(Machine(Path(root)))
     watch.tick()
     if is_screen:
@@ -60,14 +62,14 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
         watch.tick()
         board = watch.board(fold=fold, sort=sort)
         if form == "json":
-            to_terminal(report.as_json(board, top=rows))
+            to_stdout([report.as_json(board, top=rows)])
         else:
             import io
 
             out = io.StringIO()
             colour = wants_colour(no_color=False)
             console_to(out, colour=colour, width=120).print(report.screen(board, height=(rows or 20) + 4))
-            to_terminal("".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines()))
+            to_stdout(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
         if once:
             return
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from oomscope.errors import BadQuestion
+from oomscope.errors import OutputFailed, cause_of
 from oomscope.units import counted
 
 if TYPE_CHECKING:
@@ -72,8 +69,8 @@ def triage(
     oomscope triage s3://bucket/oom --scheduler tcp://scheduler:8786
     """  # noqa: D301 - click knows the backspace
     from oomscope.attribution.clusters import triage_of
+    from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
-    from oomscope.cli.terminal import no_page_on_a_terminal
     from oomscope.export.fleet_tables import FleetTables
     from oomscope.fleet import triage as steps
     from oomscope.fleet.dask_cluster import DaskCluster
@@ -82,10 +79,10 @@ def triage(
     from oomscope.fleet.processes import Processes
     from oomscope.fleet.results import Results, default_path
 
-    output = None if output == "-" else output
-    if form == "html" and output is None:
-        no_page_on_a_terminal()
-    _require(form, output)
+    output = outputs.place(output)
+    outputs.require(output, form)
+    if parquet is not None:
+        outputs.require_extra("parquet")
     made = datetime.now(UTC).isoformat(timespec="seconds")
     labels = labels_of(pattern, sidecar)
     before = None if previous is None else previous_of(previous)
@@ -120,25 +117,9 @@ def triage(
 
         notes = [*found.notes, *(labels.notes(case.name for case in cases()) if labels.rows else ())]
         told = triage_of(_written(cases(), tables, parquet), before=before, sort=sort, notes=notes)
-        _write(_report(told, cases, form, top=top, made=made, no_color=no_color or output is not None), output)
+        report = _report(told, cases, form, top=top, made=made, no_color=no_color or output is not None)
+        outputs.write(report, output)
     sys.exit(told.exit_code)
-
-
-def _require(form: str, output: str | None) -> None:
-    """What would be missed at the end only: a place for the answer, and what makes a page of it."""
-    if form == "html":
-        from oomscope.report.page import require
-
-        require()
-    if output is not None:
-        is_new = not Path(output).exists()
-        path = Path(os.path.realpath(output) if is_new else output)  # a link may lead to what is not there yet
-        try:
-            path.open("a").close()
-            if is_new:
-                path.unlink()
-        except OSError as error:
-            raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
 
 
 @contextmanager
@@ -170,7 +151,7 @@ def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | Non
                 tables.add(case)
                 yield case
     except OSError as error:
-        raise BadQuestion(f"--parquet {place}: {(error.strerror or str(error)).lower()}") from error
+        raise OutputFailed(f"--parquet {place}: {cause_of(error)}") from error
 
 
 def _report(
@@ -187,49 +168,3 @@ def _report(
         yield fleet.render(told, cases(), made=made)
     else:
         yield fleet_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns())
-
-
-def _write(pieces: Iterator[str], output: str | None) -> None:
-    from oomscope.cli.terminal import to_terminal
-
-    if output is None:
-        for piece in pieces:
-            to_terminal(piece)
-        return
-    try:
-        if Path(output).exists() and not Path(output).is_file():
-            _fill(Path(output), pieces)  # a device or a pipe
-        else:
-            _replace(Path(os.path.realpath(output)), pieces)
-    except OSError as error:
-        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _fill(path: Path, pieces: Iterator[str]) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(pieces)
-
-
-def _replace(path: Path, pieces: Iterator[str]) -> None:
-    """Put a file into its place when it is whole: what was there is worth more than half of it.
-
-    Where nothing may be put beside it, or it is more than a name in its folder (another's, a mount, a hard link), its
-    content is replaced.
-    """
-    beside = path.with_name(f".oomscope-{os.getpid()}")
-    try:
-        beside.touch(exist_ok=False)
-    except OSError:
-        _fill(path, pieces)
-        return
-    try:
-        _fill(beside, pieces)
-        there = path.stat() if path.exists() else None
-        if there is None or (there.st_nlink == 1 and there.st_uid == os.geteuid() and not path.is_mount()):
-            if there is not None:
-                shutil.copymode(path, beside)
-            beside.replace(path)
-        else:
-            shutil.copyfile(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -15,7 +15,5 @@ EXPORTS: dict[str, Callable[[Verdict], bytes]] = {
     "parquet": tables.parquet,
     "csv": tables.csv,
 }
-# Not for a terminal.
-BINARY = ("pprof", "parquet")
 
-__all__ = ["BINARY", "EXPORTS"]
+__all__ = ["EXPORTS"]

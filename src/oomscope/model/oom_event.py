@@ -164,10 +164,10 @@ class OomEvent:
     """All that the log tells of one event.
 
     `counters` are the global ones of Mem-Info, in pages, by their printed names; `totals` the lines of one number
-    (`pages RAM`, `pages reserved`, `swap free kib`, ...). `arch` is told by its registers. `constraint` is the kernel's CONSTRAINT_ name. `lines` maps a
-    printed name to the line of the input it stands on, `texts` keeps those lines. `first_line` and `last_line` bound
-    the event; `unknown` are lines between them that are of no known form. `left_out` counts rows beyond
-    a bound, `cut` says which parts begin and do not end.
+    (`pages RAM`, `pages reserved`, `swap free kib`, ...). `arch` is told by its registers. `constraint` is the kernel's
+    CONSTRAINT_ name. `lines` maps a printed name to the line of the input it stands on, `texts` keeps those lines.
+    `first_line` and `last_line` bound the event; `unknown` are lines between them that are of no known form.
+    `left_out` counts rows beyond a bound, `cut` says which parts begin and do not end.
     """
 
     kind: str
