@@ -6,6 +6,7 @@ for each call site), else kernel memory (every page frame).
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from oomscope.attribution.board import (
     amounts_of_stacks,
     board,
 )
+from oomscope.attribution.culprit import attribute
 from oomscope.bpf import arm
 from oomscope.dumps import read_tracked
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered, OomscopeError
@@ -63,6 +65,8 @@ class Watch:
 
     def tick(self) -> None:
         """Read once more. Raises OomscopeError where that is no longer possible."""
+        attribute.cache_clear()
+        gc.collect()  # nothing of the reading before is left, whatever it referred to
         started = self.clock()
         self._ages = {}
         by = self._read()

@@ -101,8 +101,8 @@ def counted_engine() -> type[Processes]:
             super().__init__(2)
             self.explained: list[str] = []
 
-        def run(self, work, tasks):  # type: ignore[no-untyped-def]
-            for task, result in super().run(work, tasks):
+        def run(self, work, tasks, *, limit_s=None):  # type: ignore[no-untyped-def]
+            for task, result in super().run(work, tasks, limit_s=limit_s):
                 if hasattr(task, "name"):
                     self.explained.append(task.name)
                 yield task, result

@@ -119,7 +119,7 @@ class Here:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def run(self, work, tasks):  # type: ignore[no-untyped-def]
+    def run(self, work, tasks, *, limit_s=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - an engine's
         """See Engine."""
         for task in tasks:
             yield task, work(task)

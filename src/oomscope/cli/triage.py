@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomscope.bounds import CASE_TIMEOUT_S
 from oomscope.errors import OutputFailed, cause_of
 from oomscope.units import counted
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="How many processes.  [one per CPU]")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster does the work: tcp://host:8786.")
+@click.option("--case-timeout", "limit_s", type=click.FloatRange(0.001), default=CASE_TIMEOUT_S, show_default=True,
+              metavar="SECONDS", help="A case that takes longer fails with that reason.")  # fmt: skip
 @click.option("--no-cache", is_flag=True, help="Explain every case again, and keep nothing for the next time.")
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def triage(
@@ -53,6 +56,7 @@ def triage(
     previous: str | None,
     workers: int | None,
     scheduler: str | None,
+    limit_s: float,
     no_cache: bool,
     no_color: bool,
 ) -> None:
@@ -97,12 +101,14 @@ def triage(
                 engine=engine,
                 by_content=not no_cache,
                 labelled=len(labels.pattern),
+                limit_s=limit_s,
                 progress=tell and (lambda done, total: tell("looking", done, total, "files")),
             )
             finished = steps.explain_all(
                 found.units,
                 engine=engine,
                 results=results,
+                limit_s=limit_s,
                 progress=tell and (lambda done, total: tell("explaining", done, total, "cases")),
             )
         if finished:

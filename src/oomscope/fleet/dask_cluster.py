@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
 from oomscope.errors import BadQuestion, NotOffered, OomscopeError
-from oomscope.fleet.engines import Failed, Result, Task, attempt
+from oomscope.fleet.engines import Failed, Result, Task, attempt, too_long
 from oomscope.fleet.results import version
 
 _WAITING_PER_THREAD = 4
@@ -76,13 +79,15 @@ class DaskCluster:
         except (OSError, OverflowError) as error:
             raise BadQuestion(f"--scheduler {self._address}: {str(error).lower()}") from error
 
-    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+    def run(
+        self, work: Callable[[Task], Result], tasks: Iterable[Task], *, limit_s: float | None = None
+    ) -> Iterator[tuple[Task, Result | Failed]]:
         """See Engine. A worker that is lost costs time: the scheduler gives its tasks to another one.
 
         Raises OomscopeError where the scheduler itself is lost.
         """
         try:
-            yield from self._run(work, tasks)
+            yield from self._run(work if limit_s is None else partial(_within, limit_s, work), tasks)
         except (OSError, TimeoutError, CancelledError) as error:
             advice = "the same command goes on with what was kept"
             raise OomscopeError(f"the cluster is gone: {type(error).__name__}", advice=advice) from error
@@ -120,3 +125,19 @@ class DaskCluster:
             if alone_since is not None and asked - alone_since > _PATIENCE_S:
                 raise OomscopeError(f"the cluster has had no worker for {_PATIENCE_S} s", advice="")
         return list(batch)
+
+
+def _within(limit_s: float, work: Callable[[Task], Result], task: Task) -> Result | Failed:
+    """A task in a thread of its own, where a cluster's worker cannot be ended for one case: it is told in time.
+
+    What goes on behind that is stopped at its next instruction of Python.
+    """
+    told: list[Result | Failed] = []
+    thread = threading.Thread(target=lambda: told.append(attempt(work, task)), daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if told:
+        return told[0]
+    if thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    return too_long(limit_s)

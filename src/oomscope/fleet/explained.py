@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from oomscope.attribution.culprit import attribute
 from oomscope.errors import OomscopeError
 from oomscope.fleet import places
 from oomscope.fleet.grouping import Unit
@@ -61,6 +62,9 @@ def explained(unit: Unit) -> Explained:
         return failed(places.reason_of(error))
     except MemoryError:
         return failed("out of memory while reading")
+    finally:
+        # A process explains a thousand cases, whose stacks have little in common.
+        attribute.cache_clear()
 
 
 def _is_as_it_was(file: tuple[str, str], state: tuple[int, int] | None) -> bool:

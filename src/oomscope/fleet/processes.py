@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
-from oomscope.errors import OomscopeError
-from oomscope.fleet.engines import Failed, Result, Task, attempt
+from oomscope.errors import OomscopeError, cause_of
+from oomscope.fleet.engines import Failed, Result, Task, attempt, too_long
 
+_GRACE_S = 1.0
+_LOOKED_EVERY_S = 0.2  # for a task that takes too long
 _ATTEMPTS = 3  # of a task whose process died: another task may have been the reason
 _TASKS_PER_PROCESS = 1000  # then a new one takes its place: what a process has grown by goes with it
 
@@ -30,6 +33,7 @@ class _Worker:
     connection: Connection
     tasks_left: int = _TASKS_PER_PROCESS
     task: list[Any] = field(default_factory=list)  # the one at work, and how often it was tried
+    begun_s: float = 0.0
 
 
 class Processes:
@@ -46,7 +50,8 @@ class Processes:
             with _uninterrupted():
                 forkserver.ensure_running()
         except OSError as error:
-            raise OomscopeError(f"no process can be started: {error}", advice="TMPDIR may be too long") from error
+            advice = "TMPDIR may be too long" if error.errno is None else ""
+            raise OomscopeError(f"no process can be started: {cause_of(error)}", advice=advice) from error
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -57,8 +62,10 @@ class Processes:
             worker.process.join()
         self._workers = []
 
-    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
-        """See Engine. A task whose process dies is tried again by another one."""
+    def run(
+        self, work: Callable[[Task], Result], tasks: Iterable[Task], *, limit_s: float | None = None
+    ) -> Iterator[tuple[Task, Result | Failed]]:
+        """See Engine. A task whose process dies is tried again by another one; one that takes too long ends its own."""
         left, again = iter(tasks), list[tuple[Task, int]]()
         idle = list(self._workers)
         busy: dict[Connection, _Worker] = {}
@@ -72,10 +79,12 @@ class Processes:
                 except (OSError, EOFError) as error:
                     again.append((task, tried))
                     if not busy:
-                        raise OomscopeError(f"no process can be started: {error}", advice="--workers N") from error
+                        why = cause_of(error) if isinstance(error, OSError) else type(error).__name__
+                        raise OomscopeError(f"no process can be started: {why}", advice="--workers N") from error
                     self._count = len(busy)  # as many as this machine lets us have
                     break
                 worker.task = [task, tried + 1]
+                worker.begun_s = time.monotonic()
                 busy[worker.connection] = worker
                 try:
                     worker.connection.send((work, task))
@@ -83,7 +92,12 @@ class Processes:
                     continue  # it is dead, which its pipe tells below
             if not busy:
                 return
-            for connection in wait(list(busy)):
+            for connection, worker in list(busy.items()) if limit_s is not None else ():
+                if time.monotonic() - worker.begun_s > limit_s and not connection.poll():
+                    del busy[connection]
+                    self._end(worker)
+                    yield worker.task[0], too_long(limit_s)
+            for connection in wait(list(busy), None if limit_s is None else _LOOKED_EVERY_S):
                 assert isinstance(connection, Connection)
                 worker = busy.pop(connection)
                 task, tried = worker.task
@@ -112,6 +126,13 @@ class Processes:
         worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
+
+    def _end(self, worker: _Worker) -> None:
+        """End a process at its work: politely, so that it takes away what it fetched, then for certain."""
+        worker.process.terminate()
+        worker.process.join(_GRACE_S)
+        worker.process.kill()
+        self._ended(worker)
 
     def _ended(self, worker: _Worker) -> str:
         """Take leave of a process: how it ended."""

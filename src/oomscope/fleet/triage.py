@@ -45,6 +45,7 @@ def find(
     engine: Engine,
     by_content: bool,
     labelled: int = 0,
+    limit_s: float | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Look at every file below the places and say which make a case; `by_content` names each by what it holds.
@@ -59,7 +60,9 @@ def find(
         raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: no file in it", advice="")
     looked: dict[str, Looked] = {}
     tasks = {file.url: file for _, files in below for file in files}
-    for done, (file, result) in enumerate(engine.run(partial(look, whole=by_content), tasks.values()), 1):
+    for done, (file, result) in enumerate(
+        engine.run(partial(look, whole=by_content), tasks.values(), limit_s=limit_s), 1
+    ):
         looked[file.url] = Looked(UNREADABLE, "", result.reason) if isinstance(result, Failed) else result
         if progress is not None:
             progress(done, total)
@@ -86,13 +89,20 @@ def find(
     return Found(tuple(with_distinct_names(kept)), tuple(notes))
 
 
-def explain_all(found: Iterable[Unit], *, engine: Engine, results: Results, progress: Progress | None = None) -> int:
-    """Explain what has no result yet, and keep it; how many cases had one."""
+def explain_all(
+    found: Iterable[Unit],
+    *,
+    engine: Engine,
+    results: Results,
+    limit_s: float | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Explain what has no result yet, each within `limit_s`, and keep it; how many cases had one."""
     named = [(key(unit), unit) for unit in found]
     wanted = dict(named)
     finished = results.take_over(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
-    for done, (unit, result) in enumerate(engine.run(explained, left), 1):
+    for done, (unit, result) in enumerate(engine.run(explained, left, limit_s=limit_s), 1):
         told = failed(result.reason) if isinstance(result, Failed) else result
         results.put(key(unit), told.results, lasting=told.is_lasting)
         if progress is not None:
