@@ -8,33 +8,18 @@ import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
-from typing import IO
 
 import pytest
-import zstandard
 
 import oomscope
 from oomscope.collect import MANIFEST, PAGE_OWNER, SHOW_STACKS, collect
-from oomscope.errors import BadQuestion, NoAccess
+from oomscope.errors import NoAccess, OutputFailed
 from tests import captures
+from tests.archives import kmsg, members, put
 
 COMM = "init"  # a task of the capture: it called the OOM killer, and it is in page_owner's text
 SECRET = "bank-payments"
-
-
-def _put(root: Path, path: str, text: bytes) -> None:
-    file = root / path.lstrip("/")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(text)
-
-
-def _kmsg(console: bytes) -> bytes:
-    """A console's lines as /dev/kmsg gives them."""
-    return b"".join(
-        b"4,%d,%d,-;%s\n" % (n, n * 10, line.split(b"] ", 1)[-1]) for n, line in enumerate(console.split(b"\n"))
-    )
 
 
 @pytest.fixture
@@ -44,31 +29,21 @@ def machine(tmp_path: Path) -> Path:
     shutil.copytree(captures.CASE_6_12, root / "captured")
     for name in ("meminfo", "version"):
         for packed in (root / "captured").glob(f"{name}*"):
-            _put(root, f"/proc/{name}", captures.text(packed) if packed.suffix == ".zst" else packed.read_bytes())
-    _put(root, SHOW_STACKS, captures.text(captures.SHOW_STACKS))
-    _put(root, PAGE_OWNER, captures.text(captures.AFTER_6_12))
-    _put(root, "/proc/cmdline", b"quiet token=" + SECRET.encode() + b"\n")
-    _put(root, "/sys/block/zram0/mm_stat", b"0 0 0 0 0 0 0 0 0\n")
-    log = _kmsg(captures.text(captures.CONSOLE_6_12))
+            put(root, f"/proc/{name}", captures.text(packed) if packed.suffix == ".zst" else packed.read_bytes())
+    put(root, SHOW_STACKS, captures.text(captures.SHOW_STACKS))
+    put(root, PAGE_OWNER, captures.text(captures.AFTER_6_12))
+    put(root, "/proc/cmdline", b"quiet token=" + SECRET.encode() + b"\n")
+    put(root, "/sys/block/zram0/mm_stat", b"0 0 0 0 0 0 0 0 0\n")
+    log = kmsg(captures.text(captures.CONSOLE_6_12))
     log += b"30,90000,900000,-;sshd[77]: password of bank-payments\n _PID=77\n"
     log += b"6,90001,900001,-;Kernel command line: token=" + SECRET.encode() + b"\n"
     log += b"6,90002,900002,-;network: " + socket.gethostname().encode() + b" is up\n"
-    _put(root, "/dev/kmsg", log)
+    put(root, "/dev/kmsg", log)
     return root
 
 
-def _members(archive: Path) -> dict[str, bytes]:
-    with archive.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
-        return _read_all(unpacked)
-
-
-def _read_all(unpacked: IO[bytes]) -> dict[str, bytes]:
-    with tarfile.open(fileobj=unpacked, mode="r|") as tar:
-        return {entry.name: file.read() for entry in tar if (file := tar.extractfile(entry))}
-
-
 def _reasons(archive: Path) -> dict[str, str]:
-    return {each["path"]: each["reason"] for each in json.loads(_members(archive)[MANIFEST])["unread"]}
+    return {each["path"]: each["reason"] for each in json.loads(members(archive)[MANIFEST])["unread"]}
 
 
 def test_the_archive_explains_as_the_machine_would(machine: Path, tmp_path: Path) -> None:
@@ -78,7 +53,7 @@ def test_the_archive_explains_as_the_machine_would(machine: Path, tmp_path: Path
     verdict = oomscope.explain(archive)
     assert verdict.greatest is not None
     assert (verdict.greatest.pages, str(verdict.greatest.holding.culprit)) == (35_072, "leak_mb_write [leak]")
-    assert len(manifest.files) == len(_members(archive)) - 1
+    assert len(manifest.files) == len(members(archive)) - 1
     assert "/proc/allocinfo" in {each.what for each in verdict.absent}
 
 
@@ -86,7 +61,7 @@ def test_every_byte_is_the_machines(machine: Path, tmp_path: Path) -> None:
     """Without redaction nothing is changed."""
     archive = tmp_path / "case.tar.zst"
     collect(archive, version="1", root=machine, page_owner=True)
-    for name, text in _members(archive).items():
+    for name, text in members(archive).items():
         if name != MANIFEST:
             assert text == (machine / name).read_bytes(), name
 
@@ -107,12 +82,12 @@ def test_redaction(machine: Path, tmp_path: Path) -> None:
     plain, redacted = tmp_path / "plain.tar.zst", tmp_path / "redacted.tar.zst"
     collect(plain, version="1", root=machine, page_owner=True)
     collect(redacted, version="1", root=machine, page_owner=True, redact=True)
-    before, after = b"".join(_members(plain).values()), b"".join(_members(redacted).values())
+    before, after = b"".join(members(plain).values()), b"".join(members(redacted).values())
     host = socket.gethostname()
     for secret in (SECRET, f"({COMM})", f"omm: {COMM} ", f";{COMM} invoked", f"network: {host}"):
         assert secret.encode() in before, secret
         assert secret.encode() not in after, secret
-    assert "proc/cmdline" not in _members(redacted)
+    assert "proc/cmdline" not in members(redacted)
     of_plain, of_redacted = oomscope.explain(plain), oomscope.explain(redacted)
     assert (of_redacted.ram_pages, of_redacted.culprits) == (of_plain.ram_pages, of_plain.culprits)
     assert of_redacted.greatest is not None
@@ -125,8 +100,8 @@ def test_the_size_bound(machine: Path, tmp_path: Path) -> None:
     archive = tmp_path / "case.tar.zst"
     most = 200_000
     collect(archive, version="1", root=machine, page_owner=True, most_bytes=most)
-    members = _members(archive)
-    assert sum(map(len, members.values())) < most + (1 << 18) + len(members[MANIFEST])
+    kept = members(archive)
+    assert sum(map(len, kept.values())) <= most + len(kept[MANIFEST])
     assert "the size bound was reached" in _reasons(archive)[PAGE_OWNER]
     assert any("its end is missing" in reason for reason in _reasons(archive).values())
 
@@ -147,12 +122,12 @@ def test_an_unreadable_machine_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    """Exit code 2, before anything is read."""
-    with pytest.raises(BadQuestion, match="no such file"):
+    """Exit code 5, before anything is read."""
+    with pytest.raises(OutputFailed, match="no such file"):
         collect(tmp_path / "nowhere" / "case.tar.zst", version="1")
     command = [sys.executable, "-m", "oomscope", "collect", "-o", str(tmp_path / "nowhere" / "case.tar.zst")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout) == (2, "")
+    assert (result.returncode, result.stdout) == (5, "")
     assert "no such file" in result.stderr
 
 
@@ -177,3 +152,44 @@ def test_a_spoilt_manifest_is_named_and_the_case_explained(tmp_path: Path) -> No
         verdict = oomscope.explain(case)
         assert verdict.greatest is not None
         assert verdict.greatest.pages == 35_072
+
+
+def test_the_size_bound_holds_for_every_file(machine: Path, tmp_path: Path) -> None:
+    """What must be read to its end is kept to the bound, too; what is beyond is named."""
+    put(machine, SHOW_STACKS, b" a+0x1/0x2\nnr_base_pages: 1\n\n" * 200_000)
+    archive = tmp_path / "case.tar.zst"
+    collect(archive, version="1", root=machine, most_bytes=1 << 20)
+    kept = {name: len(text) for name, text in members(archive).items() if name != MANIFEST}
+    assert sum(kept.values()) <= 1 << 20
+    assert kept[SHOW_STACKS.lstrip("/")] > 1 << 19
+    assert "the size bound was reached" in _reasons(archive)[SHOW_STACKS]
+
+
+def test_a_pipe_and_a_link_to_a_device_are_streams(machine: Path, tmp_path: Path) -> None:
+    """They stay what they are, and get the whole archive."""
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    reader = subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE)
+    collect(fifo, version="1", root=machine)
+    got, _ = reader.communicate(timeout=60)
+    (tmp_path / "got").write_bytes(got)
+    assert SHOW_STACKS.lstrip("/") in members(tmp_path / "got")
+    assert fifo.is_fifo()
+    link.symlink_to("/dev/null")
+    collect(link, version="1", root=machine)
+    assert link.is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_full_disk_is_one_sentence(machine: Path, tmp_path: Path) -> None:
+    """Exit code 5; an archive of an earlier day is there still."""
+    with pytest.raises(OutputFailed, match="no space left"):
+        collect(Path("/dev/full"), version="1", root=machine)
+    archive = tmp_path / "case.tar.zst"
+    archive.write_bytes(b"of yesterday")
+    script = f"ulimit -f 1; exec {sys.executable} -m oomscope collect -o {archive}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done
+    assert done.stderr.count("\n") == 1
+    assert archive.read_bytes() == b"of yesterday"
+    assert list(tmp_path.glob(".oomscope*")) == []

@@ -49,9 +49,9 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every whole reading."""
     paths: list[Path] = []
 
-    def noted(path: Path) -> bytes:
+    def noted(path: Path, *bound: int) -> bytes:
         paths.append(path)
-        return read_whole(path)
+        return read_whole(path, *bound)
 
     for module in ("oomscope.sources.input", "oomscope.collect"):
         monkeypatch.setattr(f"{module}.read_whole", noted)

@@ -1,7 +1,7 @@
 """`oomscope collect`: everything small that a living machine tells about its memory, in one archive.
 
 Bounded in size and time. What could not be read stands in the manifest with its reason; nothing is changed on the
-machine. With `redact`, host name, command lines and the names of tasks are replaced before anything is written.
+machine. With `redact`, what names the machine, its tasks and its units is replaced before anything is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,11 +23,14 @@ from typing import IO
 
 import zstandard
 
+from oomscope import whole_file
+from oomscope.bounds import LINE_BYTES
 from oomscope.bpf import arm
-from oomscope.errors import BadQuestion, NoAccess, NotOffered
+from oomscope.errors import NoAccess, NotOffered, OutputFailed, cause_of
 from oomscope.kernel_files import must_be_read_whole, read_whole
 from oomscope.machine import Machine
 from oomscope.model.stack import parse_frame
+from oomscope.redact import LEFT_OUT, Redactor
 from oomscope.sources.page_owners import OwnerRows
 from oomscope.sources.tracked_text import text_of
 
@@ -63,22 +66,6 @@ _FILES = (
     PAGE_OWNER,
 )
 _FOLDERS = (("/sys/kernel/debug/slab", "*/*_traces"), ("/sys/block", "zram*/mm_stat"))
-# /dev/kmsg: what programs wrote to it has a facility, so a priority of 8 and more. Armed lines are kept.
-_OF_PROGRAMS = re.compile(rb"(?m)^(?:[89]|\d{2,}),\d+,\d+,[^;\n]*;(?!OOM: ).*\n(?: .*\n)*")
-_COMMAND_LINE = re.compile(rb"(?m)((?:Kernel )?[Cc]ommand line: ).*$")
-_TASKS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb"(?P<before>tgid \d+ \()(?P<comm>.{1,15}?)(?P<after>\), ts )",
-        rb"(?P<before>[Cc]omm: )(?P<comm>.{1,15}?)(?P<after> (?:Not tainted|Tainted:|Kdump:))",
-        rb"(?P<before>;)(?P<comm>[^;\n]{1,15}?)(?P<after> invoked oom-killer:|: page allocation |: vmalloc error)",
-        rb"(?P<before>[Kk]ill(?:ed)? process \d+ \()(?P<comm>.{1,15}?)(?P<after>\))",
-        rb"(?P<before>reaped process \d+ \()(?P<comm>.{1,15}?)(?P<after>\))",
-        rb"(?P<before>,task=)(?P<comm>.{1,15}?)(?P<after>,pid=)",
-        rb"(?P<before>comm \")(?P<comm>.{1,15}?)(?P<after>\", pid \d+)",
-        rb"(?P<before>;\[ *\d+\](?: +-?\d+){7,12} )(?P<comm>\S.{0,14})(?P<after>)(?=\n|$)",
-    )
-)
 
 
 @dataclass
@@ -98,28 +85,6 @@ class Manifest:
         return json.dumps(whole, indent=1).encode() + b"\n"
 
 
-class _Redactor:
-    """Replaces what names the machine and its tasks, each name by the same one everywhere."""
-
-    def __init__(self, host: str) -> None:
-        self._host = re.compile(rb"(?<![\w.-])" + re.escape(host.encode()) + rb"(?![\w-])") if host else None
-        self._names: dict[bytes, bytes] = {}
-
-    def __call__(self, text: bytes) -> bytes:
-        text = _OF_PROGRAMS.sub(b"", text)
-        text = _COMMAND_LINE.sub(rb"\1(redacted)", text)
-        for pattern in _TASKS:
-            text = pattern.sub(self._renamed, text)
-        return text if self._host is None else self._host.sub(b"host", text)
-
-    def _renamed(self, match: re.Match[bytes]) -> bytes:
-        comm = match["comm"]
-        if comm.startswith((b"kswapd", b"kworker", b"ksoftirqd", b"kcompactd", b"swapper")):
-            return match[0]  # the kernel's own, which decide a class
-        name = self._names.setdefault(comm, b"task-%d" % (len(self._names) + 1))
-        return match["before"] + name + match["after"]
-
-
 def collect(
     output: Path,
     *,
@@ -132,18 +97,30 @@ def collect(
 ) -> Manifest:
     """Write the archive and return its manifest.
 
-    `page_owner` takes page_owner's text whatever its size. Raises BadQuestion where `output` cannot be written,
-    NoAccess where nothing but the kernel's version can be read.
+    A device or a pipe is written to as a stream. `page_owner` takes page_owner's text whatever its size. Raises
+    OutputFailed where `output` cannot be written, NoAccess where nothing but the kernel's version can be read.
     """
+    try:
+        with whole_file.opened(output, mode=0o600) as file:
+            beside = None if whole_file.is_stream(output) else output.resolve().parent
+            return _collect(
+                file, beside, version, root, redact, page_owner, _Bounds(most_bytes, time.monotonic() + most_s)
+            )
+    except OSError as error:
+        raise OutputFailed(f"{output}: {cause_of(error)}") from error
+
+
+def _collect(
+    file: IO[bytes], beside: Path | None, version: str, root: Path, redact: bool, page_owner: bool, bounds: _Bounds
+) -> Manifest:
     machine = Machine(root)
-    bounds = _Bounds(most_bytes, time.monotonic() + most_s)
     begun = time.monotonic()
     manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), os.uname().release, redact)
-    redactor = _Redactor(socket.gethostname()) if redact else None
-    with _written_at_once(output) as file, _tar_zst(file) as tar:
+    redactor = Redactor((socket.gethostname(), socket.getfqdn())) if redact else None
+    with _tar_zst(file) as tar:
         try:
             tracked = _tracked(machine)
-            reason = tracked and _take(tar, TRACKED, tracked, bounds, redactor, manifest, output.parent)
+            reason = tracked and _take(tar, TRACKED, tracked, bounds, redactor, manifest, beside)
         except (OSError, NotOffered) as error:
             reason = str(error)
         if reason:
@@ -152,9 +129,10 @@ def collect(
             reason = _why_not(path, machine, page_owner=page_owner, redact=redact) or bounds.reached()
             if reason is None:
                 try:
-                    reason = _take(tar, path, _pieces(machine.path(path)), bounds, redactor, manifest, output.parent)
-                except OSError as error:
-                    reason = (error.strerror or str(error)).lower()
+                    pieces = _pieces(machine.path(path), bounds.bytes_left)
+                    reason = _take(tar, path, pieces, bounds, redactor, manifest, beside)
+                except _UnreadableError as error:
+                    reason = str(error)
             if reason is not None:
                 manifest.unread.append({"path": path, "reason": reason})
         if len(manifest.files) < 2:
@@ -181,21 +159,6 @@ class _Bounds:
 
 
 @contextmanager
-def _written_at_once(output: Path) -> Iterator[IO[bytes]]:
-    """A file that appears when it is whole, readable by its owner alone."""
-    try:
-        partial = tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False)  # noqa: SIM115
-    except OSError as error:
-        raise BadQuestion(f"{output}: {(error.strerror or str(error)).lower()}") from error
-    try:
-        with partial:
-            yield partial
-        Path(partial.name).replace(output)
-    finally:
-        Path(partial.name).unlink(missing_ok=True)
-
-
-@contextmanager
 def _tar_zst(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
     packer = zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False)
     with packer as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
@@ -207,17 +170,20 @@ def _take(
     path: str,
     pieces: Iterable[bytes],
     bounds: _Bounds,
-    redactor: _Redactor | None,
+    redactor: Redactor | None,
     manifest: Manifest,
-    beside: Path,
+    beside: Path | None,
 ) -> str | None:
     """One file into the archive; why its end is missing, None where it is whole.
 
     A large one is held `beside` the archive meanwhile: /tmp may be this machine's scarce memory, or read only.
     """
     started = time.monotonic()
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=str(beside)) as held:
-        cut = _copy(pieces, held, bounds, redactor)
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=None if beside is None else str(beside)) as held:
+        if redactor is not None and path == _LOG:
+            pieces = [b"".join(pieces)]
+            redactor.learn(pieces[0])
+        cut = _copy(pieces, held, bounds, None if redactor is None else _redaction(path, redactor))
         size = held.tell()
         held.seek(0)
         _add(tar, path.lstrip("/"), held, size)
@@ -260,32 +226,57 @@ def _why_not(path: str, machine: Machine, *, page_owner: bool, redact: bool) -> 
     return None
 
 
+def _redaction(path: str, redactor: Redactor) -> Callable[[bytes], bytes]:
+    return redactor.log if path == _LOG else redactor.account
+
+
 def _copy(
-    pieces: Iterable[bytes], held: tempfile.SpooledTemporaryFile[bytes], bounds: _Bounds, redactor: _Redactor | None
+    pieces: Iterable[bytes],
+    held: tempfile.SpooledTemporaryFile[bytes],
+    bounds: _Bounds,
+    redacted: Callable[[bytes], bytes] | None,
 ) -> str | None:
-    """Copy a file as far as the bounds allow; the one that cut it, None where it is whole."""
+    """Copy a file as far as the bounds allow, to the end of a line; the one that cut it, None where it is whole."""
     rest = b""
     for data in pieces:
+        reached = None
+        if len(data) > bounds.bytes_left:
+            data = data[: bounds.bytes_left]
+            reached = "the size bound was reached"
         bounds.bytes_left -= len(data)
-        if redactor is not None:
+        if redacted is None:
+            held.write(data)
+        else:
             whole, newline, rest = (rest + data).rpartition(b"\n")
-            data = redactor(whole + newline)
-        held.write(data)
-        if (reached := bounds.reached()) is not None:
+            held.write(redacted(whole + newline))
+            if len(rest) > LINE_BYTES:
+                rest = LEFT_OUT  # no line of a kernel's text is that long
+        reached = reached or bounds.reached()
+        if reached is not None:
             return reached
-    if redactor is not None:
-        held.write(redactor(rest))
+    if redacted is not None:
+        held.write(redacted(rest))
     return None
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    if must_be_read_whole(path):
-        yield read_whole(path)
-        return
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # /dev/kmsg waits for the next message otherwise
+class _UnreadableError(Exception):
+    """Why a file of this machine could not be read, in the system's words: not to be mixed up with a full disk."""
+
+
+def _pieces(path: Path, most_bytes: int) -> Iterator[bytes]:
+    """A file's bytes; `most_bytes` of one that has to be read to its end. Raises _UnreadableError."""
+    try:
+        if must_be_read_whole(path):
+            yield read_whole(path, most_bytes + 1)
+            return
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # /dev/kmsg waits for the next message otherwise
+    except OSError as error:
+        raise _UnreadableError(cause_of(error)) from error
     try:
         while data := _read(file):
             yield data
+    except OSError as error:
+        raise _UnreadableError(cause_of(error)) from error
     finally:
         os.close(file)
 

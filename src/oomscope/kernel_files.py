@@ -22,14 +22,18 @@ def must_be_read_whole(path: Path) -> bool:
     return path.parent.name == _FOLDER and path.name != "count_threshold"
 
 
-def read_whole(path: Path) -> bytes:
-    """Everything in it, up to 1 GiB; an interrupt waits until it is closed. Raises OSError."""
+def read_whole(path: Path, kept_bytes: int = MOST_BYTES) -> bytes:
+    """The first `kept_bytes` of a file that is read to its end, 1 GiB at most; an interrupt waits until it is closed.
+
+    Raises OSError.
+    """
     pieces: list[bytes] = []
-    left = MOST_BYTES
+    done = 0
     with _uninterrupted(), path.open("rb", buffering=0) as file:
-        while left > 0 and (piece := file.read(_CHUNK_BYTES)):
-            pieces.append(piece)
-            left -= len(piece)
+        while done < MOST_BYTES and (piece := file.read(_CHUNK_BYTES)):
+            if done < kept_bytes:
+                pieces.append(piece[: kept_bytes - done])
+            done += len(piece)
     return b"".join(pieces)
 
 

@@ -18,6 +18,8 @@ from oomscope.cli.diff import diff
 from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.cli.export import export
+from oomscope.cli.redact import redact
+from oomscope.cli.signals import unwinding
 from oomscope.cli.top import top
 from oomscope.cli.triage import triage
 from oomscope.errors import OomscopeError, OutputFailed, foreseen
@@ -37,7 +39,7 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-for command in (explain_command, diff, triage, export, top, collect, arm, disarm, doctor):
+for command in (explain_command, diff, triage, export, top, collect, redact, arm, disarm, doctor):
     command.params.append(debug_option())
     cli.add_command(command)
 
@@ -49,7 +51,8 @@ def main() -> None:
     # Values are frozen and refer downwards only: there are no cycles to look for among hundreds of thousands of them.
     gc.disable()
     try:
-        exit_code = cli.main(prog_name="oomscope", standalone_mode=False)
+        with unwinding():
+            exit_code = cli.main(prog_name="oomscope", standalone_mode=False)
     except OomscopeError as error:
         _fail(str(error), error.advice, error.exit_code)
     except click.exceptions.Exit as stop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ _SHOWN = 6
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), default="case.tar.zst", show_default=True, help="Archive."
 )
-@click.option("--redact", is_flag=True, help="Replace host name, command lines and the names of tasks.")
+@click.option("--redact", is_flag=True, help="Replace what names the machine, its tasks, units and users.")
 @click.option("--page-owner", is_flag=True, help="Take page_owner's text, too: gigabytes on a large machine.")
 @click.option("--max-mib", type=click.IntRange(1), default=1024, show_default=True, help="At most so much, unpacked.")
 @click.option("--max-seconds", type=click.IntRange(1), default=120, show_default=True, help="At most so long.")
@@ -39,8 +40,9 @@ def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_secon
         most_bytes=max_mib << 20,
         most_s=float(max_seconds),
     )
-    size = Path(output).stat().st_size
-    outputs.say(f"{output}: {len(manifest.files):,} files, {bytes_text(size)}, in {manifest.seconds:.1f} s")
+    size = f", {bytes_text(Path(output).stat().st_size)}" if Path(output).is_file() else ""
+    tell = outputs.say if Path(output).is_file() else partial(click.echo, err=True)
+    tell(f"{output}: {len(manifest.files):,} files{size}, in {manifest.seconds:.1f} s")
     for entry in manifest.unread[:_SHOWN]:
         click.echo(f"oomscope: not in it: {entry['path']}: {entry['reason']}", err=True)
     if len(manifest.unread) > _SHOWN:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import termios
 import time
@@ -12,7 +11,7 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -87,7 +86,7 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
         os.environ.pop(name, None)
     console = Console(highlight=False, markup=False, emoji=False)
     paused = False
-    with _keys(), _ended_by_signals(), Live(console=console, screen=True, auto_refresh=False) as live:
+    with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
         read_at, size = time.monotonic(), console.size
         while True:
             note = "paused; p goes on" if paused else report.KEYS
@@ -129,18 +128,3 @@ def _keys() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind as an interrupt does, so that the terminal is left as it was."""
-
-    def leave(number: int, _: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

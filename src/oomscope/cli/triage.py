@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -130,20 +128,13 @@ def triage(
 
 @contextmanager
 def _interruptible(*, is_kept: bool) -> Iterator[None]:
-    """Ctrl-C ends the command with what to do next; SIGTERM leaves nothing behind, either."""
-    takes_signals = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    if takes_signals and before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Ctrl-C ends the command with what to do next."""
     try:
         yield
     except KeyboardInterrupt:
         kept = "; what is finished is kept: the same command goes on from there" if is_kept else ""
         click.echo(f"oomscope: interrupted{kept}", err=True)
         sys.exit(130)
-    finally:
-        if takes_signals and before == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | None) -> Iterator[Case]:

@@ -92,11 +92,8 @@ class Processes:
                     continue  # it is dead, which its pipe tells below
             if not busy:
                 return
-            for connection, worker in list(busy.items()) if limit_s is not None else ():
-                if time.monotonic() - worker.begun_s > limit_s and not connection.poll():
-                    del busy[connection]
-                    self._end(worker)
-                    yield worker.task[0], too_long(limit_s)
+            if limit_s is not None:
+                yield from self._late(busy, limit_s)
             for connection in wait(list(busy), None if limit_s is None else _LOOKED_EVERY_S):
                 assert isinstance(connection, Connection)
                 worker = busy.pop(connection)
@@ -116,6 +113,14 @@ class Processes:
                 else:
                     self._ended(worker)
                 yield task, result
+
+    def _late(self, busy: dict[Connection, _Worker], limit_s: float) -> Iterator[tuple[Any, Failed]]:
+        """The tasks that take too long; their processes end with them."""
+        for connection, worker in list(busy.items()):
+            if time.monotonic() - worker.begun_s > limit_s and not connection.poll():
+                del busy[connection]
+                self._end(worker)
+                yield worker.task[0], too_long(limit_s)
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()

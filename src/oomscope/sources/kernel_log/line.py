@@ -113,17 +113,18 @@ def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
 
 def _messages(text: bytes, number: int) -> Sequence[LogLine]:
     """The message behind a line's prefixes; and a second one where that has a stamp within."""
-    line = _without_prefixes(text, number)
+    line = without_prefixes(text, number)
     if b"[" not in line.text[1:]:
         return (line,)
     first, *others = _STAMP_WITHIN.split(line.text)
     if not others:
         return (line,)
-    behind = (_without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)
+    behind = (without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)
     return [line._replace(text=first), *behind]
 
 
-def _without_prefixes(text: bytes, number: int) -> LogLine:
+def without_prefixes(text: bytes, number: int) -> LogLine:
+    """The message at the end of a line, and what its prefixes told."""
     length = len(text)
     at_ns: int | None = None
     stamp: str | None = None
@@ -169,12 +170,12 @@ def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
         message = record["MESSAGE"]
         text = bytes(message) if isinstance(message, list) else str(message).encode()
     except (ValueError, KeyError, TypeError, RecursionError):
-        yield _without_prefixes(raw, number)
+        yield without_prefixes(raw, number)
         return
     micros = str(record.get("_SOURCE_MONOTONIC_TIMESTAMP") or "")
     at_ns = int(micros) * 1000 if micros.isdecimal() and len(micros) < 16 else None
     for line in text.split(b"\n"):
-        stripped = _without_prefixes(line, number)
+        stripped = without_prefixes(line, number)
         yield LogLine(
             number,
             stripped.text,
