@@ -3,13 +3,14 @@
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
+# make fuzz   inputs damaged by chance, numbered (docs/reliability.md); FUZZ="--from N --count N" chooses them
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
 
 VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests bpf lab lab-all bench clean
+.PHONY: demo test lint types tests fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -19,12 +20,19 @@ test: lint types tests
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m lint.patterns
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+FUZZ := --count 20000
+
+fuzz: $(VENV)/.dev
+	OOMSCOPE_FUZZ=1 $(BIN)/pytest -n auto tests/test_spoilt.py tests/test_spoilt_reports.py tests/sources/test_spoilt_accounts.py tests/attribution
+	$(BIN)/python -m fuzz $(FUZZ)
 
 lab: $(VENV)/.dev
 	$(BIN)/python -m lab setup

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import oomscope
@@ -23,6 +23,7 @@ from oomscope.attribution.tally import Tally
 from oomscope.report import json_report, kernel_log, terminal
 from oomscope.sources.page_owner import PageOwnerParser
 from tests import brute_force, captures
+from tests.draws import draws
 
 RECORDS = 30
 _TITLE = b"Page allocated via order "
@@ -112,7 +113,7 @@ def spoil(blocks: list[bytes], damages: list[Damage]) -> tuple[bytes, list[bytes
 @example(captures.BEFORE_6_1, 0.0, [Damage(0.0, 0, b"\x00"), Damage(0.03125, 0, b"\x00", 70_000)], 977)
 @example(captures.BEFORE_6_1, 0.4296875, [Damage(0.0, 0, b"\x00"), Damage(0.03125, 0, b"\x00", 70_000)], 977)
 @example(captures.AFTER_6_12, 0.5901154410229679, [Damage(0.7423966958208972, 0, _TITLE)], 1 << 20)
-@settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@draws(1200)
 def test_a_spoilt_record_costs_only_itself(
     ranking_only: bool, path: Path, start: float, damages: list[Damage], piece: int
 ) -> None:
@@ -174,11 +175,7 @@ def _small(kind: str) -> bytes:
     st.booleans(),
     DAMAGES,
 )
-@settings(
-    max_examples=1000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@draws(1000)
 def test_nothing_ends_in_a_traceback(
     tmp_path: Path, kind: str, compression: str, after_compression: bool, damages: list[Damage]
 ) -> None:

@@ -7,7 +7,7 @@ import re
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oomscope.attribution.oom import analyse
@@ -15,6 +15,7 @@ from oomscope.model.oom_event import OomEvent
 from oomscope.verdict.oom import Cause, OomCase, causes
 from tests import captures, corpus
 from tests.corpus import REPORTS
+from tests.draws import draws
 
 NAMES = [report.name for report in REPORTS]
 # Whole, stamped, one event: the class stands or falls with the lines that are damaged.
@@ -92,7 +93,7 @@ DAMAGES = ("drop", "swap", "cut", "foreign", "glue", "bytes")
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(DAMAGES), st.integers(0, 2**32))
-@settings(max_examples=700, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@draws(700)
 def test_no_damage_ends_in_a_traceback(name: str, damage: str, seed: int) -> None:
     """Whatever is done to a report, each of its events gets a class and a finding on lines that are there."""
     text = _damaged(captures.text(corpus.path(name)), random.Random(seed), damage)
@@ -108,7 +109,7 @@ def test_no_damage_ends_in_a_traceback(name: str, damage: str, seed: int) -> Non
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(("drop", "cut")), st.integers(0, 2**32))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@draws(500)
 def test_what_is_gone_makes_nothing_certain(name: str, damage: str, seed: int) -> None:
     """A certain holder rests on the RAM lines and the counters, a certain zone on its line: all of them still there."""
     text = _damaged(captures.text(corpus.path(name)), random.Random(seed), damage)
@@ -135,7 +136,7 @@ _DECIDES_NOTHING = re.compile(
 @pytest.mark.parametrize("name", WHOLE)
 @given(seed=st.integers(0, 2**32))
 @example(seed=0)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@draws(25)
 def test_the_class_stays_while_the_deciding_lines_do(name: str, seed: int) -> None:
     """Traces and task rows dropped, foreign lines between any two: the class is the same."""
     chance = random.Random(seed)

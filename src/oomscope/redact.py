@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from oomscope.sources.kernel_log.line import without_prefixes
 
 LEFT_OUT = b"(redacted)"
+_MESSAGE_BYTES = 1 << 12  # printk's own bound is 1 KiB: a longer one is of nobody who prints names in known places
 # The kernel's own threads, whose names tell who asked (include/linux/kthread.h; they are started by kthreadd).
 _KERNEL_THREAD = re.compile(
     rb"(?:kswapd|kworker|ksoftirqd|kcompactd|khugepaged|kthreadd|ksmd|kdevtmpfs|kauditd|khungtaskd|migration|cpuhp|rcu"
@@ -32,7 +33,7 @@ _COMMON_GROUP = re.compile(
 _SUFFIX = re.compile(rb"\.(?:service|scope|slice|mount|socket|swap|payload)$")
 
 _COMM = rb"(?P<name>[^\n]{1,15}?)"
-_BEGINNING = rb"(?P<before>^|[\]>:;] ?)"  # of a message, or behind what stands before one
+_BEGINNING = rb"(?P<before>^|[\]>] )"  # of a message, or behind what stands before one
 # Where the kernel prints the name of a task: what stands before it, the name, what stands behind it.
 _TASKS: tuple[re.Pattern[bytes], ...] = tuple(
     re.compile(pattern)
@@ -71,7 +72,7 @@ _GROUPS: tuple[re.Pattern[bytes], ...] = tuple(
         rb"(?P<before>\b(?:task|oom)_memcg=)(?P<name>[^\n]{1,4000}?)(?P<after>)(?=,(?:task_memcg|oom_memcg|task|pid)=|$)",
         rb"(?P<before>\bcpuset=)(?P<name>[^\s,]{1,4000})(?P<after>)",
         rb"(?P<before>Charged (?:\(via objcg\) )?to (?:offline )?memcg )(?P<name>[^\n]{1,4000})(?P<after>)",
-        rb"(?P<before>Memory cgroup stats for )(?P<name>[^\n]{1,4000}?)(?P<after>:(?:\s|$))",
+        rb"(?P<before>^Memory cgroup stats for )(?P<name>[^\n]{1,4000}?)(?P<after>:(?:\s|$))",
         rb"(?P<before>\bTask in )(?P<name>\S{1,4000})(?P<after> killed as)",
         rb"(?P<before>\bas a result of limit of )(?P<name>\S{1,4000})(?P<after>)",
         rb"(?P<before>\bTasks in )(?P<name>\S{1,4000})(?P<after> are going)",
@@ -189,7 +190,7 @@ class Redactor:
 
     def member_name(self, name: str, form: str, number: int) -> str:
         """A name for an archive's member: its place in /proc, /sys or /dev where it has one, else its form."""
-        found = re.search(r"(?:^|/)((?:proc|sys|dev)/[\w./-]{1,200})$", name)
+        found = re.search(r"(?:^|/)((?:proc|sys|dev)/[\w./-]{1,200})$", name[-_NAME_REACH:])
         return found[1] if found is not None else f"{number:03d}-{form.replace(' ', '-')}"
 
     # --- lines of a log
@@ -233,6 +234,8 @@ class Redactor:
         if _AUDIT.match(text) is not None:
             return b"audit: " + LEFT_OUT
         if _FROM_PROGRAM.match(text) is not None and _KERNELS_OWN.match(text) is None:
+            return LEFT_OUT
+        if len(text) > _MESSAGE_BYTES:
             return LEFT_OUT
         text = _BUILDER.sub(rb"\g<before>(builder)", text)
         for pattern in _TASKS:
@@ -323,6 +326,7 @@ class Redactor:
         return text
 
 
+_NAME_REACH = 300
 _NO_HOSTS = {b"localhost", b"host", b"kernel", b"(none)", b"linux"}
 _NAME_LIKE = re.compile(rb"(?<![\w.+/-])[\w.+@:-]{3,15}(?![\w+/-])")
 _JOURNAL_KEYS = (

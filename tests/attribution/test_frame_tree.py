@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import oomscope
@@ -15,6 +15,7 @@ from oomscope.attribution.frame_tree import frame_paths, frame_tree
 from oomscope.model.frame_tree import FrameTree
 from oomscope.model.stack import Frame, Stack
 from tests import captures
+from tests.draws import draws
 
 WAYS = [(True, False), (True, True), (False, False), (False, True)]
 FRAMES = [
@@ -54,7 +55,7 @@ def slowly(held: list[tuple[Stack, int]], *, from_entry: bool, fold_plumbing: bo
 
 @pytest.mark.parametrize(("from_entry", "fold_plumbing"), WAYS)
 @given(held=HELD)
-@settings(max_examples=150, deadline=None)
+@draws(150)
 def test_a_tree_is_what_a_loop_adds_up(from_entry: bool, fold_plumbing: bool, held: list[tuple[Stack, int]]) -> None:
     """Every node and its pages, whatever the stacks: empty ones, equal ones, one the beginning of another."""
     tree = frame_tree(frame_paths(held), from_entry=from_entry, fold_plumbing=fold_plumbing)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oomscope.attribution import tally as tally_module
@@ -14,6 +14,7 @@ from oomscope.attribution.tally import AGE_BINS, Tally
 from oomscope.model.batch import Batch, Place, Request, Tables, Task
 from oomscope.model.counts import Counts
 from oomscope.model.stack import Frame, Stack
+from tests.draws import draws
 
 STACKS = [Stack((Frame(f"function_{i}+0x1/0x2", f"function_{i}", 1, 2),)) for i in range(4)]
 REQUESTS = [Request(order, 0xCC0, flags) for order in (0, 3) for flags in ("GFP_KERNEL", "GFP_KERNEL|__GFP_ZERO")]
@@ -86,7 +87,7 @@ def check(counts: Counts, rows: list[Row]) -> None:
 
 
 @given(st.lists(ROWS, max_size=4))
-@settings(deadline=None)
+@draws(100)
 def test_sums_equal_a_loop_over_the_rows(batches: list[list[Row]]) -> None:
     """Whatever comes in which batches, pages per stack, task, order, node, memcg and time are what a loop counts."""
     tally = Tally()
@@ -96,7 +97,7 @@ def test_sums_equal_a_loop_over_the_rows(batches: list[list[Row]]) -> None:
 
 
 @given(st.lists(ROWS, max_size=4))
-@settings(deadline=None)
+@draws(100)
 def test_tallies_of_parts_come_together(parts: list[list[Row]]) -> None:
     """Counts of several workers absorbed into one are the counts of all rows."""
     total = Tally()
@@ -108,7 +109,7 @@ def test_tallies_of_parts_come_together(parts: list[list[Row]]) -> None:
 
 
 @given(ROWS, st.integers(0, 2**45), st.integers(0, 2**45))
-@settings(deadline=None)
+@draws(100)
 def test_a_selection_leaves_out_what_it_does_not_ask_for(rows: list[Row], since_ns: int, until_ns: int) -> None:
     """Filters combine: a row is counted when all of them hold."""
     selection = Selection(

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oomscope.fleet.signature import NOBODY, signature, without_address
@@ -14,6 +14,7 @@ from oomscope.model.fleet import Signature
 from oomscope.pipeline import read
 from oomscope.verdict import judge_each
 from tests import captures, corpus
+from tests.draws import draws
 from tests.fleet.fleets import log
 
 FRAME = re.compile(rb"([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
@@ -50,7 +51,7 @@ def elsewhere(text: bytes, draw: st.DataObject) -> bytes:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@draws(15)
 @given(data=st.data())
 def test_a_report_of_another_build_and_host_has_the_same_signature(
     tmp_path: Path, name: str, data: st.DataObject
@@ -62,7 +63,7 @@ def test_a_report_of_another_build_and_host_has_the_same_signature(
     assert signatures(tmp_path / "other.log", changed) == signatures(tmp_path / "one.log", text)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@draws(8)
 @given(data=st.data())
 def test_stacks_of_another_build_have_the_same_signature(tmp_path: Path, data: st.DataObject) -> None:
     """A page_owner dump whose functions were compiled otherwise: the culprit and its module are the same."""

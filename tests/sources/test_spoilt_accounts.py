@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import oomscope
@@ -13,6 +13,7 @@ from oomscope.model.reading import Notes
 from oomscope.report import json_report, terminal
 from oomscope.sources import recognise
 from tests import captures
+from tests.draws import draws
 from tests.sources.test_accounts import ACCOUNTS, BUFINFO, KMEMLEAK, PERCPU_STATS
 from tests.sources.test_proc_files import ALLOC_TRACES, ALLOCINFO, VMALLOCINFO
 
@@ -47,7 +48,7 @@ def parsed(text: bytes, of: bytes) -> Notes:
 
 @pytest.mark.parametrize("name", TEXTS)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.sampled_from(list(JUNK)))
-@settings(max_examples=40, deadline=None)
+@draws(40)
 def test_a_foreign_line_costs_only_itself(name: str, at: float, junk: str) -> None:
     """Put between any two lines: every row is what it was, and the line is counted."""
     whole = TEXTS[name]
@@ -62,7 +63,7 @@ def test_a_foreign_line_costs_only_itself(name: str, at: float, junk: str) -> No
 
 @pytest.mark.parametrize("name", TEXTS)
 @given(at=st.floats(0, 1, exclude_max=True), length=st.integers(0, 400), piece=st.binary(max_size=40))
-@settings(max_examples=60, deadline=None)
+@draws(60)
 def test_damage_anywhere_ends_in_no_traceback(name: str, at: float, length: int, piece: bytes) -> None:
     """What is cut out or comes in: no error, and nothing is read into a holder that was not there."""
     whole = TEXTS[name]

@@ -16,9 +16,8 @@ _FRAME = re.compile(
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
 # allocation profiling wraps (include/linux/alloc_tag.h).
-_SUFFIX = re.compile(
-    r"\.(?:constprop|isra|part|cold|llvm|lto_priv|localalias)(?:\.(?:lto_priv(?![0-9a-z])|[0-9a-z]++))*+$"
-)
+_CLONES = frozenset({"constprop", "isra", "part", "cold", "llvm", "lto_priv", "localalias"})
+_NUMBER_OF_CLONE = re.compile(r"[0-9a-z]{1,64}")
 
 UNLOADED = "unloaded"  # the module of a frame whose code is gone
 
@@ -43,8 +42,20 @@ class Frame:
     @property
     def function(self) -> str:
         """The symbol without compiler suffixes and `_noprof`: what two builds of one source share."""
-        name = _SUFFIX.sub("", self.symbol) if "." in self.symbol else self.symbol
+        name = _without_clones(self.symbol) if "." in self.symbol else self.symbol
         return name.removesuffix("_noprof")
+
+
+def _without_clones(symbol: str) -> str:
+    """The symbol up to the first of the compiler's suffixes that go on to its end: `.isra.0.part.1.cold`."""
+    parts = symbol.split(".")
+    kept = len(parts)
+    for index in range(len(parts) - 1, 0, -1):
+        if parts[index] in _CLONES:
+            kept = index
+        elif _NUMBER_OF_CLONE.fullmatch(parts[index]) is None:
+            break
+    return ".".join(parts[:kept])
 
 
 def parse_frame(text: str) -> Frame | None:

@@ -102,7 +102,7 @@ def kind_of(head: bytes) -> str | None:
         return TAR
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return ZIP
-    if b"== dumpstate: " in head[:2000] and _SECTION.search(head) is not None:
+    if b"== dumpstate: " in head[:2000] and b"\n------ " in head:
         return SECTIONS
     return None
 

@@ -50,7 +50,7 @@ _ZONE = re.compile(rb"(?:^|\|)zone=(\d{1,2})(?:\||$)")
 _CHARGED = re.compile(rb"Charged (?:\(via objcg\) )?to (?:offline )?memcg (?P<name>.+)")
 _HANDLE = re.compile(rb"handle: (-?\d{1,10})")
 _CRS_HELD = 8
-_LINE_END = re.compile(rb"\r+\n")
+_LINE_END = re.compile(rb"(?<!\r)\r++\n")
 _NO_NEWS = re.compile(rb"Slab cache page|Page has been migrated, last migrate reason: .*|")
 
 

@@ -18,7 +18,7 @@ from oomscope.model.stack import Frame
 from oomscope.sources.base import lines
 from oomscope.sources.stack_table import StackTable
 
-_GROUP = re.compile(rb"(?P<times>\d{1,12}) times(?:, (?P<pages>\d{1,15}) pages(?:, .{0,200})?)? *:?")
+_GROUP = re.compile(rb"(?P<times>\d{1,12}) times(?:, (?P<pages>\d{1,15}) pages(?:, [^\n]{0,200})?)? {0,4}:?")
 _ORDER = re.compile(rb"Page allocated via order (?P<order>\d{1,2}), ")
 _KNOWN = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?:\r?\n(?: |Page allocated via order \d)")
 _ROWS_PER_BATCH = 4096

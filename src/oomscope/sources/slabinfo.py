@@ -11,8 +11,8 @@ from oomscope.sources.base import Account, Lines, printable
 from oomscope.sources.entries import Entries
 
 _ROW = re.compile(
-    rb"(?P<name>\S.{0,80}?) +(?P<active>\d{1,15}) +\d{1,15} +\d{1,12} +\d{1,9} +(?P<pages>\d{1,6}) +"
-    rb": tunables .{1,80}: slabdata +\d{1,15} +(?P<slabs>\d{1,15}) "
+    rb"(?P<name>\S(?:\S| (?=\S)){0,80}?) ++(?P<active>\d{1,15}) ++\d{1,15} ++\d{1,12} ++\d{1,9} ++(?P<pages>\d{1,6}) ++"
+    rb": tunables .{1,80}?: slabdata ++\d{1,15} ++(?P<slabs>\d{1,15}) "
 )
 
 

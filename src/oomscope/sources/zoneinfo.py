@@ -12,7 +12,7 @@ _ZONE = re.compile(rb"Node \d{1,5}, zone +\S{1,20} *")
 _COUNTER = re.compile(rb" {6}(?P<name>[a-z][a-z0-9_]{1,60}) ++(?P<value>-?\d{1,18})")
 _SIZE = re.compile(rb" {8}(?P<name>spanned|present|managed|cma) ++(?P<value>\d{1,18})")
 _PER_CPU = re.compile(rb" {14}count: ++(?P<pages>-?\d{1,18})")
-_ABOUT = re.compile(rb" {2}(?:per-node stats|pages free ++\d++|pagesets|\w++: .*|vm stats.*) *| {4,}+\S.*")
+_ABOUT = re.compile(rb" {2}(?:per-node stats|pages free ++\d|pagesets|\w++: |vm stats)| {4,}+\S")
 MANAGED, PER_CPU_LISTS = "managed", "free_pcp"
 
 
@@ -40,7 +40,7 @@ def _read(rows: Lines) -> Notes:
                 notes.leave_out("counters")
         elif on_lists := _PER_CPU.fullmatch(line):
             counters[PER_CPU_LISTS] = counters.get(PER_CPU_LISTS, 0) + int(on_lists["pages"])
-        elif line and _ABOUT.fullmatch(line) is None:
+        elif line and _ABOUT.match(line) is None:
             notes.unknown_lines += 1
     notes.counters = counters
     return notes

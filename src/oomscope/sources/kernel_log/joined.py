@@ -33,7 +33,7 @@ _BEGINS = re.compile(
 )
 _TASK_ROW = re.compile(rb"\[ *\d{1,9}\](?: ++\S++)*+ *+$")
 _TASK_COLUMNS_LEAST = 9  # the table's narrowest form has that many words behind the pid
-_COMPLETE = re.compile(rb"pages (?:RAM|reserved|HighMem|hwpoisoned|cma reserved)|\w+ swap +=|Mem-Info:|cache stats")
+_COMPLETE = re.compile(rb"pages (?:RAM|reserved|HighMem|hwpoisoned|cma reserved)|\w swap {1,40}=|Mem-Info:|cache stats")
 
 
 def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:

@@ -150,7 +150,7 @@ _MEMCG_USAGE = re.compile(
     rb"failcnt (?P<failcnt>\d{1,20})"
 )
 _MEMCG_STATS = re.compile(rb"Memory cgroup stats(?: for (?P<path>\S+?))?:(?P<rest>.*)$")
-_MEMCG_PAIR = re.compile(rb"(?P<name>[a-z][a-z0-9_]{1,40}) (?P<value>\d{1,20})(?=\s|$)")
+_MEMCG_PAIR = re.compile(rb"(?<![a-z0-9_])(?P<name>[a-z][a-z0-9_]{1,40}) (?P<value>\d{1,20})(?=\s|$)")
 # What of memory.stat counts events, in pages or calls (mm/memcontrol.c memcg_vm_event_stat[], memcg_page_state_unit());
 # all else of it is in bytes.
 _MEMCG_EVENTS = re.compile(
@@ -730,8 +730,8 @@ class EventReader:
         self._at("memory cgroup", number, text)
 
     def _remember(self, text: bytes) -> None:
-        for name, pattern in _REMARKS if _REMARKED.search(text) is not None else ():
-            if pattern.search(text) is not None:
+        for name, remark in _REMARKS if _REMARKED.search(text) is not None else ():
+            if remark.search(text) is not None:
                 self._remarks[name] = None
 
     def _at(self, name: str, number: int, text: bytes) -> None:

@@ -100,7 +100,7 @@ GLOBALS = {
     "vmap_nodes": "struct vmap_node *",  # 6.9 and later
     "nr_vmap_nodes": "int",
 }
-_DECLARATION = re.compile(r"(?P<base>.*?)(?P<pointers>\**) ?(?P<array>\[0\])?")
+_DECLARATION = re.compile(r"(?P<base>[^*\[]*+)(?P<pointers>\**+) ?(?P<array>\[0\])?")
 
 
 class Btf:

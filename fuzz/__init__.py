@@ -1,0 +1,1 @@
+"""Inputs that nobody prints: real ones, damaged by chance, given to everything that reads (docs/reliability.md)."""

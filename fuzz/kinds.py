@@ -1,0 +1,116 @@
+"""What is damaged: small real inputs of every kind that oomscope reads, by name."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import zstandard
+
+_DATA = Path(__file__).parents[1] / "tests" / "data"
+_MOST_BYTES = 12_000
+_TRACKED = (
+    b"oomscope tracked pages 1\nsince_ns: 6779570000\nat_ns: 12094760000\nabsent: 1,234 pages: no stack\n\n"
+    b" take_page+0x27/0x50 [oomlab]\n write_way+0x4e/0xa0 [oomlab]\nallocated_ns: 7000000000 100, 8000000000 39909\n"
+    b"nr_base_pages: 40009\n\n vfs_read+0x1/0x2\nallocated_ns: 7000000000 9\nnr_base_pages: 9\n"
+)
+_KMEMLEAK = (
+    b'unreferenced object 0xffff888100000000 (size 64):\n  comm "init", pid 1, jiffies 42 (age 1.000s)\n'
+    b"  hex dump (first 32 bytes):\n    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................\n"
+    b"  backtrace (crc 0):\n    [<00000000a5a5a5a5>] kmalloc_trace+0x26/0x90\n    leak_one+0x1/0x20 [leak]\n"
+)
+_PERCPU = (
+    b"Percpu Memory Statistics\nAllocation Info:\n----------------------------------------\n  unit_size           :       32768\n"
+    b"  static_size         :       20480\n\nGlobal Stats:\n----------------------------------------\n  nr_alloc            :         100\n"
+    b"\nPer Chunk Stats:\n----------------------------------------\nChunk: <- First Chunk\n  nr_alloc            :          10\n"
+    b"  free_bytes          :         100\nChunk:\n  free_bytes          :       32000\n"
+)
+_ALLOCINFO = (
+    b"allocinfo - version: 2.0\n#     <size>  <calls> <tag info>\n        4096        1 mm/slub.c:2349 func:alloc_slab_page\n"
+    b"     1048576      256 drivers/x.c:7 [leak] func:take accurate:no\n"
+)
+_AT_PANIC = (
+    b"[   12.000000] OOM: greatest memory consumer: 40009 pages are allocated from:\n[   12.000001]  take_page+0x27/0x50 [oomlab]\n"
+    b"[   12.000002]  write_way+0x4e/0xa0 [oomlab]\n[   12.000003] OOM: memory consumer #2: 7 pages are allocated from:\n"
+    b"[   12.000004]  vfs_read+0x1/0x2\n[   12.000005] OOM: 2 stacks hold 40016 of 60000 pages; 9 pages not counted\n"
+    b"[   12.000006] OOM: tracked since 1.500000 s; 100 pages were allocated before that\n"
+    b"[   12.000007] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n"
+)
+_MANIFEST = b'{\n "oomscope-case": 1,\n "unread": [\n  {"path": "/proc/x", "reason": "no such file"}\n ]\n}\n'
+
+
+@cache
+def kinds() -> dict[str, tuple[bytes, ...]]:
+    """Texts by kind; several of a kind where releases differ."""
+    found: dict[str, list[bytes]] = {}
+    for path in sorted((_DATA / "corpus").glob("*.zst")):
+        found.setdefault("kernel log", []).append(_text(path))
+    for path in sorted(p for p in (_DATA / "accounts").rglob("*") if p.is_file() and p.suffix != ".json"):
+        found.setdefault(path.name.removesuffix(".zst").partition(".")[0], []).append(_text(path))
+    for path in sorted(p for p in _DATA.rglob("*.zst") if "corpus" not in p.parts and "accounts" not in p.parts):
+        kind = next((k for k in ("show_stacks", "page_owner_sort", "page_owner", "console") if k in str(path)), "other")
+        found.setdefault(kind, []).append(_text(path))
+    found |= {
+        "tracked pages": [_TRACKED],
+        "kmemleak": [_KMEMLEAK],
+        "percpu_stats": [_PERCPU],
+        "allocinfo": [_ALLOCINFO],
+        "at-panic lines": [_AT_PANIC],
+        "manifest": [_MANIFEST],
+        "version": [b"Linux version 6.12.1 (a@b) (gcc) #1 SMP\n"],
+        "core dump": [_core(phnum) for phnum in (0, 1, 3)],
+    }
+    return {kind: tuple(texts) for kind, texts in found.items()}
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    """The files in a tar."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            made.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """The files in a zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return out.getvalue()
+
+
+def bugreport_of(files: dict[str, bytes]) -> bytes:
+    """The files as sections of Android's one text."""
+    text = b"========\n== dumpstate: 2026-11-24 21:00:00\n========\n\n"
+    for name, content in files.items():
+        text += b"------ %s (%s) ------\n" % (name.upper().encode(), name.encode()) + content
+        text += b"------ 0.010s was the duration of '%s' ------\n\n" % name.upper().encode()
+    return text
+
+
+def _text(path: Path) -> bytes:
+    """The end of a console, the beginning of anything else."""
+    raw = path.read_bytes()
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(raw) if path.suffix == ".zst" else raw
+    return text[-_MOST_BYTES:] if "console" in path.name else text[:_MOST_BYTES]
+
+
+def _core(phnum: int) -> bytes:
+    """An ELF core's headers, with a note where a segment says so."""
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, phnum, 64, 0, 0)
+    segments = b"".join(struct.pack("<IIQQQQQQ", 4 if i == 0 else 1, 4, 300, 0, 0, 64, 64, 4) for i in range(phnum))
+    return (
+        (head + segments).ljust(300, b"\0")
+        + struct.pack("<III", 11, 20, 0)
+        + b"VMCOREINFO\0\0"
+        + b"OSRELEASE=6.1\n".ljust(20, b"\0")
+    )

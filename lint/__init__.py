@@ -1,0 +1,1 @@
+"""Checks of our own, beside ruff's and mypy's."""
