@@ -1,8 +1,8 @@
 """`python -m lint.patterns`: no regular expression of src/ takes more than in line with the text it is asked of.
 
 Every pattern is asked of texts made for it: what leads up to a repeat, the repeat's own text many times over, and an
-end that fits nothing, so that all ways to divide the text are tried. What grows faster than the text, or is slow at once,
-is told. Patterns are found by importing every module (what is compiled then), and in the source (what is compiled
+end that fits nothing, so that all ways to divide the text are tried. What grows faster than the text, or is slow at
+once, is told. Patterns are found by importing every module (what is compiled then), and in the source (what is compiled
 later); how one is used, and so where a search may begin, is read from the source, too.
 """
 
@@ -190,18 +190,19 @@ def _fits(item: Any, character: str) -> bool:
     if operation is tokens.ANY:
         return character != "\n"
     if operation is tokens.NOT_LITERAL:
-        return ord(character) != value
-    fits, negated = False, False
+        return bool(ord(character) != value)
+    fits: bool = False
+    negated: bool = False
     for kind, what in value:
         if kind is tokens.NEGATE:
             negated = True
         elif kind is tokens.LITERAL:
-            fits |= ord(character) == what
+            fits = fits or bool(ord(character) == what)
         elif kind is tokens.RANGE:
-            fits |= what[0] <= ord(character) <= what[1]
+            fits = fits or bool(what[0] <= ord(character) <= what[1])
         elif kind is tokens.CATEGORY:
-            fits |= re.match(_CATEGORIES[str(what)], character) is not None
-    return bool(fits != negated)
+            fits = fits or re.match(_CATEGORIES[str(what)], character) is not None
+    return fits is not negated
 
 
 _CATEGORIES = {

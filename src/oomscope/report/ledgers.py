@@ -12,6 +12,7 @@ from oomscope.units import bytes_text, pages_text
 
 _BESIDE_STACKS = 5  # rows where stacks or a report give the answer
 _PAGEBLOCK = 9
+_ROWS_OF_A_MACHINE, _USUAL_ROWS = 40, 10
 
 
 def accounts(console: Console, verdict: Verdict, top: int) -> None:
@@ -28,7 +29,7 @@ def accounts(console: Console, verdict: Verdict, top: int) -> None:
             rows.add_row(f"{count:,}", stack.texts[0] if stack.texts else "no stack")
         show(console, rows)
     if verdict.free_blocks and (alone or verdict.oom is None):
-        _free_blocks(console, verdict.free_blocks)
+        _free_blocks(console, verdict.free_blocks, top)
 
 
 def _ledger(console: Console, told: Ledger, top: int) -> None:
@@ -42,8 +43,13 @@ def _ledger(console: Console, told: Ledger, top: int) -> None:
     show(console, rows)
 
 
-def _free_blocks(console: Console, zones: tuple[FreeArea, ...]) -> None:
-    title(console, "Free memory, by the size of its blocks")
+def _free_blocks(console: Console, zones: tuple[FreeArea, ...], top: int) -> None:
+    """The zones that have most free, in the file's order; rows of a machine's few zones and types fit as they are."""
+    most = max(top, _ROWS_OF_A_MACHINE if top >= _USUAL_ROWS else 0)
+    held = [zone for zone in zones if zone.pages]
+    largest = {id(zone) for zone in sorted(held, key=lambda zone: -zone.pages)[:most]}
+    of = f": {len(largest):,} of {len(held):,}" if len(held) > len(largest) else ""
+    title(console, f"Free memory, by the size of its blocks{of}")
     rows = table(
         ("free pages", True),
         ("in order 3+", True),
@@ -51,8 +57,8 @@ def _free_blocks(console: Console, zones: tuple[FreeArea, ...]) -> None:
         ("largest", True),
         ("zone", False),
     )
-    for zone in zones:
-        if zone.pages:
+    for zone in held:
+        if id(zone) in largest:
             name = f"Node {zone.node} {zone.zone}" + ("" if zone.migrate_type is None else f", {zone.migrate_type}")
             large, huge = zone.pages_from(3), zone.pages_from(_PAGEBLOCK)
             rows.add_row(f"{zone.pages:,}", f"{large:,}", f"{huge:,}", f"order {zone.largest_order}", name)
