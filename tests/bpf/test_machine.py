@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -216,7 +217,7 @@ def test_arming_takes_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert refused.value.exit_code == 4
 
 
-def test_the_unit_comes_and_goes(tmp_path: Path) -> None:
+def test_the_unit_comes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arm --at-boot leaves a unit that multi-user.target wants; disarm --at-boot leaves neither."""
     this = Machine(tmp_path)
     with pytest.raises(NotOffered, match="systemd"):
@@ -227,10 +228,40 @@ def test_the_unit_comes_and_goes(tmp_path: Path) -> None:
     assert [path.name for path in this.path(at_boot.UNITS).rglob("*.service")] == [at_boot.UNIT.name] * 2
     at_boot.enable(this, top=3, events="panic", options=("--track", "--kernel-only"))
     assert "arm --top 3 --on panic --track --kernel-only\n" in this.path(at_boot.UNIT).read_text()
+    monkeypatch.setattr("sys.executable", "/opt/50% of it/bin/python")
+    at_boot.enable(this, top=3, events="panic")
+    assert '="/opt/50%% of it/bin/python" -m oomscope arm' in this.path(at_boot.UNIT).read_text()
     at_boot.disable(this)
     assert list(this.path(at_boot.UNITS).rglob("*.service")) == []
     with pytest.raises(NothingToExplain):
         at_boot.disable(this)
+
+
+def test_no_unit_is_left_that_could_not_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What refuses to arm now refuses to arm at boot: nobody sees a unit fail."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    this = Machine(tmp_path)
+    this.path(at_boot.UNITS).mkdir(parents=True)
+    monkeypatch.setattr(sys.modules["oomscope.cli.arm"], "Machine", lambda: this)
+    refused = CliRunner().invoke(command, ["--at-boot"], standalone_mode=False)
+    assert isinstance(refused.exception, NotOffered)
+    assert list(this.path(at_boot.UNITS).rglob("*.service")) == []
+
+
+def test_a_crash_that_only_root_may_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that there is none: systemd keeps pstore's files for root alone."""
+    kept = tmp_path / "var/lib/systemd/pstore"
+    kept.mkdir(parents=True)
+    iterdir = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path == kept:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(NoAccess, match="only root may read"), last_crash(tmp_path):
+        pass
 
 
 def test_the_last_crash_is_the_latest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ import fsspec
 import jsonschema
 import pyarrow.parquet
 import pytest
+import zstandard
 
 import oomscope
 from oomscope.attribution import clusters
@@ -371,6 +373,22 @@ def test_a_cache_that_is_none_costs_nothing_else(tmp_path: Path) -> None:
     done = run(tmp_path, "fleet", "--format", "json")
     assert "nothing is kept for the next time" in done.stderr
     assert json.loads(done.stdout)["cases"] == whole["cases"]
+
+
+def test_what_is_kept_is_for_its_owner_and_is_not_believed(tmp_path: Path) -> None:
+    """The base has mode 0600; text in it that a terminal would obey is read from the evidence again."""
+    lay_out(tmp_path / "fleet")
+    whole = as_json(tmp_path, "fleet")
+    kept = tmp_path / "cache" / "oomscope" / "triage.sqlite"
+    assert {path.stat().st_mode & 0o777 for path in kept.parent.iterdir()} == {0o600}
+    with sqlite3.connect(kept) as base:
+        for key, packed in base.execute("SELECT key, results FROM results").fetchall():
+            text = zstandard.decompress(packed)
+            poisoned = text.replace(b'"headline":"', b'"headline":"\\u001b[2J')
+            assert poisoned != text
+            base.execute("UPDATE results SET results = ? WHERE key = ?", (zstandard.compress(poisoned), key))
+    base.close()
+    assert as_json(tmp_path, "fleet")["cases"] == whole["cases"]
 
 
 def test_a_row_of_every_field_reaches_the_json() -> None:

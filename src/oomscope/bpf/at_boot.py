@@ -33,12 +33,20 @@ def enable(machine: Machine, *, top: int, events: str, options: tuple[str, ...] 
     if not machine.path(UNITS).is_dir():
         raise NotOffered(f"there is no {UNITS}: this machine does not run systemd")
     machine.path(UNIT).write_text(
-        _TEXT.format(python=sys.executable, top=top, events=events, more="".join(f" {each}" for each in options))
+        _TEXT.format(
+            python=_quoted(sys.executable), top=top, events=events, more="".join(f" {each}" for each in options)
+        )
     )
     wanted = machine.path(_WANTED)
     wanted.parent.mkdir(exist_ok=True)
     if not wanted.is_symlink():
         wanted.symlink_to(UNIT)
+
+
+def _quoted(path: str) -> str:
+    """A path as systemd.syntax has it: in quotes, with its specifiers and escapes taken literally."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
 
 
 def disable(machine: Machine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterable
 from functools import cache
@@ -21,8 +22,10 @@ import zstandard
 
 from oomscope.errors import OomscopeError
 from oomscope.model.fleet import CaseResult
+from oomscope.sources.base import is_printable
 
 _ASKED_AT_ONCE = 500
+_NEVER_WRITTEN = re.compile(rb"\\u00|\\[bf]")  # control characters, as JSON has them
 _DECODER = msgspec.json.Decoder(list[CaseResult])
 
 
@@ -114,7 +117,11 @@ class Results:
 
 
 def _unpacked(packed: bytes) -> list[CaseResult]:
-    return _DECODER.decode(zstandard.decompress(packed))
+    """What was kept. Raises msgspec.ValidationError where it holds what oomscope never writes."""
+    text = zstandard.decompress(packed)
+    if _NEVER_WRITTEN.search(text) is not None or not is_printable(text.decode("utf-8", "replace")):
+        raise msgspec.ValidationError("it holds characters that are never kept")
+    return _DECODER.decode(text)
 
 
 @cache
@@ -130,6 +137,8 @@ def version() -> str:
 def _opened(path: Path) -> sqlite3.Connection:
     """A base ready for use, of this version's results alone. Raises OSError, sqlite3.Error."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # it tells of machines; SQLite gives its other files the same mode
+    path.chmod(0o600)
     base = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
         base.execute("PRAGMA journal_mode = WAL")

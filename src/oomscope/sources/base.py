@@ -56,6 +56,11 @@ def printable(raw: bytes) -> str:
     return _CONTROL.sub(_escape, text)
 
 
+def is_printable(text: str) -> bool:
+    """Whether text is what `printable` gives: nothing in it that a terminal would obey or nobody can see."""
+    return _CONTROL.search(text) is None
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

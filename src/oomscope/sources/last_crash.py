@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oomscope.errors import NothingToExplain
+from oomscope.errors import NoAccess, NothingToExplain
 
 # Where each thing lies in a folder, or a file, of its own; pstore's own folder is one crash.
 _PSTORE = Path("/sys/fs/pstore")
@@ -39,16 +39,29 @@ def last_crash(root: Path = Path("/")) -> Iterator[tuple[Path, ...]]:
 
 
 def _found(root: Path) -> dict[Path, float]:
-    """Each candidate with the time it was last written."""
+    """Each candidate with the time it was last written. Raises NoAccess where all that may be there may not be read."""
+    refused: list[Path] = []
     places = [root / str(_PSTORE).lstrip("/")]
     for kept in _KEPT:
         folder = root / str(kept).lstrip("/")
-        places += sorted(folder.iterdir()) if folder.is_dir() else []
+        try:
+            places += sorted(folder.iterdir()) if folder.is_dir() else []
+        except PermissionError:
+            refused.append(folder)
     found = {}
     for place in places:
-        files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
-        if files:
-            found[place] = max(path.stat().st_mtime for path in files)
+        try:
+            files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+            if place.is_dir():
+                next(place.iterdir(), None)  # rglob() passes over what it may not read
+            if files:
+                found[place] = max(path.stat().st_mtime for path in files)
+        except PermissionError:
+            refused.append(place)
+        except OSError:
+            continue  # it was there a moment ago
+    if refused and not found:
+        raise NoAccess(f"{refused[0]}: permission denied: only root may read what the previous boot left")
     return found
 
 
