@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 import oomscope
+from oomscope import bounds
 from oomscope.attribution.frame_table import frame_rows
 from oomscope.cli.explain import explain
 from oomscope.sources import SOURCES
@@ -124,3 +125,11 @@ def test_figures_of_the_judged_stacks() -> None:
     right = sum(line.split("\t")[2] == "right" for line in judged)
     assert f"| {len(judged)} | {right} | {len(judged) - right} |" in (ROOT / "docs" / "culprits.md").read_text()
     assert frame_rows()
+
+
+def test_every_bound_is_in_the_docs() -> None:
+    """docs/reliability.md has each bound of bounds.py, in its order, with its value."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([\d,]+) \|", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE)
+    assert [(name, int(value.replace(",", ""))) for name, value in rows] == [
+        (name, value) for name, value in vars(bounds).items() if name.isupper()
+    ]
