@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ LOG_LINES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("scsi 3:0:0:0: iqn.2004-10.com.acme:disk.pay1", ("acme", "pay1")),
     ("Loaded X.509 cert 'Acme Bank: Secure Boot: 12345'", ("Acme",)),
     ("ata1.00: model X, serial number: WD-PAY123", ("WD-PAY123",)),
+    ("EXT4-fs error (device dm-3): ext4_lookup:1234: inode #2: comm payext: deleted inode", ("payext",)),
+    ("OOM victim 77 (payvictim2) is already exiting. Skip killing the task", ("payvictim2",)),  # mm/oom_kill.c
+    ("CPU: 1 PID: 12 Comm: payold 2.6.18-8.el5 #1", ("payold",)),
+    ("Task in /paya payb killed as a result of limit of /payc payd", ("payb", "payd")),
+    ("nfs: server payfiler not responding, still trying", ("payfiler",)),  # net/sunrpc, fs/lockd
+    ("overlayfs: upperdir=/home/payuser/x is in-use", ("payuser",)),
+    ("x86/split lock detection: #AC: paysplit/1234 took a split_lock trap at address: 0x1", ("paysplit",)),
+    ("paydep/1234 is trying to acquire lock:", ("paydep",)),  # kernel/locking/lockdep.c
+    ("EXT4-fs (payvg-paylv): mounted filesystem r/w", ("payvg", "paylv")),
+    ("XFS (payvg2-root): Mounting V5 Filesystem", ("payvg2",)),
+    ("BTRFS: device label paylabel devid 1 transid 5 /dev/sda1", ("paylabel",)),
+    ("random: payrandom: uninitialized urandom read (16 bytes read)", ("payrandom",)),
+    ("CIFS: VFS: \\\\paynas\\payshare error -13", ("paynas", "payshare")),  # fs/smb/client
+    ("ll header: 00000000: 50 41 59 4d 41 43 00 16 3e aa bb 03 08 00", ("4d 41 43", "aa bb 03")),  # net/ipv4/route.c
     ("eth0: PAYHOST.corp.acme-bank.com is here", ("PAYHOST",)),
 )
 HOST = "payhost"
@@ -101,12 +116,17 @@ PAGE_OWNER_RECORD = (
     b"Page allocated via order 0, mask 0xcc0(GFP_KERNEL), pid 77, tgid 77 (payowner), ts 9000000 ns\n"
     b"PFN 0x1 type Unmovable Block 0 type Unmovable Flags 0x0(node=0|zone=1)\n take_page+0x1/0x2 [oomlab]\n"
     b"Charged to memcg payunit10.scope\n\n"
+    b"Page allocated via order 0, mask 0xcc0(GFP_KERNEL), pid 77 (payoldowner), ts 9000000 ns, free_ts 8000000 ns\n"
+    b"PFN 0x2 type Unmovable Block 0 type Unmovable Flags 0x0(node=0|zone=1)\n take_page+0x1/0x2 [oomlab]\n"
+    b"Charged to offlined memcg libpod-payunit11.\n\n"
 )
 SECRETS = [
     *(secret for _, secrets in LOG_LINES for secret in secrets),
     *(secret for _, secrets in ACCOUNTS.values() for secret in secrets),
     "payowner",
+    "payoldowner",
     "payunit10",
+    "payunit11",
     "password of alice",
     "paysyslog",
 ]
@@ -252,3 +272,37 @@ def test_nothing_is_left_behind_by_a_signal(machine: Path, tmp_path: Path) -> No
         command = [sys.executable, "-c", script, str(folder / "case.tar.zst"), str(machine), str(number)]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 128 + number
         assert list(folder.iterdir()) == []
+
+
+def test_a_host_before_a_line_without_a_stamp_is_learnt() -> None:
+    """As collectors cut it; logread's facility is no host."""
+    text = Redactor().log(
+        b"PAYHOST kernel: a invoked oom-killer: gfp_mask=0x0\nPAYHOST kernel: of payhost\n"
+        b"Mon Jan  1 10:00:00 2018 kern.err kernel: [ 1.0] out of memory\n"
+    )
+    assert b"PAYHOST" not in text
+    assert b"of host" in text
+    assert b"kern.err kernel: [ 1.0] out of memory" in text
+
+
+def test_a_member_keeps_no_name_but_the_kernels() -> None:
+    """No folder of anybody's, no way out of where it is unpacked."""
+    names = [
+        ("x/sys/../../../../etc/cron.d/zz", "kernel log"),
+        ("payuser/home/proc/paycustomer/payhost.log", "kernel log"),
+        ("case/proc/slabinfo", "slabinfo"),
+    ]
+    redactor = Redactor()
+    made = [redactor.member_name(name, form, n) for n, (name, form) in enumerate(names)]
+    assert made == ["000-kernel-log", "001-kernel-log", "proc/slabinfo"]
+
+
+def test_many_hosts_and_hosts_of_no_name_cost_no_more() -> None:
+    """A host for every line; an address in a host's place; half a character."""
+    lines = b"".join(b"Nov 16 18:04:31 h%06x kernel: hello h%06x 10 times\n" % (n, n) for n in range(3000))
+    started = time.process_time()
+    text = Redactor().log(lines + b"Nov 16 18:04:31 10.1.2.3 kernel: 10 pages\n")
+    assert time.process_time() - started < 5
+    assert text.count(b"host kernel: hello host 10 times") == 3000
+    assert text.endswith(b"kernel: 10 pages\n")
+    assert Redactor().log(b'{"MESSAGE":"a","_HOSTNAME":"\\ud800x"}\n') == b'{"MESSAGE": "a"}\n'

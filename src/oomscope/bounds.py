@@ -32,6 +32,8 @@ ARCHIVE_BYTES = 64 << 30
 ARCHIVE_MEMBERS = 20_000
 ARCHIVE_DEPTH = 3
 ARCHIVE_HEADER_BYTES = 1 << 20  # a member's long name, and what else a tar tells of it
+ARCHIVE_GLOBAL_HEADERS = 1_000  # of a tar: each member gets a copy of them
+SPARSE_PIECES = 10_000  # of a member of a tar
 ZIP_DIRECTORY_BYTES = 32 << 20
 FOLDER_FILES = 10_000
 

@@ -283,7 +283,7 @@ def _read_archive(
         for member in archive.members(stream, kind, budget):
             try:
                 with isolated(member.origin):
-                    inner = archive.kind_of(member.head)
+                    inner = archive.kind_of_member(member)
                     if inner is not None:
                         with budget.deeper():
                             readings += _read_archive(member, inner, options, unused, budget)

@@ -34,12 +34,26 @@ _SUFFIX = re.compile(rb"\.(?:service|scope|slice|mount|socket|swap|payload)$")
 
 _COMM = rb"(?P<name>[^\n]{1,15}?)"
 _BEGINNING = rb"(?P<before>^|[\]>] )"  # of a message, or behind what stands before one
+# In accounts, and in what a log quotes of them: who allocated a page (page_owner) or an object (kmemleak), for whom.
+_OWNER = re.compile(rb"(?P<before>\b(?:tgid|pid) \d{1,10} \()(?P<name>[^\n]{1,15}?)(?P<after>\), ts )")
+_LEAKER = re.compile(rb"(?P<before>comm \")" + _COMM + rb"(?P<after>\", pid \d)")
+_CHARGED = re.compile(
+    rb"(?P<before>Charged (?:\(via objcg\) )?to (?:offlined? )?memcg )(?P<name>[^\n]{1,4000}?)(?P<after>\.?)"
+    rb"(?=\r?(?:\n|\Z))"
+)
 # Where the kernel prints the name of a task: what stands before it, the name, what stands behind it.
 _TASKS: tuple[re.Pattern[bytes], ...] = tuple(
     re.compile(pattern)
     for pattern in (
-        rb"(?P<before>tgid \d{1,10} \()(?P<name>[^\n]{1,15}?)(?P<after>\), ts )",
-        rb"(?P<before>\b[Cc]omm: )" + _COMM + rb"(?P<after> (?:Not tainted|Tainted:|Kdump:)|\s*$)",
+        rb"(?P<before>\b[Cc]omm:? )"
+        + _COMM
+        + rb"(?P<after>: | (?:Not tainted|Tainted:|Kdump:)| \d{1,2}\.\d{1,3}|\s*$)",
+        rb"(?P<before>\bOOM victim \d{1,9} \()" + _COMM + rb"(?P<after>\))",
+        rb"(?P<before>#AC: )" + _COMM + rb"(?P<after>/\d)",
+        _BEGINNING + _COMM + rb"(?P<after>/\d{1,9} is trying to acquire lock)",
+        rb"(?P<before>\bProcess )" + _COMM + rb"(?P<after> pid )",
+        rb"(?P<before>\bthread )" + _COMM + rb"(?P<after>(?::\w{1,8})? pid )",
+        rb"(?P<before>\brandom: )" + _COMM + rb"(?P<after>: uninitialized)",
         _BEGINNING + _COMM + rb"(?P<after> ?invoked oom-killer|: page allocation |: vmalloc error|: vmalloc: "
         rb"|: vmemmap alloc failure| cpuset=\S+ mems_allowed=| used greatest stack depth| \(\d{1,9}\): drop_caches"
         rb"|\[\d{1,9}\]:? (?:segfault|trap|unhandled|general protection|bad frame|vsyscall|potentially|undefined)"
@@ -47,7 +61,6 @@ _TASKS: tuple[re.Pattern[bytes], ...] = tuple(
         rb"(?P<before>\b[Kk]ill(?:ed)? process \d{1,9}(?:, UID \d{1,10},)? \()" + _COMM + rb"(?P<after>\)(?=,|\s|$|:))",
         rb"(?P<before>reaped process \d{1,9} \()" + _COMM + rb"(?P<after>\))",
         rb"(?P<before>,task=)" + _COMM + rb"(?P<after>,pid=)",
-        rb"(?P<before>comm \")" + _COMM + rb"(?P<after>\", pid \d)",
         rb"(?P<before>(?:^|\s)\[ *\d{1,9}\] +(?:-?\d{1,20} +){7,12})(?P<name>\S[^\n]{0,14}?)(?P<after>\s*$)",
         rb"(?P<before>\btraps?: )" + _COMM + rb"(?P<after>\[\d)",
         rb"(?P<before>\bINFO: task )" + _COMM + rb"(?P<after>:\d{1,9} |[ :]blocked)",
@@ -71,11 +84,10 @@ _GROUPS: tuple[re.Pattern[bytes], ...] = tuple(
     for pattern in (
         rb"(?P<before>\b(?:task|oom)_memcg=)(?P<name>[^\n]{1,4000}?)(?P<after>)(?=,(?:task_memcg|oom_memcg|task|pid)=|$)",
         rb"(?P<before>\bcpuset=)(?P<name>[^\s,]{1,4000})(?P<after>)",
-        rb"(?P<before>Charged (?:\(via objcg\) )?to (?:offline )?memcg )(?P<name>[^\n]{1,4000})(?P<after>)",
         rb"(?P<before>^Memory cgroup stats for )(?P<name>[^\n]{1,4000}?)(?P<after>:(?:\s|$))",
-        rb"(?P<before>\bTask in )(?P<name>\S{1,4000})(?P<after> killed as)",
-        rb"(?P<before>\bas a result of limit of )(?P<name>\S{1,4000})(?P<after>)",
-        rb"(?P<before>\bTasks in )(?P<name>\S{1,4000})(?P<after> are going)",
+        rb"^(?P<before>Task in )(?P<name>[^\n]{1,4000}?)(?P<after> killed as)",
+        rb"(?P<before>\bas a result of limit of )(?P<name>[^\n]{1,4000})(?P<after>)",
+        rb"^(?P<before>Tasks in )(?P<name>[^\n]{1,4000}?)(?P<after> are going)",
         rb"(?P<before>\brejected by pids controller in )(?P<name>\S{1,4000})(?P<after>)",
     )
 )
@@ -100,6 +112,8 @@ _SYSLOG = re.compile(
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?) "
     rb"(?P<host>[^\s:\[\]]{1,255}) (?P<tag>[^\s:\[]{1,128})(?:\[\d{0,9}\])?: ?"
 )
+_BEHIND_HOST = re.compile(rb"(?P<host>[A-Za-z0-9][\w.-]{1,254}) kernel: ")
+_FACILITY = re.compile(rb"(?:kern|user|daemon|auth|authpriv|syslog|cron|local\d)\.[a-z]{3,7}")  # of OpenWrt's logread
 _FROM_PROGRAM = re.compile(
     rb"(?:[\w@./-]{1,64}\[\d{1,9}\]|systemd(?:-[\w-]{1,40})?|dracut(?:-[\w-]{1,40})?|cloud-init): "
 )
@@ -115,7 +129,7 @@ _OF_DEVICES = re.compile(
 
 # A name with dots that is no file, no suffix of a compiler, no setting: memory.oom.group, foo.isra.0, slub.c.
 _DOMAIN = (
-    rb"(?<![\w./@=-])(?!(?:memory|vm|kernel|net|fs|cpu|io|sysctl|dev)\.)"
+    rb"(?<![\w./@=-])(?!(?:kern|daemon|memory|vm|kernel|net|fs|cpu|io|sysctl|dev)\.)"
     rb"[A-Za-z](?:[A-Za-z0-9-]{0,62})\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){0,8}"
     rb"(?!(?:ko|rs|so|py|sh|isra|part|cold|constprop|slice|scope|service|mount|socket|conf|fw|bin|img|txt)(?![\w-]))"
     rb"(?!(?:group|max|min|high|low|stat|events|current)(?![\w-]))[A-Za-z]{2,24}(?![\w+./:-]|\.\d)"
@@ -137,11 +151,19 @@ _WORDS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
     )
 )
 _QUOTED = re.compile(rb"\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'")
-_PATH = re.compile(rb"(?<![\w./=+<])/(?:[\w.@:+-]{1,255}/){0,40}[\w.@:+-]{2,255}")
+_PATH = re.compile(rb"(?<![\w./+<])/(?=[\w.@:+-]{2}|[\w.@:+-]/[\w.@:+-])(?:[\w.@:+-]{1,255}/){0,40}+[\w.@:+-]{0,255}")
 _SETTING = re.compile(
     rb"(?i)(?P<before>\b\w{0,40}(?:pass(?:word|wd)?|token|secret|key|user|login|ssid)\w{0,40} ?[=:] ?)\S{1,300}"
 )
 _SERIAL = re.compile(rb"(?i)(?P<before>\b(?:serial(?:[ _-]?(?:number|num|no)\b)?|s/n)\.?\s?[:=#]?\s?)\S{3,64}")
+_NETWORK_PATH = re.compile(rb"(?<![\\\w])\\{2,4}[\w.$-]{1,64}(?:\\{1,2}[\w.$-]{1,64}){0,16}")
+_LINK_HEADER = re.compile(rb"(?P<before>\bll header: )[^\n]+")
+_SERVER = re.compile(rb"(?P<before>\bserver )[^\s,]{1,255}(?=,? (?:not responding|OK|timed out|error))")
+_LABEL = re.compile(
+    rb"(?P<before>\b(?:EXT[234]-fs|XFS|F2FS-fs|JFS|GFS2)(?: \w{1,10})? \((?:device )?"
+    rb"|\bBTRFS\b[^\n]{0,40}?(?:label|\(device) )"
+    rb"(?![hsv]d[a-z]\d*|nvme\d|dm-\d|md\d|mmcblk\d|loop\d|vd[a-z])[^)\s]{1,255}"
+)
 _SSID = re.compile(rb"(?i)(?P<before>\bssid ?[=:]? ?)\S{1,64}")
 # A line of a report, whatever it holds: numbers under names that are the kernel's own.
 _OF_A_REPORT = re.compile(
@@ -158,7 +180,7 @@ class Redactor:
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
         self._names: dict[str, dict[bytes, bytes]] = {}
-        self._hosts: dict[bytes, re.Pattern[bytes]] = {}
+        self._hosts: set[bytes] = set()
         # Whether a message, indented so far, belongs to what was left out of the one before.
         self._follows: Callable[[bytes, int], bool] | None = None
         self._is_stamped = False
@@ -167,9 +189,9 @@ class Redactor:
 
     def account(self, text: bytes) -> bytes:
         """Whole lines of a file of /proc, /sys or debugfs."""
-        text = _TASKS[0].sub(self._task, text)
-        text = _TASKS[6].sub(self._task, text)
-        text = _GROUPS[2].sub(self._group, text)
+        text = _OWNER.sub(self._task, text)
+        text = _LEAKER.sub(self._task, text)
+        text = _CHARGED.sub(self._group, text)
         text = _SLAB_GROUP.sub(self._unit, text)
         text = _BUILDER.sub(rb"\g<before>(builder)", text)
         text = _DMA_BUFFER.sub(self._buffer, text)
@@ -190,7 +212,7 @@ class Redactor:
 
     def member_name(self, name: str, form: str, number: int) -> str:
         """A name for an archive's member: its place in /proc, /sys or /dev where it has one, else its form."""
-        found = re.search(r"(?:^|/)((?:proc|sys|dev)/[\w./-]{1,200})$", name[-_NAME_REACH:])
+        found = _PLACE.search(name[-_NAME_REACH:])
         return found[1] if found is not None else f"{number:03d}-{form.replace(' ', '-')}"
 
     # --- lines of a log
@@ -211,6 +233,8 @@ class Redactor:
             return None
         elif _KMSG_FIELD.match(line) is not None:
             return None
+        elif (behind := _BEHIND_HOST.match(line)) is not None:
+            self._learn_host(behind["host"])
         stripped = without_prefixes(line, 0)
         head = line[: len(line) - len(stripped.text)]
         indent = len(head) - len(head.rstrip(b" "))
@@ -238,9 +262,9 @@ class Redactor:
         if len(text) > _MESSAGE_BYTES:
             return LEFT_OUT
         text = _BUILDER.sub(rb"\g<before>(builder)", text)
-        for pattern in _TASKS:
+        for pattern in (_OWNER, _LEAKER, *_TASKS):
             text = pattern.sub(self._task, text)
-        for pattern in _GROUPS:
+        for pattern in (_CHARGED, *_GROUPS):
             text = pattern.sub(self._group, text)
         text = _SLAB_GROUP.sub(self._unit, text)
         text = self._without_hosts(text)
@@ -251,8 +275,11 @@ class Redactor:
         text = _QUOTED.sub(b"'" + LEFT_OUT + b"'", text)
         text = _OF_DEVICES.sub(rb"\g<before>" + LEFT_OUT, text)
         text = _SERIAL.sub(rb"\g<before>" + LEFT_OUT, text)
-        text = _SSID.sub(rb"\g<before>" + LEFT_OUT, text)
+        for pattern in (_SSID, _SERVER, _LABEL):
+            text = pattern.sub(rb"\g<before>" + LEFT_OUT, text)
         text = _SETTING.sub(rb"\g<before>" + LEFT_OUT, text)
+        text = _LINK_HEADER.sub(rb"\g<before>" + LEFT_OUT, text)
+        text = _NETWORK_PATH.sub(lambda match: self._path(match[0]), text)
         text = _PATH.sub(lambda match: self._path(match[0]), text)
         return self._without_tasks(text)
 
@@ -261,13 +288,13 @@ class Redactor:
         try:
             record = json.loads(line)
             message = record["MESSAGE"]
-            text = bytes(message) if isinstance(message, list) else str(message).encode()
+            text = bytes(message) if isinstance(message, list) else str(message).encode("utf-8", "backslashreplace")
             if record.get("_TRANSPORT", "kernel") != "kernel":
                 return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return LEFT_OUT
         if isinstance(host := record.get("_HOSTNAME"), str):
-            self._learn_host(host.encode())
+            self._learn_host(host.encode("utf-8", "backslashreplace"))
         kept = {key: record[key] for key in _JOURNAL_KEYS if key in record}
         lines = [self._line(part) for part in text.split(b"\n")]
         kept["MESSAGE"] = b"\n".join(part for part in lines if part is not None).decode("utf-8", "backslashreplace")
@@ -316,17 +343,30 @@ class Redactor:
         return _NAME_LIKE.sub(lambda match: names.get(match[0], match[0]), text)
 
     def _learn_host(self, host: bytes) -> None:
-        for name in {host, host.partition(b".")[0]}:
-            if len(name) > 1 and name.lower() not in _NO_HOSTS and name not in self._hosts:
-                self._hosts[name] = re.compile(rb"(?i)(?<![\w-])" + re.escape(name) + rb"(?:\.[\w.-]{1,255})?(?![\w-])")
+        if _FACILITY.fullmatch(host) is not None:
+            return
+        name = host.partition(b".")[0].lower()
+        if len(name) > 1 and name not in _NO_HOSTS and not name.isdigit():  # of an address: _WORDS
+            self._hosts.add(name)
 
     def _without_hosts(self, text: bytes) -> bytes:
-        for pattern in self._hosts.values():
-            text = pattern.sub(b"host", text)
-        return text
+        return _LABELS.sub(self._host, text) if self._hosts else text
+
+    def _host(self, match: re.Match[bytes]) -> bytes:
+        """A word with dots, from the first label that is a host's name on."""
+        labels = match[0].split(b".")
+        found = next((at for at, label in enumerate(labels) if label.lower() in self._hosts), None)
+        return match[0] if found is None else b".".join([*labels[:found], b"host"])
 
 
 _NAME_REACH = 300
+_LABELS = re.compile(rb"[\w-]+(?:\.[\w-]+)*+")
+# Where a file of the kernel's lies, without a name that somebody gave.
+_PLACE = re.compile(
+    r"(?:^|/)(proc/(?:(?:slab|mem|vmalloc|alloc|zone|buddy|pagetype)info|vmstat|modules|cmdline|version)"
+    r"|sys/kernel/debug/(?:page_owner|page_owner_stacks/[a-z_]{3,30}|kmemleak|dma_buf/bufinfo|percpu_stats"
+    r"|slab/[\w-]{1,60}/(?:alloc|free)_traces)|sys/block/zram\d{1,3}/mm_stat|dev/kmsg)$"
+)
 _NO_HOSTS = {b"localhost", b"host", b"kernel", b"(none)", b"linux"}
 _NAME_LIKE = re.compile(rb"(?<![\w.+/-])[\w.+@:-]{3,15}(?![\w+/-])")
 _JOURNAL_KEYS = (

@@ -89,7 +89,7 @@ def _members(
         for member in archive.members(stream, kind, budget):
             try:
                 with isolated(member.origin):
-                    inner = archive.kind_of(member.head)
+                    inner = archive.kind_of_member(member)
                     if inner is not None:
                         with budget.deeper():
                             _members(member, inner, budget, redactor, tar, told)

@@ -44,7 +44,12 @@ def run(folder: Path, *words: str, expected: int = 0, **more: Any) -> subprocess
         capture_output=True,
         text=True,
         check=False,
-        env={"XDG_CACHE_HOME": str(folder / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        env={
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         **more,
     )
     assert done.returncode == expected, done.stderr

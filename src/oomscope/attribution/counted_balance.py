@@ -11,6 +11,7 @@ from oomscope.model.verdict import Balance, BalanceRow
 
 PER_CPU_MEMORY = "per-cpu memory"
 _FREE, _HUGE_ANON = "nr_free_pages", "nr_anon_transparent_hugepages"
+_OF_ONE_MOMENT = 0.05  # of RAM: what /proc/meminfo and /proc/vmstat may differ by
 _IN_KIB = ("nr_kernel_stack", "nr_shadow_call_stack")
 # A row, its counters in pages and those of /proc/meminfo in kB; what begins with - is a part of what stands before it.
 _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -51,6 +52,14 @@ def counted_balance(
     """
     found: list[BalanceRow] = []
     notes: list[str] = []
+    if meminfo is not None and page_bytes is not None and _FREE in counters and "MemFree" in meminfo.kib:
+        free_pages = meminfo.kib["MemFree"] * 1024 // page_bytes
+        if abs(free_pages - counters[_FREE]) > _OF_ONE_MOMENT * ram_pages:
+            notes.append(
+                f"MemFree is {free_pages:,} pages and nr_free_pages {counters[_FREE]:,}: they are of two moments, or "
+                "of a container and its host; what /proc/vmstat and /proc/zoneinfo count is left out"
+            )
+            counters = {}
     distrusted, huge_pages = _of_old_kernels(counters, meminfo, page_bytes)
     for kind, names, kib_names in _ROWS:
         if kind in distrusted and (meminfo is None or kib_names[0] not in meminfo.kib):

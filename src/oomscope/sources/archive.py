@@ -107,6 +107,13 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
+def kind_of_member(member: Stream) -> str | None:
+    """Which kind of archive a member is; None for anything else. Raises CorruptInput where it cannot be unpacked."""
+    if member.defect is not None and not member.head:
+        raise CorruptInput(f"{member.origin}: {member.defect}", advice="unpack it with another tool and give its file")
+    return kind_of(member.head)
+
+
 def _is_old_tar(head: bytes) -> bool:
     """A tar from before ustar has no magic; its header's sum is right by no accident."""
     if len(head) < 512 or b"\0" not in head[:100]:
@@ -198,6 +205,13 @@ def _member(stream: Stream, name: str, raw: _Readable, budget: Budget, *, is_cou
     return Stream(origin, _Member(raw, None if is_counted else budget), size_bytes=None)
 
 
+def _unreadable(stream: Stream, name: str, reason: str, budget: Budget) -> Stream:
+    """A member that cannot be unpacked: it is empty, and its defect says why."""
+    member = _member(stream, name, io.BytesIO(), budget)
+    member.defect = reason
+    return member
+
+
 class _TarEntry(tarfile.TarInfo):
     """A header of a tar that announces no more than is read."""
 
@@ -222,8 +236,12 @@ def _of_tar(stream: Stream, budget: Budget) -> Iterator[Stream]:
                 budget.member()
                 tar.members = []
                 continue  # links and devices hold nothing of their own
+            if len(tar.pax_headers) > bounds.ARCHIVE_GLOBAL_HEADERS:
+                raise BeyondBounds(f"it has more than {bounds.ARCHIVE_GLOBAL_HEADERS:,} global headers", advice="")
             file = tar.extractfile(entry)
-            if file is not None:
+            if entry.sparse is not None and len(entry.sparse) > bounds.SPARSE_PIECES:
+                yield _unreadable(stream, entry.name, f"it is in {len(entry.sparse):,} pieces", budget)
+            elif file is not None:
                 # Holes of a sparse member are in no block of the archive: they are taken off the budget as they come.
                 yield _member(stream, entry.name, file, budget, is_counted=not entry.issparse())
             tar.members = []  # tarfile keeps every header it has seen
@@ -241,8 +259,20 @@ def _of_zip(stream: Stream, budget: Budget) -> Iterator[Stream]:
             for entry in archive.infolist():
                 if entry.is_dir():
                     continue
-                with archive.open(entry) as file:
+                try:
+                    file = archive.open(entry)
+                except (*_BROKEN, OSError) as error:  # encrypted, an unknown method, a header that belongs to another
+                    yield _unreadable(stream, entry.filename, _sentence(error), budget)
+                    continue
+                with file:
                     yield _member(stream, entry.filename, file, budget)
+
+
+def _sentence(error: Exception) -> str:
+    """Why a member of a zip cannot be opened."""
+    if isinstance(error, NotImplementedError):
+        return "its compression is not known here"
+    return "it is encrypted" if "password" in str(error) else "its header is damaged"
 
 
 def _require_room(size: int, there: int) -> None:

@@ -257,11 +257,12 @@ class _Frame(Protocol):
 
 _MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00", "bzip2": b"BZh", "zstd": b"\x28\xb5\x2f\xfd"}
 _GZIP_WINDOW_BITS = 31
-_NEW_FRAME: dict[str, Callable[[], _Frame]] = {
-    "gzip": lambda: cast(_Frame, zlib.decompressobj(_GZIP_WINDOW_BITS)),
-    "xz": lzma.LZMADecompressor,
-    "bzip2": bz2.BZ2Decompressor,
-    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+# What makes the frames of one input. zstd's share a context, which costs more than a small frame.
+_FRAMES: dict[str, Callable[[], Callable[[], _Frame]]] = {
+    "gzip": lambda: lambda: cast(_Frame, zlib.decompressobj(_GZIP_WINDOW_BITS)),
+    "xz": lambda: lzma.LZMADecompressor,
+    "bzip2": lambda: bz2.BZ2Decompressor,
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj,
 }
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
@@ -275,7 +276,8 @@ class _Decompressed:
     def __init__(self, compression: str, raw: _Reader) -> None:
         self._compression = compression
         self._raw = raw
-        self._frame = _NEW_FRAME[compression]()
+        self._new_frame = _FRAMES[compression]()
+        self._frame = self._new_frame()
         self._within_frame = False
         self._compressed = memoryview(b"")
         self._ready = memoryview(b"")
@@ -288,24 +290,27 @@ class _Decompressed:
                     if self._within_frame:
                         raise EOFError
                     return b""
-            fed, self._compressed = self._compressed[:_FEED_BYTES], self._compressed[_FEED_BYTES:]
+            fed = self._compressed[:_FEED_BYTES]
             self._ready = memoryview(self._frame.decompress(fed))
             self._within_frame = not self._frame.eof
+            used = len(fed) - (len(self._frame.unused_data) if self._frame.eof else 0)
+            self._compressed = self._compressed[used:]
             if self._frame.eof:
-                self._next_frame(self._frame.unused_data + self._compressed.tobytes())
+                self._next_frame()
         taken, self._ready = self._ready[:size], self._ready[size:]
         return taken.tobytes()
 
-    def _next_frame(self, behind: bytes) -> None:
+    def _next_frame(self) -> None:
         """What stands behind a stream is the next one; zeros are padding, anything else is none of it."""
-        behind = (behind or self._raw.read(CHUNK_BYTES)).lstrip(b"\0")
         magic = _MAGIC[self._compression]
-        if len(behind) < len(magic):
-            behind += self._raw.read(CHUNK_BYTES)
-        self._compressed = memoryview(behind if behind.startswith(magic) else b"")
-        if not self._compressed:
-            self._raw = io.BytesIO()
-        self._frame = _NEW_FRAME[self._compression]()
+        if self._compressed[: len(magic)] != magic:
+            behind = (self._compressed.tobytes() or self._raw.read(CHUNK_BYTES)).lstrip(b"\0")
+            if len(behind) < len(magic):
+                behind += self._raw.read(CHUNK_BYTES)
+            self._compressed = memoryview(behind if behind.startswith(magic) else b"")
+            if not self._compressed:
+                self._raw = io.BytesIO()
+        self._frame = self._new_frame()
 
 
 def _reason(error: Exception) -> str:

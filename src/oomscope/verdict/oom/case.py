@@ -56,6 +56,15 @@ class OomCase:
         """The zones that the request could have been served from."""
         return tuple(check for check in self.analysis.zones if check.is_allowed)
 
+    @property
+    def is_mostly_reserved(self) -> bool:
+        """Whether more of RAM is reserved than managed: for a crash kernel or a hypervisor, or not initialised yet.
+
+        Who holds the rest says little then of why there is none (mm/page_alloc.c, deferred_init_memmap()).
+        """
+        accounting = self.accounting
+        return (accounting.reserved_pages or 0) > (accounting.ram_pages or 0)
+
     def is_tiny(self, check: ZoneCheck) -> bool:
         """A zone that is a hundredth of RAM at most, as DMA is, and passes by some pages: it serves nobody for long."""
         if check.usable_pages is None or check.needed_pages is None:

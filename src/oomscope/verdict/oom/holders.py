@@ -39,6 +39,7 @@ def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
         closes
         and accounting.is_whole
         and not accounting.problems
+        and not case.is_mostly_reserved
         and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages))
     ):
         return CERTAIN

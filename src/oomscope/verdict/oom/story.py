@@ -130,6 +130,9 @@ def _how_sure(case: OomCase, first: Cause) -> str:
     sure = {CERTAIN: "This is certain", LIKELY: "This is likely"}.get(certainty, "This is possible")
     if accounting.problems:
         return f"{sure}; the report contradicts itself: {accounting.problems[0]}."
+    if case.is_mostly_reserved:
+        reserved = case.size(accounting.reserved_pages or 0)
+        return f"{sure}; {reserved} more are reserved: for a crash kernel or a hypervisor, or not initialised yet."
     if case.event.cut:
         return f"{sure}; the log lacks {', '.join(case.event.cut)}."
     if accounting.unexplained_pages is not None and accounting.ram_pages:
