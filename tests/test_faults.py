@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -463,6 +464,44 @@ def test_what_is_reserved_makes_the_rest_uncertain(tmp_path: Path) -> None:
     assert verdict.oom is not None
     assert verdict.oom.certainty != "certain"
     assert "817,481 pages more are reserved" in " ".join(verdict.oom.story)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("meminfo", b"MemTotal: 1004 kB\nMemFree: 100 kB\nSlab: 5000 kB\nSUnreclaim: 5000 kB\n"),
+        ("meminfo", b"MemTotal: 1004 kB\nMemFree: 99999999 kB\nSlab: 50 kB\n"),
+    ],
+)
+def test_no_part_is_larger_than_its_whole(name: str, text: bytes, tmp_path: Path) -> None:
+    """A damaged counter: no percentage, and nothing is certain that rests on it."""
+    put(tmp_path, name, text)
+    put(tmp_path, "buddyinfo", b"Node 0, zone   Normal      1      1 99999999 \n")
+    verdict = oomscope.explain(tmp_path)
+    told = terminal.render(verdict)
+    assert "more than all of RAM" in told
+    assert not [percent for percent in re.findall(r"([\d.]+) %", told) if float(percent) > 100]
+    assert {f.certainty for f in verdict.findings if "of RAM" in f.claim} == {"possible"}
+
+
+def test_a_damaged_counter_of_a_report_has_no_share(tmp_path: Path) -> None:
+    """14.9 TiB of slab on a machine of 15.6 GiB."""
+    path = tmp_path / "log"
+    text = (FAULTS / "sem-isolated-file").read_text()
+    path.write_text(re.sub(r"slab_unreclaimable:\d+", "slab_unreclaimable:4000000000", text))
+    verdict = oomscope.explain(path)
+    assert verdict.oom is not None
+    assert verdict.oom.certainty == "possible"
+    assert not [percent for percent in re.findall(r"([\d.]+) %", terminal.render(verdict)) if float(percent) > 100]
+
+
+def test_a_damaged_counter_of_a_memory_cgroup_fills_nothing(tmp_path: Path) -> None:
+    """9.1 TiB of anonymous memory in a group of a GiB."""
+    path = tmp_path / "log"
+    path.write_text(re.sub(r"(\] anon )\d+", r"\g<1>9999999999999", (FAULTS / "sem-memcg-zswap").read_text()))
+    verdict = oomscope.explain(path)
+    assert verdict.oom is not None
+    assert "filled with anon" not in " ".join(verdict.oom.story)
 
 
 def test_every_unit_of_the_kernel_is_read() -> None:

@@ -26,8 +26,14 @@ def bytes_text(size_bytes: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+# What two counts of one moment may differ by: a part that is larger than its whole by more is of no such part.
+AT_ONE_MOMENT = 1.02
+
+
 def share_text(share: float) -> str:
-    """`28.5 %`; a share that is not zero never reads as zero."""
+    """`28.5 %`; a share that is not zero never reads as zero, and none is larger than the whole."""
+    if abs(share) > AT_ONE_MOMENT:
+        return "more than all"
     percent = share * 100
     return "<0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
 

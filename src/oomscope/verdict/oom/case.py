@@ -18,6 +18,7 @@ UNDETERMINED = "undetermined"
 
 
 _TINY = 0.01
+_MOSTLY = 4
 _SOME_PAGES = 256
 
 
@@ -58,12 +59,12 @@ class OomCase:
 
     @property
     def is_mostly_reserved(self) -> bool:
-        """Whether more of RAM is reserved than managed: for a crash kernel or a hypervisor, or not initialised yet.
+        """Whether most of RAM is reserved, four times what is managed: for a crash kernel or a hypervisor, or not initialised yet.
 
         Who holds the rest says little then of why there is none (mm/page_alloc.c, deferred_init_memmap()).
         """
         accounting = self.accounting
-        return (accounting.reserved_pages or 0) > (accounting.ram_pages or 0)
+        return (accounting.reserved_pages or 0) > _MOSTLY * (accounting.ram_pages or 0)
 
     def is_tiny(self, check: ZoneCheck) -> bool:
         """A zone that is a hundredth of RAM at most, as DMA is, and passes by some pages: it serves nobody for long."""

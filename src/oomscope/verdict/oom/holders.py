@@ -6,6 +6,7 @@ Each holder is claimed by itself (one file each); the greatest gives the class, 
 from __future__ import annotations
 
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
+from oomscope.units import AT_ONE_MOMENT
 from oomscope.verdict.oom import hidden_kernel, hugetlb, kernel_stacks, page_cache, shmem, slab, user_anon
 from oomscope.verdict.oom.case import Cause, OomCase
 
@@ -43,4 +44,6 @@ def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
         and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages))
     ):
         return CERTAIN
+    if share > AT_ONE_MOMENT:
+        return POSSIBLE  # a number of the report is damaged
     return LIKELY if share >= _MOST or pages >= 1.5 * next_pages else POSSIBLE

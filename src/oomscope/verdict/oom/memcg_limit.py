@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oomscope.model.oom_event import MEMCG_KILL, Memcg
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
-from oomscope.units import bytes_text, share_text
+from oomscope.units import AT_ONE_MOMENT, bytes_text, share_text
 from oomscope.verdict.oom.case import MEMCG_LIMIT, Cause, OomCase
 
 _JUST_BEFORE_NS = 60 * 10**9
@@ -93,7 +93,7 @@ def _filled_with(memcg: Memcg) -> str:
     parts = [
         f"{title} ({bytes_text(size)}, {share_text(size / total)})"
         for title, size in fillers(memcg)[:2]
-        if total and size > 0.1 * total
+        if 0.1 * total < size <= AT_ONE_MOMENT * total
     ]
     return " and ".join(parts)
 

@@ -18,8 +18,8 @@ from oomscope.model.ledger import (
     Ledger,
 )
 from oomscope.model.oom_analysis import FREE
-from oomscope.model.verdict import CERTAIN, LIKELY, Balance, Finding
-from oomscope.units import bytes_text, counted, pages_text, share_text
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Balance, Finding
+from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
 from oomscope.verdict.rules.case import Case
 
 _WORTH_NAMING = 0.05  # of RAM
@@ -73,7 +73,7 @@ def _of_balance(balance: Balance) -> list[Finding]:
         Finding(
             claim=f"{largest.kind} holds {pages_text(largest.pages)}, {_share(largest.pages, balance)} of RAM{named}",
             pages=largest.pages,
-            certainty=CERTAIN,
+            certainty=_certainty(balance),
             because=(f"the kernel counts it: {largest.source}",),
             refuted_by="nothing: it is the kernel's own counter",
             next="oomscope diff of two readings shows what grows",
@@ -91,13 +91,19 @@ def _unexplained(balance: Balance) -> Finding:
     return Finding(
         claim=f"{pages_text(pages)}, {_share(pages, balance)} of RAM, are in no counter{most}",
         pages=pages,
-        certainty=CERTAIN,
+        certainty=_certainty(balance),
         because=("MemTotal less every counter of the kernel: drivers' pages and vmalloc are in none of them",),
         refuted_by="readings of several moments: their sum is of none of them",
         next="boot with page_owner=on, or read /proc/allocinfo and /proc/vmallocinfo: they name who takes such pages"
         if named is None
         else f"find who should give back what {named[0]} takes",
     )
+
+
+def _certainty(balance: Balance) -> str:
+    """The kernel's counters are certain as long as no row has more than all of RAM: then one of them is damaged."""
+    fits = all(row.pages <= AT_ONE_MOMENT * balance.ram_pages for row in balance.rows)
+    return CERTAIN if fits else POSSIBLE
 
 
 def _of_file(told: Ledger, entry: Entry, case: Case) -> Finding:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oomscope.model.absent import Absent
-from oomscope.model.verdict import CERTAIN, Finding
-from oomscope.units import pages_text, share_text
+from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
+from oomscope.units import AT_ONE_MOMENT, pages_text, share_text
 from oomscope.verdict.rules.case import Case
 
 _MUCH = 0.05  # of RAM
@@ -33,7 +33,7 @@ def rule(case: Case) -> tuple[Finding, ...]:
         Finding(
             claim=claim,
             pages=free_pages,
-            certainty=CERTAIN,
+            certainty=CERTAIN if share is None or share <= AT_ONE_MOMENT else POSSIBLE,
             because=("the free blocks of every zone and order",),
             refuted_by="compaction: echo 1 > /proc/sys/vm/compact_memory, and read the file again",
             next=then,
