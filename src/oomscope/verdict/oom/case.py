@@ -59,7 +59,7 @@ class OomCase:
 
     @property
     def is_mostly_reserved(self) -> bool:
-        """Whether most of RAM is reserved, four times what is managed: for a crash kernel or a hypervisor, or not initialised yet.
+        """Whether most of RAM is reserved: for a crash kernel or a hypervisor, or not initialised yet.
 
         Who holds the rest says little then of why there is none (mm/page_alloc.c, deferred_init_memmap()).
         """
