@@ -168,8 +168,8 @@ _SSID = re.compile(rb"(?i)(?P<before>\bssid ?[=:]? ?)\S{1,64}")
 # Without one of these words a line has nothing for the patterns above: most lines need three questions, not forty.
 _MAY_NAME = re.compile(
     rb"[Cc]omm|[\[\]]|victim|AC: |acquire|rocess|thread |random|oom-killer|allocation|vmalloc|vmemmap|cpuset"
-    rb"|stack depth|drop_caches|segfault|unhandled|undefined|User|[Tt]ask|trap|held by|HOLDER|lowmemory|behalf|sigkill|tgid|pid "
-    rb"|memcg|cgroup|limit of|pids controller|\(\d|Linux version"
+    rb"|stack depth|drop_caches|segfault|unhandled|undefined|User|[Tt]ask|trap|held by|HOLDER|lowmemory|behalf|sigkill"
+    rb"|tgid|pid |memcg|cgroup|limit of|pids controller|\(\d|Linux version"
 )
 _MAY_HAVE_WORDS = re.compile(rb"[-.:@]|0x[56]")
 _MAY_TELL = re.compile(
