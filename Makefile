@@ -62,6 +62,7 @@ $(BPF)/panic_report.%.o: $(BPF)/panic_report.bpf.c $(wildcard $(BPF)/*.h)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.endurance
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scan

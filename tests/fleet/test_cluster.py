@@ -17,6 +17,7 @@ from oomscope.errors import BadQuestion, OomscopeError
 from oomscope.export import fleet_tables
 from oomscope.fleet import triage
 from oomscope.fleet.dask_cluster import DaskCluster
+from oomscope.fleet.engines import Failed
 from oomscope.fleet.labels import Labels
 from oomscope.fleet.results import Results
 from tests.fleet import fleets
@@ -98,6 +99,13 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
             there = list(triage.cases(found.units, results, Labels()))
     assert killed == [5]
     assert there == here
+
+
+def test_a_task_that_never_ends_is_told_on_a_cluster(tmp_path: Path) -> None:
+    """With the same reason as here."""
+    with cluster(tmp_path) as (address, _), DaskCluster(address) as engine:
+        told = dict(engine.run(time.sleep, [0.01, 0.02, 600.0, 0.03], limit_s=3))
+    assert told == {0.01: None, 0.02: None, 0.03: None, 600.0: Failed("not done within 3 s (--case-timeout)")}
 
 
 def test_the_command_writes_the_same_tables(tmp_path: Path) -> None:

@@ -268,6 +268,21 @@ def test_a_task_that_kills_its_process_is_told_and_the_rest_is_done() -> None:
     assert told == {number: number * number for number in range(40) if number != 7}
 
 
+def never_end_of_seven(number: int) -> int:
+    """Work that hangs once in a while; at the top of a module, where other processes find it."""
+    while number == 7:
+        time.sleep(1)
+    return number * number
+
+
+def test_a_task_that_never_ends_is_told_and_the_rest_is_done() -> None:
+    """It fails with its time limit as the reason."""
+    with Processes(2) as engine:
+        told = dict(engine.run(never_end_of_seven, range(20), limit_s=2))
+    assert told.pop(7) == Failed("not done within 2 s (--case-timeout)")
+    assert told == {number: number * number for number in range(20) if number != 7}
+
+
 def children_of(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
