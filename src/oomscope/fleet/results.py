@@ -20,7 +20,7 @@ from typing import Self
 import msgspec
 import zstandard
 
-from oomscope.errors import OomscopeError
+from oomscope.errors import OomscopeError, cause_of
 from oomscope.model.fleet import CaseResult
 from oomscope.sources.base import is_printable
 
@@ -56,7 +56,7 @@ class Results:
             try:
                 self._kept = _opened(path)
             except (OSError, sqlite3.Error) as error:
-                self.trouble = f"{path}: {error}"
+                self.trouble = f"{path}: {cause_of(error) if isinstance(error, OSError) else error}"
 
     def __enter__(self) -> Self:
         return self
