@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz.kinds import kinds, tar_of, zip_of
+from fuzz.kinds import kinds
+from fuzz.packed import tar_of, zip_of
 
 _RUNS = 3
 _TIMES = 4

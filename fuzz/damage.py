@@ -11,7 +11,8 @@ from random import Random
 
 import zstandard
 
-from fuzz.kinds import bugreport_of, kinds, tar_of, zip_of
+from fuzz.kinds import kinds
+from fuzz.packed import bugreport_of, tar_of, zip_of
 
 _MORE_OFTEN = ("kernel log",) * 10 + ("console", "page_owner", "show_stacks") * 2  # those with the largest grammars
 _NUMBER = re.compile(rb"\d+")

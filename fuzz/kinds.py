@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import tarfile
-import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -65,35 +62,6 @@ def kinds() -> dict[str, tuple[bytes, ...]]:
         "core dump": [_core(phnum) for phnum in (0, 1, 3)],
     }
     return {kind: tuple(texts) for kind, texts in found.items()}
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    """The files in a tar."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            made.addfile(entry, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zip_of(files: dict[str, bytes]) -> bytes:
-    """The files in a zip."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in files.items():
-            made.writestr(name, content)
-    return out.getvalue()
-
-
-def bugreport_of(files: dict[str, bytes]) -> bytes:
-    """The files as sections of Android's one text."""
-    text = b"========\n== dumpstate: 2026-11-24 21:00:00\n========\n\n"
-    for name, content in files.items():
-        text += b"------ %s (%s) ------\n" % (name.upper().encode(), name.encode()) + content
-        text += b"------ 0.010s was the duration of '%s' ------\n\n" % name.upper().encode()
-    return text
 
 
 def _text(path: Path) -> bytes:

@@ -19,6 +19,7 @@ import pytest
 import zstandard
 
 import oomscope
+from fuzz.packed import tar_of
 from oomscope import bounds
 from oomscope.errors import InternalError, OomscopeError
 from oomscope.report import json_report, terminal
@@ -529,22 +530,12 @@ def test_sizes_are_rounded_into_the_unit_that_they_reach(size: int, text: str) -
 
 def test_a_legal_archive_after_one_that_is_too_deep_is_read(tmp_path: Path) -> None:
     """Depth is of one archive, not of all of them together."""
-
-    def tar(files: dict[str, bytes]) -> bytes:
-        out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode="w") as made:
-            for name, content in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                made.addfile(entry, io.BytesIO(content))
-        return out.getvalue()
-
-    deep = tar({"x": b"x"})
+    deep = tar_of({"x": b"x"})
     for _ in range(bounds.ARCHIVE_DEPTH + 1):
-        deep = tar({"inner": deep})
+        deep = tar_of({"inner": deep})
     stacks_text = b" f+0x1/0x2 [m]\nnr_base_pages: 7\n\n"
     path = tmp_path / "case.tar"
-    path.write_bytes(tar({"deep": deep, "legal": tar({"show_stacks": stacks_text})}))
+    path.write_bytes(tar_of({"deep": deep, "legal": tar_of({"show_stacks": stacks_text})}))
     assert oomscope.explain(path).counted_pages == 7
 
 

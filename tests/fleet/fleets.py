@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from pathlib import Path
 
+from fuzz.packed import tar_of
 from oomscope.fleet import triage
 from oomscope.fleet.engines import Engine
 from oomscope.fleet.labels import Labels
@@ -43,7 +42,7 @@ def lay_out(folder: Path) -> Path:
     case = folder / "site-1" / "leak"
     for path in (captures.AFTER_6_12, captures.CASE_6_12 / "meminfo"):
         write(case / path.name, path.read_bytes())
-    write(folder / "site-0" / "host-9" / "case.tar", tar({"var/log/kern.log": log(REPORTS[0])}))
+    write(folder / "site-0" / "host-9" / "case.tar", tar_of({"var/log/kern.log": log(REPORTS[0])}))
     return folder
 
 
@@ -52,17 +51,6 @@ def write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path, (WRITTEN, WRITTEN))
-
-
-def tar(files: dict[str, bytes]) -> bytes:
-    """An archive of these files."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return out.getvalue()
 
 
 def triaged(

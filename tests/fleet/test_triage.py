@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 import oomscope
+from fuzz.packed import tar_of
 from oomscope.attribution import clusters
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.fleet import triage
@@ -159,7 +160,7 @@ def spoilt(folder: Path) -> Iterator[tuple[str, str]]:
     """Cases that cannot be explained, each with words of its reason."""
     write(folder / "empty.log", b"")
     yield "empty.log", "empty"
-    write(folder / "cut.tar.zst", zstandard.compress(fleets.tar({"kern.log": log(fleets.REPORTS[0])}))[:400])
+    write(folder / "cut.tar.zst", zstandard.compress(tar_of({"kern.log": log(fleets.REPORTS[0])}))[:400])
     yield "cut.tar.zst", "cut"
     with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("kern.log", b"[    1.000000] hello\n" * (20 << 20))

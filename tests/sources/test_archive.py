@@ -6,13 +6,14 @@ import bz2
 import io
 import os
 import tarfile
-import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import oomscope
+from fuzz.packed import bugreport_of, tar_of, zip_of
 from oomscope import bounds
 from oomscope.report import json_report
 from tests import captures, corpus
@@ -25,14 +26,7 @@ CASE = {
 }
 
 
-def tar(files: Mapping[str, bytes], mode: str = "w:gz") -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as made:  # type: ignore[call-overload]
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            made.addfile(entry, io.BytesIO(text))
-    return out.getvalue()
+tar = partial(tar_of, mode="w:gz")
 
 
 def old_tar(files: Mapping[str, bytes]) -> bytes:
@@ -48,33 +42,15 @@ def old_tar(files: Mapping[str, bytes]) -> bytes:
     return bytes(made) + bytes(1024)
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, text in files.items():
-            made.writestr(name, text)
-    return out.getvalue()
-
-
-def bugreport(files: Mapping[str, bytes]) -> bytes:
-    """Dumpstate's text: a file is a section (frameworks/native/cmds/dumpstate, RunCommand and DumpFile)."""
-    text = b"========\n== dumpstate: 2026-11-24 21:00:00\n========\n\n"
-    for name, content in files.items():
-        section = name.rpartition("/")[2].encode()
-        text += b"------ %s (%s) ------\n" % (section.upper(), name.encode()) + content
-        text += b"------ 0.010s was the duration of '%s' ------\n\n" % section.upper()
-    return text
-
-
 PACKED: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
-    "tar": lambda files: tar(files, "w"),
+    "tar": lambda files: tar_of(files, "w"),
     "tar.gz": tar,
-    "tar.xz": lambda files: tar(files, "w:xz"),
-    "tar.bz2": lambda files: bz2.compress(tar(files, "w")),
+    "tar.xz": lambda files: tar_of(files, "w:xz"),
+    "tar.bz2": lambda files: bz2.compress(tar_of(files, "w")),
     "old tar": lambda files: old_tar(files),
-    "zip": zipped,
-    "tar in a zip": lambda files: zipped({"sosreport.tar.gz": tar(files)}),
-    "zip in a tar": lambda files: tar({"bugreport.zip": zipped(files), "README": b"hello\n"}),
+    "zip": zip_of,
+    "tar in a zip": lambda files: zip_of({"sosreport.tar.gz": tar(files)}),
+    "zip in a tar": lambda files: tar({"bugreport.zip": zip_of(files), "README": b"hello\n"}),
 }
 
 
@@ -95,7 +71,7 @@ def test_a_sosreport_without_counts_is_explained_by_its_log(tmp_path: Path) -> N
     slabinfo = b"slabinfo - version: 2.1\nkmalloc-2k 1 2 2048 16 8 : tunables 0 0 0 : slabdata 7 7 0 \n"
     files = {"sos/var/log/messages": log, "sos/proc/slabinfo": slabinfo, "sos/etc/passwd": b"root:x:0:0\n"}
     path = tmp_path / "sosreport-host.tar.xz"
-    path.write_bytes(tar(files, "w:xz"))
+    path.write_bytes(tar_of(files, "w:xz"))
     verdict = oomscope.explain(path)
     assert verdict.oom is not None
     assert verdict.oom.oom_class == "hidden-kernel"
@@ -108,7 +84,7 @@ def test_a_bugreport_is_read_section_by_section(tmp_path: Path) -> None:
     log = captures.text(corpus.path("086-nfsd-page-leak-88pct.log"))
     slabinfo = b"slabinfo - version: 2.1\nkmalloc-2k 1 2 2048 16 8 : tunables 0 0 0 : slabdata 7 7 0 \n"
     path = tmp_path / "bugreport.zip"
-    path.write_bytes(zipped({"bugreport.txt": bugreport({"dmesg": log, "/proc/slabinfo": slabinfo})}))
+    path.write_bytes(zip_of({"bugreport.txt": bugreport_of({"dmesg": log, "/proc/slabinfo": slabinfo})}))
     verdict = oomscope.explain(path)
     assert verdict.oom is not None
     assert verdict.oom.oom_class == "hidden-kernel"
@@ -126,7 +102,7 @@ def _nested(depth: int) -> bytes:
 MEMINFO = b"MemTotal: 9 kB\nMemFree: 8 kB\n"
 _BOMB_BYTES = bounds.ARCHIVE_FREE_BYTES + (32 << 20)
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "zeros in a zip": lambda: zipped({"meminfo": MEMINFO + bytes(_BOMB_BYTES)}),
+    "zeros in a zip": lambda: zip_of({"meminfo": MEMINFO + bytes(_BOMB_BYTES)}),
     "zeros in a tar": lambda: tar({"page_owner": b"Page allocated via order 0\n" + bytes(_BOMB_BYTES)}),
     "too deep": lambda: _nested(bounds.ARCHIVE_DEPTH + 2),
     "too many": lambda: tar({str(n): b"" for n in range(bounds.ARCHIVE_MEMBERS + 5)}),
@@ -150,7 +126,7 @@ def test_a_bomb_is_refused_and_the_rest_is_read(bomb: str, tmp_path: Path) -> No
 def test_what_came_before_the_bound_counts(tmp_path: Path) -> None:
     """A bomb behind a case in one archive: the case is explained."""
     path = tmp_path / "both.zip"
-    path.write_bytes(zipped({**CASE, "z/meminfo": MEMINFO + bytes(_BOMB_BYTES)}))
+    path.write_bytes(zip_of({**CASE, "z/meminfo": MEMINFO + bytes(_BOMB_BYTES)}))
     verdict = oomscope.explain(path)
     assert verdict.greatest is not None
     assert verdict.greatest.pages == captures.LEAKED_PAGES
@@ -206,7 +182,7 @@ def test_a_cut_archive_gives_what_came_before(form: str, share: float, tmp_path:
 
 def test_bytes_of_chance_in_an_archive_end_in_a_sentence(tmp_path: Path) -> None:
     """A tar header followed by noise is refused, or explained in part, and never a traceback."""
-    whole = bytearray(tar(CASE, "w"))
+    whole = bytearray(tar_of(CASE, "w"))
     for seed in range(20):
         spoilt = bytearray(whole)
         noise = os.urandom(600)
