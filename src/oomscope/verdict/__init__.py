@@ -92,6 +92,7 @@ def judge(evidence: Evidence, question: Question, selection: Selection, *, told:
         event=None if judgement is None else judgement.case,
         witnesses=() if not selection.is_empty else witnesses.reports(latest),
         earlier=earlier,
+        others=others,
     )
     findings = tuple(finding for rule in RULES for finding in rule(case))
     if case.is_of_accounts and not findings and not _saw_oom(latest):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.beside import beside
 from oomscope.model.absent import Absent
 from oomscope.model.ledger import (
     BYTES,
@@ -49,7 +48,7 @@ _NEXT = {
 
 def rule(case: Case) -> tuple[Finding, ...]:
     """Claims the largest row of the balance and of each file, where neither stacks nor a report tell more."""
-    others = beside(case.evidence)
+    others = case.others
     alone = case.is_of_accounts
     found: list[Finding] = []
     if alone and case.balance is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oomscope.attribution.beside import Beside
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.slab_truth import SlabTruth, slab_truth
 from oomscope.model.evidence import Evidence, Moment
@@ -18,7 +19,10 @@ MOST = 0.9  # who holds this share of a cache's objects holds the cache
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The evidence, and what has been ranked from it so far; `event` is the OOM event that is explained."""
+    """The evidence, and what has been ranked from it so far; `event` is the OOM event that is explained.
+
+    `others` is what the kernel's own accounts say beside it.
+    """
 
     evidence: Evidence
     selection: Selection
@@ -29,6 +33,7 @@ class Case:
     balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
     earlier: Moment | None
+    others: Beside
     event: OomCase | None = None
 
     @property

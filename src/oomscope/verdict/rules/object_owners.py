@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.beside import beside
 from oomscope.model.ledger import SLAB_CACHE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
@@ -11,7 +10,7 @@ from oomscope.verdict.rules.case import Case
 
 def rule(case: Case) -> tuple[Finding, ...]:
     """Claims the owner of most objects, where the kernel has kept it object by object."""
-    others = beside(case.evidence)
+    others = case.others
     if not others.cache_objects:
         return ()
     named = {objects.cache for objects in others.cache_objects if objects.cache}

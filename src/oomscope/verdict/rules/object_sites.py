@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.beside import beside
 from oomscope.model.absent import Absent
 from oomscope.model.holding import SLAB
 from oomscope.model.ledger import CALL_SITE
@@ -17,7 +16,7 @@ _SLAB_PAGES = ("alloc_slab_page", "allocate_slab", "new_slab")
 def rule(case: Case) -> tuple[Finding, ...]:
     """Claims that the greatest slab culprit holds what it grew, or that another call site does."""
     row = next((row for row in case.culprits if SLAB in row.kinds), None)
-    sites = [site for site in beside(case.evidence).of(CALL_SITE) if site.name not in _SLAB_PAGES]
+    sites = [site for site in case.others.of(CALL_SITE) if site.name not in _SLAB_PAGES]
     page_bytes = case.evidence.kernel.page_size_bytes
     if row is None or (row.share_of_ram or 0) < _ENOUGH_TO_NAME or not sites or isinstance(page_bytes, Absent):
         return ()
