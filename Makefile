@@ -15,7 +15,9 @@ CASE := examples/leak-6.12
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
 
-test: lint types tests
+# Three things at once: a suite with browsers and clusters waits a good deal.
+test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j3 --output-sync=line lint types tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -254,12 +254,12 @@ def test_many_thousand_stacks(driver: webdriver.Chrome, tmp_path: Path) -> None:
             + "".join(f" c{i % (40 * depth + 3)}_{depth}+0x1/0x2\n" for depth in range(12))
             + f"nr_base_pages: {1 + i % 1009}\n\n"
         )
-        for i in range(15_000)
+        for i in range(8_000)
     ]
     path = tmp_path / "show_stacks"
     path.write_text("".join(lines))
     verdict = oomscope.explain(path)
-    assert len(verdict.consumers) == 15_000
+    assert len(verdict.consumers) == 8_000
     made_s, opened_s = [], []
     target = tmp_path / "large.html"
     for _ in range(5):
