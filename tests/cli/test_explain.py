@@ -349,7 +349,7 @@ def test_interrupted_while_reading(tmp_path: Path) -> None:
 
 
 def test_a_line_without_an_end_is_refused_in_bounded_memory() -> None:
-    """A line longer than memory may be, as text and as a page_owner record: neither memory nor the records around it."""
+    """A line longer than memory may be, as text and as a page_owner record, costs neither memory nor its neighbours."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20)); "
     code = limit + "import sys; sys.argv = ['oomscope', 'explain', '-', '--format', 'json']; "
     code += "import oomscope.cli; oomscope.cli.main()"
