@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 import oomscope
-from fuzz.packed import tar_of
+from fuzz.packed import bugreport_of, tar_of
 from oomscope import bounds
 from oomscope.errors import InternalError, OomscopeError
 from oomscope.report import json_report, terminal
@@ -652,3 +652,15 @@ def test_global_headers_of_a_tar_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "case.tar"
     path.write_bytes(out.getvalue())
     assert "global headers" in _refused(path)
+
+
+def test_a_section_beyond_its_bound_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a bugreport: its beginning counts, and that there is more is no secret."""
+    monkeypatch.setattr("oomscope.bounds.SECTION_BYTES", 2 << 20)
+    text = b" f+0x1/0x2 [m]\nnr_base_pages: 7\n\n" + stacks() * 4
+    assert len(text) > bounds.SECTION_BYTES
+    path = tmp_path / "bugreport.txt"
+    path.write_bytes(bugreport_of({"show_stacks": text}))
+    verdict = oomscope.explain(path)
+    assert verdict.partial
+    assert any("more than 2.0 MiB" in f"{each.what} {each.reason}" for each in verdict.absent)

@@ -303,21 +303,29 @@ def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
     for line in _lines(stream.chunks()):
         match = _SECTION.fullmatch(line) if line.startswith(b"------ ") else None
         if match is None:
-            if held.tell() < bounds.SECTION_BYTES:
-                held.write(line)
+            held.write(line[: bounds.SECTION_BYTES + 1 - held.tell()])
             continue
         if name and held.tell():
-            yield _member(stream, name, _rewound(held), budget)
+            yield _member(stream, name, _Section(held), budget)
         text = printable(match["name"])
         name = "" if "was the duration of" in text else text
         held = io.BytesIO()
     if name and held.tell():
-        yield _member(stream, name, _rewound(held), budget)
+        yield _member(stream, name, _Section(held), budget)
 
 
-def _rewound(held: io.BytesIO) -> IO[bytes]:
-    held.seek(0)
-    return held
+class _Section:
+    """A section from its beginning; behind what is read of a longer one BeyondBounds is raised."""
+
+    def __init__(self, held: io.BytesIO) -> None:
+        held.seek(0)
+        self._held = held
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._held.read(size)
+        if not data and size and self._held.tell() > bounds.SECTION_BYTES:
+            raise BeyondBounds(f"the section has more than {bytes_text(bounds.SECTION_BYTES)}", advice="")
+        return data
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -326,7 +334,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"
-        if len(rest) > bounds.SECTION_BYTES:
+        if len(rest) > bounds.LINE_BYTES:  # no title: it goes on as it comes
+            yield rest
             rest = b""
     if rest:
         yield rest
