@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
+from fuzz.packed import tar_of
 from oomscope.collect import MANIFEST, PAGE_OWNER, SHOW_STACKS, collect
 from oomscope.errors import OomscopeError
 from oomscope.redact import Redactor
@@ -306,3 +307,14 @@ def test_many_hosts_and_hosts_of_no_name_cost_no_more() -> None:
     assert text.count(b"host kernel: hello host 10 times") == 3000
     assert text.endswith(b"kernel: 10 pages\n")
     assert Redactor().log(b'{"MESSAGE":"a","_HOSTNAME":"\\ud800x"}\n') == b'{"MESSAGE": "a"}\n'
+
+
+def test_a_member_that_breaks_off_is_told(tmp_path: Path) -> None:
+    """Of a cut archive its beginning is redacted, and that the rest is missing is no secret."""
+    log = b"[    1.000000] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n" * 30_000
+    whole = tar_of({"console.log": log})
+    path = tmp_path / "cut.tar"
+    path.write_bytes(whole[: len(whole) // 2])
+    told = redact(path, io.BytesIO())
+    assert told.members == 1
+    assert any("console.log" in name and "its end" in reason for name, reason in told.left_out)

@@ -115,6 +115,8 @@ def _member(member: Stream, redactor: Redactor, tar: tarfile.TarFile, told: Reda
         entry.size, entry.mode = held.tell(), 0o600
         held.seek(0)
         tar.addfile(entry, held)
+    if member.defect is not None:
+        told.left_out.append((member.origin, f"its end: {member.defect}"))
 
 
 def _texts(stream: Stream, source: Source, redactor: Redactor) -> Iterator[bytes]:
