@@ -29,7 +29,7 @@ def interruptible() -> None:
     def hung(*_: object) -> None:
         raise patterns._HungError
 
-    signal.signal(signal.SIGALRM, hung)
+    signal.signal(signal.SIGVTALRM, hung)
 
 
 @pytest.mark.parametrize("name", SLOW)
