@@ -14,7 +14,7 @@ import pytest
 import oomscope
 from fuzz.packed import tar_of
 from oomscope.collect import MANIFEST, PAGE_OWNER, SHOW_STACKS, collect
-from oomscope.errors import OomscopeError
+from oomscope.errors import OomscopeError, OutputFailed
 from oomscope.redact import Redactor
 from oomscope.redact_files import redact
 from tests import captures
@@ -318,3 +318,20 @@ def test_a_member_that_breaks_off_is_told(tmp_path: Path) -> None:
     told = redact(path, io.BytesIO())
     assert told.members == 1
     assert any("slabinfo" in name and "its end" in reason for name, reason in told.left_out)
+
+
+class FullDisk(io.BytesIO):
+    """Takes nothing."""
+
+    def write(self, data: object) -> int:  # noqa: ARG002
+        """Never."""
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_no_fault_of_a_member(tmp_path: Path) -> None:
+    """However large the archive is: nothing is named as left out for it."""
+    rows = b"".join(b"c%d 1 2 64 64 1 : tunables 0 0 0 : slabdata %d 7 0 \n" % (n * n, n) for n in range(60_000))
+    path = tmp_path / "case.tar"
+    path.write_bytes(tar_of({f"{n}/slabinfo": b"slabinfo - version: 2.1\n" + rows for n in range(2)}))
+    with pytest.raises((OutputFailed, OSError), match=r"(?i)no space left"):
+        redact(path, FullDisk())

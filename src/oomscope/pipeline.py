@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -265,40 +266,32 @@ def _read_one(each: Input, options: _Options, unused: list[_Unused]) -> list[Rea
     try:
         kind = archive.kind_of(stream.head)
         if kind is not None:
-            return _read_archive(stream, kind, options, unused, archive.Budget())
+            return _read_archive(stream, kind, options, unused)
         source = recognise(stream.head) or _text_of_any_kind(stream)
         return _read_stream(each, stream, source, options)
     finally:
         stream.close()
 
 
-def _read_archive(
-    stream: Stream, kind: str, options: _Options, unused: list[_Unused], budget: archive.Budget
-) -> list[Reading]:
+def _read_archive(stream: Stream, kind: str, options: _Options, unused: list[_Unused]) -> list[Reading]:
     """What an archive holds of known content; what it holds of other content is counted, what breaks in it is told."""
     readings: list[Reading] = []
-    unknown = 0
+    unknown: Counter[str] = Counter()
     options = replace(options, ranking_only=False)  # several moments need their times
-    try:
-        for member in archive.members(stream, kind, budget):
-            try:
-                with isolated(member.origin):
-                    inner = archive.kind_of_member(member)
-                    if inner is not None:
-                        with budget.deeper():
-                            readings += _read_archive(member, inner, options, unused, budget)
-                    elif (source := recognise(member.head)) is None:
-                        unknown += 1
-                    else:
-                        readings += _read_stream(Input(member.origin, None), member, source, options)
-            except archive.BeyondBounds:
-                raise
-            except OomscopeError as error:
-                unused.append(_Unused(member.origin, error))
-    except (archive.BeyondBounds, CorruptInput) as error:
-        unused.append(_Unused(stream.origin, error))
-    if unknown:
-        unused.append(_Unused(f"{unknown:,} files in {stream.origin}", UnknownContent("they are of no known kind")))
+
+    def take(member: Stream, within: Stream) -> None:
+        source = recognise(member.head)
+        if source is None:
+            unknown[within.origin] += 1
+        else:
+            readings.extend(_read_stream(Input(member.origin, None), member, source, options))
+
+    def refuse(origin: str, error: OomscopeError) -> None:
+        unused.append(_Unused(origin, error))
+
+    archive.walk(stream, kind, archive.Budget(), take=take, refuse=refuse)
+    for origin, count in unknown.items():
+        unused.append(_Unused(f"{count:,} files in {origin}", UnknownContent("they are of no known kind")))
     return readings
 
 

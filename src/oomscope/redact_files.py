@@ -19,7 +19,7 @@ from typing import IO
 import zstandard
 
 from oomscope import bounds
-from oomscope.errors import BadQuestion, OomscopeError, UnknownContent, isolated
+from oomscope.errors import BadQuestion, OutputFailed, UnknownContent, cause_of
 from oomscope.redact import LEFT_OUT, Redactor
 from oomscope.sources import Source, archive, recognise
 from oomscope.sources.console_log import ConsoleLog
@@ -58,7 +58,13 @@ def redact(path: str | os.PathLike[str], out: IO[bytes]) -> Redacted:
             return told
         packer = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
         with packer as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
-            _members(stream, kind, archive.Budget(), redactor, tar, told)
+            archive.walk(
+                stream,
+                kind,
+                archive.Budget(),
+                take=lambda member, _: _member(member, redactor, tar, told),
+                refuse=lambda origin, error: told.left_out.append((origin, str(error).removeprefix(f"{origin}: "))),
+            )
         return told
     finally:
         stream.close()
@@ -82,27 +88,6 @@ def _source_of(stream: Stream) -> Source:
     return source
 
 
-def _members(
-    stream: Stream, kind: str, budget: archive.Budget, redactor: Redactor, tar: tarfile.TarFile, told: Redacted
-) -> None:
-    try:
-        for member in archive.members(stream, kind, budget):
-            try:
-                with isolated(member.origin):
-                    inner = archive.kind_of_member(member)
-                    if inner is not None:
-                        with budget.deeper():
-                            _members(member, inner, budget, redactor, tar, told)
-                    else:
-                        _member(member, redactor, tar, told)
-            except archive.BeyondBounds:
-                raise
-            except OomscopeError as error:
-                told.left_out.append((member.origin, str(error).removeprefix(f"{member.origin}: ")))
-    except OomscopeError as error:
-        told.left_out.append((stream.origin, str(error).removeprefix(f"{stream.origin}: ")))
-
-
 def _member(member: Stream, redactor: Redactor, tar: tarfile.TarFile, told: Redacted) -> None:
     source = recognise(member.head)
     if source is None or isinstance(source, KernelMemory | ManifestText):
@@ -114,7 +99,10 @@ def _member(member: Stream, redactor: Redactor, tar: tarfile.TarFile, told: Reda
         entry = tarfile.TarInfo(redactor.member_name(member.origin.rpartition(": ")[2], source.format, told.members))
         entry.size, entry.mode = held.tell(), 0o600
         held.seek(0)
-        tar.addfile(entry, held)
+        try:
+            tar.addfile(entry, held)
+        except OSError as error:
+            raise OutputFailed(f"the archive cannot be written: {cause_of(error)}") from error
     if member.defect is not None:
         told.left_out.append((member.origin, f"its end: {member.defect}"))
 

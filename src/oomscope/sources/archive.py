@@ -16,13 +16,13 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Protocol, Self
 
 from oomscope import bounds
-from oomscope.errors import CorruptInput, OomscopeError
+from oomscope.errors import CorruptInput, OomscopeError, OutputFailed, isolated
 from oomscope.sources.base import printable
 from oomscope.sources.input import Stream
 from oomscope.units import bytes_text
@@ -107,7 +107,7 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
-def kind_of_member(member: Stream) -> str | None:
+def _kind_of_member(member: Stream) -> str | None:
     """Which kind of archive a member is; None for anything else. Raises CorruptInput where it cannot be unpacked."""
     if member.defect is not None and not member.head:
         raise CorruptInput(f"{member.origin}: {member.defect}", advice="unpack it with another tool and give its file")
@@ -122,6 +122,37 @@ def _is_old_tar(head: bytes) -> bool:
     if not digits or any(digit not in b"01234567" for digit in digits):
         return False
     return int(digits, 8) == sum(head[:148]) + 8 * 32 + sum(head[156:512])
+
+
+def walk(
+    stream: Stream,
+    kind: str,
+    budget: Budget,
+    *,
+    take: Callable[[Stream, Stream], None],
+    refuse: Callable[[str, OomscopeError], None],
+) -> None:
+    """Give each file in an archive, and in those within, to `take`, with the archive that it lies in.
+
+    What goes wrong with one costs that one alone: `refuse` gets its origin and the error. Raises OutputFailed, which is
+    no fault of a file.
+    """
+    try:
+        for member in members(stream, kind, budget):
+            try:
+                with isolated(member.origin):
+                    inner = _kind_of_member(member)
+                    if inner is None:
+                        take(member, stream)
+                    else:
+                        with budget.deeper():
+                            walk(member, inner, budget, take=take, refuse=refuse)
+            except (BeyondBounds, OutputFailed):
+                raise
+            except OomscopeError as error:
+                refuse(member.origin, error)
+    except (BeyondBounds, CorruptInput) as error:
+        refuse(stream.origin, error)
 
 
 def members(stream: Stream, kind: str, budget: Budget) -> Iterator[Stream]:
