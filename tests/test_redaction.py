@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -320,18 +321,23 @@ def test_a_member_that_breaks_off_is_told(tmp_path: Path) -> None:
     assert any("slabinfo" in name and "its end" in reason for name, reason in told.left_out)
 
 
-class FullDisk(io.BytesIO):
-    """Takes nothing."""
+class FullOnce(io.BytesIO):
+    """A disk that is full for a moment."""
 
-    def write(self, data: object) -> int:  # noqa: ARG002
-        """Never."""
-        raise OSError(28, "No space left on device")
+    was_full = False
+
+    def write(self, data: Any) -> int:
+        """Refuses the first piece."""
+        if not self.was_full:
+            self.was_full = True
+            raise OSError(28, "No space left on device")
+        return super().write(data)
 
 
 def test_a_full_disk_is_no_fault_of_a_member(tmp_path: Path) -> None:
-    """However large the archive is: nothing is named as left out for it."""
+    """Nothing is left out for it: the archive is not written."""
     rows = b"".join(b"c%d 1 2 64 64 1 : tunables 0 0 0 : slabdata %d 7 0 \n" % (n * n, n) for n in range(60_000))
     path = tmp_path / "case.tar"
     path.write_bytes(tar_of({f"{n}/slabinfo": b"slabinfo - version: 2.1\n" + rows for n in range(2)}))
-    with pytest.raises((OutputFailed, OSError), match=r"(?i)no space left"):
-        redact(path, FullDisk())
+    with pytest.raises(OutputFailed, match="no space left"):
+        redact(path, FullOnce())
