@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import oomscope
+
+# A shell starts what runs in its background with interrupts ignored, and what that starts inherits it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

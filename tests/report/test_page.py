@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 import oomscope
 from oomscope.cli.diff import page_of_difference
@@ -43,12 +44,18 @@ class Page:
     """A page in the browser, with what it asked for and complained of."""
 
     def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
-        self.driver = driver
+        self.driver, self.url = driver, path.as_uri()
         self.told_by("browser")
         self.told_by("performance")
         started = time.monotonic()
-        driver.get(path.as_uri())
+        driver.get(self.url)
+        # get() may return while the page before is still there.
+        WebDriverWait(driver, 60, poll_frequency=0.02).until(self._is_there)
         self.opened_s = time.monotonic() - started
+
+    def _is_there(self, driver: webdriver.Chrome) -> bool:
+        at, state = driver.execute_script("return [location.href, document.readyState]")
+        return bool(at == self.url and state == "complete")
 
     def told_by(self, log: str) -> list[Any]:
         """What the browser has logged since."""
@@ -247,33 +254,39 @@ def test_hostile_names_are_text(driver: webdriver.Chrome, tmp_path: Path) -> Non
 
 @needs_browser
 def test_many_thousand_stacks(driver: webdriver.Chrome, tmp_path: Path) -> None:
-    """Made in 3 s of processor time, opened in 3 s, the best of a few times: other tests run beside it; below 10 MB."""
+    """Made in 3 times what explaining took, opened in 8 times what a small page takes beside it, below 10 MB.
+
+    Of a few tries the best counts, for other tests run on the same processors.
+    """
     lines = [
         (
             f" post_alloc_hook+0x1/0x2\n f{i % 977}+0x1/0x2\n g{i % 89}+0x{i % 13:x}/0x20 [m{i % 7}]\n h{i}+0x1/0x2\n"
             + "".join(f" c{i % (40 * depth + 3)}_{depth}+0x1/0x2\n" for depth in range(12))
             + f"nr_base_pages: {1 + i % 1009}\n\n"
         )
-        for i in range(8_000)
+        for i in range(15_000)
     ]
     path = tmp_path / "show_stacks"
     path.write_text("".join(lines))
+    started = time.process_time()
     verdict = oomscope.explain(path)
-    assert len(verdict.consumers) == 8_000
-    made_s, opened_s = [], []
-    target = tmp_path / "large.html"
+    explained_s = time.process_time() - started
+    assert len(verdict.consumers) == 15_000
+    small, large = written(tmp_path / "small.html", oomscope.explain(KMALLOC)), tmp_path / "large.html"
+    made, opened = [], []
     for _ in range(5):
         started = time.process_time()
-        written(target, verdict)
-        made_s.append(time.process_time() - started)
-        page = Page(driver, target)
-        opened_s.append(page.opened_s)
+        written(large, verdict)
+        made.append((time.process_time() - started) / explained_s)
+        small_s = Page(driver, small).opened_s
+        page = Page(driver, large)
+        opened.append(page.opened_s / small_s)
         page.check()
-        if min(made_s) < 3 and min(opened_s) < 3:
+        if min(made) < 3 and min(opened) < 8:
             break
-    assert min(made_s) < 3
-    assert min(opened_s) < 3
-    assert target.stat().st_size < 10e6
+    assert min(made) < 3
+    assert min(opened) < 8
+    assert large.stat().st_size < 10e6
 
 
 def test_a_page_is_one_file_below_six_megabytes(tmp_path: Path) -> None:
