@@ -33,7 +33,7 @@ tests: $(VENV)/.dev
 FUZZ := --count 20000
 
 fuzz: $(VENV)/.dev
-	OOMSCOPE_FUZZ=1 $(BIN)/pytest -n auto tests/test_spoilt.py tests/test_spoilt_reports.py tests/sources/test_spoilt_accounts.py tests/attribution
+	OOMSCOPE_FUZZ=1 $(BIN)/pytest -n auto tests/test_damaged.py tests/test_damaged_reports.py tests/sources/test_damaged_accounts.py tests/attribution
 	$(BIN)/python -m fuzz $(FUZZ)
 
 lab: $(VENV)/.dev
@@ -51,7 +51,7 @@ lab-all: $(VENV)/.dev
 	$(BIN)/python -m lab results lab/out/tests.xml > docs/lab-results.md && exit $$((captured + passed))
 
 # The programs that run inside the kernel, one object for each architecture; nothing of the machine that builds goes in.
-BPF := src/oomscope/bpf
+BPF := src/oomscope/host/bpf
 BPF_FLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -target bpf -mcpu=v3 -ffile-prefix-map=$(CURDIR)=.
 
 bpf: $(BPF)/panic_report.x86_64.o $(BPF)/panic_report.arm64.o
@@ -68,7 +68,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scan
-	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.triage
 
 $(BIN)/python:
 	python3 -m venv $(VENV)

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fuzz.kinds import kinds
-from oomscope.fleet import triage
-from oomscope.fleet.explained import explained
-from oomscope.fleet.processes import Processes
-from oomscope.machine import Machine
-from oomscope.top import SHOW_STACKS, Watch
+from oomscope.host.facts import Machine
+from oomscope.host.top import SHOW_STACKS, Watch
+from oomscope.triage import steps
+from oomscope.triage.processes import Processes
+from oomscope.triage.worker import explained
 
 _READINGS, _STACKS = 1_000, 4_000
 _CASES = 2_000
@@ -50,7 +50,7 @@ def _triage(folder: Path) -> Callable[[int], None]:
     for number in range(_CASES):
         (folder / f"{number:04}.log").write_bytes(logs[number % len(logs)] + b"\n[ 9.0] case %d\n" % number)
     with Processes(1) as engine:
-        units = triage.find([str(folder)], grouping="file", engine=engine, by_content=False).units
+        units = steps.find([str(folder)], grouping="file", engine=engine, by_content=False).units
 
     def explain(number: int) -> None:
         explained(units[number])

@@ -20,17 +20,17 @@ import drgn
 import numpy as np
 
 from oomscope.attribution.census import CensusTally
-from oomscope.attribution.moments import arrange
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
+from oomscope.attribution.timeline import arrange
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Reading
-from oomscope.sources.kernel_memory.dump import Dump, open_dump
-from oomscope.sources.kernel_memory.page_owner import PageOwner
-from oomscope.sources.kernel_memory.reader import Reader
-from oomscope.sources.kernel_memory.sections import sections
+from oomscope.sources.vmcore.dump import Dump, open_dump
+from oomscope.sources.vmcore.page_owner import PageOwner
+from oomscope.sources.vmcore.reader import Reader
+from oomscope.sources.vmcore.sections import sections
 from oomscope.verdict import Question, judge
-from tests.mock_kernel import MockKernel, stack_of
+from tests.support.mock_kernel import MockKernel, stack_of
 
 ROOT = Path(__file__).parent.parent
 DUMP = ROOT / "lab" / "out" / "6.12" / "kmalloc-panic" / "core"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import zstandard
 
-from oomscope.sources.kernel_log.triggers import TRIGGERS
+from oomscope.sources.kernel_log.prefilter import TRIGGERS
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "out"

@@ -27,9 +27,9 @@ import oomscope
 from fuzz.damage import damaged
 from oomscope.attribution.culprit import attribute
 from oomscope.export import EXPORTS
-from oomscope.pipeline import compare, explain_events
-from oomscope.redact_files import redact
-from oomscope.report import difference, json_report, kernel_log, terminal
+from oomscope.pipeline.api import compare, explain_events
+from oomscope.redaction.files import redact
+from oomscope.report import diff, json_report, kernel_log, terminal
 
 _MOST_S = 5.0
 _HUNG_S = 60
@@ -93,7 +93,7 @@ def _answer(path: Path, chance: random.Random, *, every_format: bool) -> str | N
     if any(_OBEYED.search(text) for text in texts[:3]):
         return "the answer holds what a terminal obeys"
     with contextlib.suppress(oomscope.OomscopeError):
-        texts.append(difference.text(compare(path, path)))
+        texts.append(diff.text(compare(path, path)))
     if path.is_file():
         redact(path, io.BytesIO())
     if verdict.events:

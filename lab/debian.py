@@ -14,7 +14,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from lab import peers
+from lab import third_party as peers
 from lab.cache import CACHE, only_one
 from lab.errors import Missing
 from lab.kernels import HERE, X86_64, Architecture

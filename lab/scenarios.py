@@ -953,7 +953,7 @@ _TRACKED = (
         """
         set -- $(grep ' callchain_recursion$' /proc/kallsyms)
         echo 0x$1 > /sys/module/oomlab/parameters/callchain_recursion
-        lab_python spoilt_stacks.py /case/spoilt.json
+        lab_python damaged_stacks.py /case/spoilt.json
         oomscope arm --status > /case/status.txt
         capture taken
         exhaust compound

@@ -11,10 +11,10 @@ import zstandard
 
 import oomscope
 from oomscope import bounds
-from oomscope.attribution.frame_table import frame_rows
+from oomscope.attribution.frame_rules import frame_rows
 from oomscope.cli.explain import explain
 from oomscope.sources import SOURCES
-from tests.corpus import DISPUTED
+from tests.support.corpus import DISPUTED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,7 +106,7 @@ def test_every_rule_is_described() -> None:
 def test_every_oom_class_has_its_page() -> None:
     """docs/rules has a page for each file of verdict/oom that judges, and the list names every page."""
     judging = {path.stem for path in (ROOT / "src/oomscope/verdict/oom").glob("*.py")}
-    judging -= {"__init__", "case", "holders", "judgement", "story"}
+    judging -= {"__init__", "case", "classification", "consumers", "narrative"}
     pages = {path.stem for path in (ROOT / "docs" / "rules").glob("*.md")} - {"README"}
     assert pages == judging
     contents = (ROOT / "docs" / "rules" / "README.md").read_text()

@@ -24,8 +24,8 @@ from oomscope import bounds
 from oomscope.errors import InternalError, OomscopeError
 from oomscope.report import json_report, terminal
 from oomscope.units import bytes_text
-from tests import captures
-from tests.archives import put
+from tests.support import captures
+from tests.support.archives import put
 
 FAULTS = captures.DATA / "faults"
 HEADER = b"[    1.000000] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
@@ -267,7 +267,7 @@ def test_a_record_beyond_memory_is_damage_and_the_others_count(tmp_path: Path) -
     """2^63-1 pages are refused and counted; the greatest of the rest is named, in every format."""
     verdict = oomscope.explain(FAULTS / "pages-2^63-1")
     assert verdict.greatest is not None
-    assert (verdict.greatest.pages, verdict.inputs[0].spoilt_records, verdict.partial) == (5, 1, True)
+    assert (verdict.greatest.pages, verdict.inputs[0].corrupt_records, verdict.partial) == (5, 1, True)
     out = tmp_path / "x.parquet"
     assert measured("export", FAULTS / "pages-2^63-1", FAULTS / "meminfo-big", "--as", "parquet", "-o", out).code == 0
 
@@ -304,7 +304,7 @@ def test_what_goes_wrong_costs_that_input_alone(tmp_path: Path, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("oomscope.sources.buddyinfo.FreeArea", broken)
+    monkeypatch.setattr("oomscope.sources.procfs.buddyinfo.FreeArea", broken)
     verdict = oomscope.explain(tmp_path)
     assert verdict.greatest is not None
     (told,) = [each for each in verdict.absent if each.what.endswith("buddyinfo")]
@@ -315,14 +315,14 @@ def test_a_bug_met_while_judging_costs_one_reading(tmp_path: Path, monkeypatch: 
     """The reading that all others can be judged without is left out and named."""
     put(tmp_path, "page_owner", captures.text(captures.BEFORE_6_12)[:200_000])
     put(tmp_path, "slabinfo", b"slabinfo - version: 2.1\na 1 2 64 64 1 : tunables 0 0 0 : slabdata 7 7 0 \n")
-    from oomscope.attribution.beside import beside as real
+    from oomscope.attribution.side_accounts import side_accounts as real
 
     def broken(evidence: oomscope.Evidence) -> object:
         if any(reading.format == "slabinfo" for reading in evidence.readings):
             raise KeyError("x")
         return real(evidence)
 
-    monkeypatch.setattr("oomscope.verdict.beside", broken)
+    monkeypatch.setattr("oomscope.verdict.side_accounts", broken)
     verdict = oomscope.explain(tmp_path)
     assert verdict.greatest is not None
     assert any("slabinfo" in each.what and "a bug in oomscope" in each.reason for each in verdict.absent)
@@ -332,7 +332,7 @@ def test_a_bug_is_one_sentence_and_debug_shows_the_traceback(tmp_path: Path) -> 
     """Exit code 3; what to do stands in it."""
     put(tmp_path, "buddyinfo", b"Node 0, zone   Normal      1      1 \n")
     script = (
-        "import sys, oomscope.sources.buddyinfo as b\n"
+        "import sys, oomscope.sources.procfs.buddyinfo as b\n"
         "b.FreeArea = None\n"
         "from oomscope.cli import main\n"
         "sys.argv = ['oomscope', 'explain', *sys.argv[1:]]\n"
@@ -566,13 +566,13 @@ def test_beyond_a_bound_is_counted_and_told(tmp_path: Path, monkeypatch: pytest.
     told = [each.what for each in verdict.absent]
     assert any("stacks of" in what for what in told)
     assert any(what.startswith("3 rows of") for what in told)
-    (sites,) = [each for each in verdict.ledgers if each.kind == "call site"]
+    (sites,) = [each for each in verdict.accounts if each.kind == "call site"]
     assert sites.total == 50
 
 
 def test_what_was_read_before_an_error_counts() -> None:
     """A stream that breaks off with EIO is explained as far as it went, and the error is told."""
-    from oomscope.sources.input import Stream
+    from oomscope.io.input import Stream
 
     class Broken(io.RawIOBase):
         def __init__(self) -> None:
@@ -590,22 +590,22 @@ def test_what_was_read_before_an_error_counts() -> None:
 
 def test_a_file_that_shrinks_or_goes_while_workers_read_it(tmp_path: Path) -> None:
     """What is there is counted; that the rest is gone is told."""
-    from oomscope import workers
     from oomscope.attribution.selection import Selection
-    from oomscope.sources.page_owner import SEPARATOR, PageOwnerText
+    from oomscope.pipeline import parallel
+    from oomscope.sources.page_owner.dump import SEPARATOR, PageOwnerText
 
     path = tmp_path / "dump"
     text = captures.text(captures.AFTER_6_12)[: 12 << 20]
     path.write_bytes(text)
     with path.open("rb") as file:
-        parts = list(workers.file_parts(file.fileno(), len(text), SEPARATOR))
+        parts = list(parallel.file_parts(file.fileno(), len(text), SEPARATOR))
         path.unlink()
-        counts, _, defect = workers.tally_in_workers(
+        counts, _, defect = parallel.tally_in_workers(
             PageOwnerText(), parts, Selection(), ranking_only=True, on_part=lambda _: None
         )
         assert defect is None
         os.truncate(f"/proc/self/fd/{file.fileno()}", len(text) // 2)
-        fewer, _, defect = workers.tally_in_workers(
+        fewer, _, defect = parallel.tally_in_workers(
             PageOwnerText(), parts, Selection(), ranking_only=True, on_part=lambda _: None
         )
     assert "became shorter" in (defect or "")

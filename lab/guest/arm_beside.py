@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from oomscope.bpf import arm
-from oomscope.machine import Machine
-from oomscope.model import panic_report
+from oomscope.host.bpf import arm
+from oomscope.host.facts import Machine
+from oomscope.sources.tracker import panic_report
 
 arm.PINS = Path("/sys/fs/bpf/beside")
 arm._REPORTS = arm.PINS / panic_report.MAP_NAME

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from oomscope.bpf import arm, outlet, owners
-from oomscope.machine import Machine
+from oomscope.host.bpf import arm, trace_output, tracker
+from oomscope.host.facts import Machine
 
 ROUNDS, TRACKED_ROUNDS = 100, 3
 SETTLING_S = 30
@@ -49,7 +49,7 @@ def armed() -> None:
 
 def tracked() -> None:
     """One `oomscope arm --track`."""
-    plan = owners.plan(Machine(), kernel_only=False)
+    plan = tracker.plan(Machine(), kernel_only=False)
     in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
 
 
@@ -109,7 +109,7 @@ def main() -> None:
                 "after": after,
                 "tracked": while_tracked,
                 "after_tracking": after_tracking,
-                "needed": [setting.path for setting in outlet.needed(machine)],
+                "needed": [setting.path for setting in trace_output.needed(machine)],
                 "fault_ns_idle": statistics.median(idle) / FAULTS * 1e9,
                 "fault_ns_armed": statistics.median(meanwhile) / FAULTS * 1e9,
             },

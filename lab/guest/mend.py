@@ -5,8 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from oomscope.doctor import Diagnosis, diagnose
-from oomscope.machine import Machine
+from oomscope.host.doctor import Diagnosis, diagnose
+from oomscope.host.facts import Machine
 
 ROUNDS = 2  # arming comes after what arming needs
 NOT_NOW = ("boot option", "a kernel with", "apt ", "kdump,", "make room", "run doctor")

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from oomscope.bpf import arm, owners
-from oomscope.bpf.libbpf import LibBpf
-from oomscope.machine import Machine
-from oomscope.model.owners import STATE
+from oomscope.host.bpf import arm, tracker
+from oomscope.host.bpf.libbpf import LibBpf
+from oomscope.host.facts import Machine
+from oomscope.sources.tracker.layout import STATE
 
 ROUNDS = 5
 PAGES = 4001
@@ -90,10 +90,10 @@ def in_a_process(act: Callable[[], object]) -> None:
 @contextmanager
 def tracked(*, kernel_only: bool = False, idle: bool = False) -> Iterator[None]:
     """One `oomscope arm --track`; when idle, its programs run and return at once: what attaching alone costs."""
-    plan = owners.plan(Machine(), kernel_only=kernel_only)
+    plan = tracker.plan(Machine(), kernel_only=kernel_only)
     in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
     if idle:
-        state = owners.map_array(LibBpf(), arm.PINS / "owner_state", STATE, 1, write=True)
+        state = tracker.map_array(LibBpf(), arm.PINS / "owner_state", STATE, 1, write=True)
         state[0]["ready"] = 0
     yield
     in_a_process(lambda: arm.disarm(Machine()))

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from oomscope.attribution.selection import Selection
     from oomscope.errors import BadQuestion, NoAccess, NothingToExplain, OomscopeError, Unreadable
-    from oomscope.model.absent import Absent
     from oomscope.model.evidence import Evidence
+    from oomscope.model.unknown import Absent, Unknown
     from oomscope.model.verdict import Verdict
-    from oomscope.pipeline import explain, read
+    from oomscope.pipeline.api import explain, read
     from oomscope.verdict import Question
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Absent": "oomscope.model.absent",
+    "Absent": "oomscope.model.unknown",
     "BadQuestion": "oomscope.errors",
     "Evidence": "oomscope.model.evidence",
     "NoAccess": "oomscope.errors",
@@ -34,10 +34,11 @@ _HOMES = {
     "OomscopeError": "oomscope.errors",
     "Question": "oomscope.verdict",
     "Selection": "oomscope.attribution.selection",
+    "Unknown": "oomscope.model.unknown",
     "Unreadable": "oomscope.errors",
     "Verdict": "oomscope.model.verdict",
-    "explain": "oomscope.pipeline",
-    "read": "oomscope.pipeline",
+    "explain": "oomscope.pipeline.api",
+    "read": "oomscope.pipeline.api",
 }
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "OomscopeError",
     "Question",
     "Selection",
+    "Unknown",
     "Unreadable",
     "Verdict",
     "explain",

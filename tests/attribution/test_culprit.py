@@ -6,10 +6,10 @@ import pytest
 
 import oomscope
 from oomscope.attribution.culprit import attribute
-from oomscope.attribution.frame_table import frame_row, frame_rows, subsystem_of
+from oomscope.attribution.frame_rules import frame_row, frame_rows, subsystem_of
 from oomscope.model.holding import KINDS
 from oomscope.model.stack import Frame, Stack, parse_frame
-from tests import captures
+from tests.support import captures
 
 JUDGED = captures.DATA / "culprits.tsv"
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oomscope
-from oomscope.attribution.frame_table import frame_row
+from oomscope.attribution.frame_rules import frame_row
 from oomscope.attribution.frame_tree import frame_paths, frame_tree
 from oomscope.model.frame_tree import FrameTree
 from oomscope.model.stack import Frame, Stack
-from tests import captures
-from tests.draws import draws
+from tests.support import captures
+from tests.support.draws import draws
 
 WAYS = [(True, False), (True, True), (False, False), (False, True)]
 FRAMES = [

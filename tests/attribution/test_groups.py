@@ -10,7 +10,7 @@ from oomscope.attribution.culprit import attribute
 from oomscope.attribution.groups import PROPERTIES, SORTS
 from oomscope.model.stack import Stack, parse_frame
 from oomscope.verdict import Question
-from tests import brute_force, captures
+from tests.support import brute_force, captures
 
 SEEN = brute_force.records(captures.text(captures.AFTER_6_1))
 

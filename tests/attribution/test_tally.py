@@ -14,7 +14,7 @@ from oomscope.attribution.tally import AGE_BINS, Tally
 from oomscope.model.batch import Batch, Place, Request, Tables, Task
 from oomscope.model.counts import Counts
 from oomscope.model.stack import Frame, Stack
-from tests.draws import draws
+from tests.support.draws import draws
 
 STACKS = [Stack((Frame(f"function_{i}+0x1/0x2", f"function_{i}", 1, 2),)) for i in range(4)]
 REQUESTS = [Request(order, 0xCC0, flags) for order in (0, 3) for flags in ("GFP_KERNEL", "GFP_KERNEL|__GFP_ZERO")]

@@ -17,8 +17,8 @@ import oomscope
 from oomscope.attribution import groups
 from oomscope.cli import explain as command
 from oomscope.model.holding import KINDS
-from tests import brute_force, captures
-from tests.transcriptions import EARLY, ORDINARY, linux_6_12
+from tests.support import brute_force, captures
+from tests.support.transcriptions import EARLY, ORDINARY, linux_6_12
 
 COMMAND = [sys.executable, "-m", "oomscope"]
 
@@ -206,7 +206,7 @@ def test_an_unreadable_file_is_a_missing_privilege(tmp_path: Path) -> None:
     drop = "import os, sys; os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else "import os, sys; "
     # Imported before privileges go: nobody may be able to read the environment this runs from.
     code = (
-        "import oomscope.cli, oomscope.pipeline, oomscope.cli.progress, oomscope.sources.base; "
+        "import oomscope.cli, oomscope.pipeline.api, oomscope.cli.progress, oomscope.sources.base; "
         + drop
         + f"sys.argv = ['oomscope', 'explain', {str(path)!r}]; oomscope.cli.main()"
     )

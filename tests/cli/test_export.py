@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oomscope.cli.export import FORMATS
 from oomscope.export import EXPORTS
-from tests import captures
+from tests.support import captures
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:

@@ -19,9 +19,9 @@ from pathlib import Path
 import pyte
 import pytest
 
-from oomscope.machine import Machine
-from oomscope.top import ALLOCINFO, SHOW_STACKS, Watch
-from tests import captures
+from oomscope.host.facts import Machine
+from oomscope.host.top import ALLOCINFO, SHOW_STACKS, Watch
+from tests.support import captures
 
 LEAKED = f"{captures.LEAKED_PAGES:,}"
 _PATIENCE_S = 20

@@ -23,11 +23,11 @@ import oomscope
 from oomscope.export import EXPORTS
 from oomscope.export.frames import path_of
 from oomscope.model.verdict import Verdict
-from tests import captures
-from tests.transcriptions import ORDINARY, linux_6_12
+from tests.support import captures
+from tests.support.transcriptions import ORDINARY, linux_6_12
 from tests.verdict.test_rules import ALLOCATOR
 
-READER = Path(__file__).with_name("read_profiles.py")
+READER = Path(__file__).parents[1] / "support" / "read_profiles.py"
 CONSUMERS = Path(__file__).parents[2] / "build" / "consumers"
 FLAMEGRAPH, SPEEDSCOPE = "flamegraph-textual==0.1.2", "speedscope@1.25.0"
 HOSTILE = "<script>alert(1)</script>;\u202e"

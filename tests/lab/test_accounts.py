@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from oomscope.model.ledger import CALL_SITE, SLAB_CACHE, VMALLOC_CALLER, Entry, Ledger
+from oomscope.model.account import CALL_SITE, SLAB_CACHE, VMALLOC_CALLER, Account, Entry
 from oomscope.sources import recognise
-from tests import captures
-from tests.lab.cases import ACCOUNTS, CASES, Account, each
+from tests.support import captures
+from tests.support.lab_cases import ACCOUNTS, CASES, HolderTruth, each
 
 FILES = (
     *("meminfo", "slabinfo", "vmallocinfo", "allocinfo", "zoneinfo", "vmstat", "buddyinfo", "pagetypeinfo", "modules"),
@@ -26,8 +26,8 @@ def found(moment: Path) -> dict[str, Path]:
 
 
 def entries(folder: Path, kind: str) -> tuple[Entry, ...]:
-    told: Ledger | None = next(
-        (each for each in oomscope.explain(*found(folder).values()).ledgers if each.kind == kind), None
+    told: Account | None = next(
+        (each for each in oomscope.explain(*found(folder).values()).accounts if each.kind == kind), None
     )
     return () if told is None else told.entries
 
@@ -48,7 +48,7 @@ def test_every_line_of_every_account_is_known() -> None:
                 continue
             parser = source.parser(ranking_only=False)
             list(parser.batches([raw]))
-            if parser.notes.unknown_lines or parser.notes.spoilt_records:
+            if parser.notes.unknown_lines or parser.notes.corrupt_records:
                 strange.append((path, f"{parser.notes.unknown_lines} unknown lines"))
     assert strange == []
 
@@ -60,7 +60,7 @@ BY_CACHE = [a for a in HELD if a.function == "take_object" and a.has("slabinfo")
 
 
 @pytest.mark.parametrize("account", each(BY_SITE))
-def test_allocinfo_names_the_holder_of_pages(account: Account) -> None:
+def test_allocinfo_names_the_holder_of_pages(account: HolderTruth) -> None:
     """Alone with meminfo: the call site has at least the pages that the module itself counts."""
     sites = [e for e in entries(account.folder, CALL_SITE) if (e.name, e.module) == (account.function, "oomlab")]
     # Blocks of which a part was given back are counted whole.
@@ -70,21 +70,21 @@ def test_allocinfo_names_the_holder_of_pages(account: Account) -> None:
 
 
 @pytest.mark.parametrize("account", each(BY_VMALLOC))
-def test_vmallocinfo_names_the_holder(account: Account) -> None:
+def test_vmallocinfo_names_the_holder(account: HolderTruth) -> None:
     """The caller's pages are those that the module itself counts."""
     (caller,) = [e for e in entries(account.folder, VMALLOC_CALLER) if e.name == account.function]
     assert (caller.module, caller.amount) == ("oomlab", account.pages)
 
 
 @pytest.mark.parametrize("account", each(BY_CACHE))
-def test_slabinfo_has_the_pages_of_the_cache(account: Account) -> None:
+def test_slabinfo_has_the_pages_of_the_cache(account: HolderTruth) -> None:
     """The module's cache: no fewer pages than the slabs of its objects."""
     (cache,) = [e for e in entries(account.folder, SLAB_CACHE) if e.name == "oomlab_object"]
     assert cache.amount >= account.pages
 
 
 @pytest.mark.parametrize("account", each([a for a in HELD if a.kind == "kernel"]))
-def test_the_counters_leave_the_holder_among_the_unexplained(account: Account) -> None:
+def test_the_counters_leave_the_holder_among_the_unexplained(account: HolderTruth) -> None:
     """Every page of RAM in one row, and what the module took is in no counter."""
     verdict = oomscope.explain(*found(account.folder).values())
     assert verdict.balance is not None
@@ -98,7 +98,7 @@ SLABS = [a for a in HELD if a.function == "take_kmalloc" and a.has("allocinfo") 
 
 
 @pytest.mark.parametrize("account", each(SLABS))
-def test_allocinfo_decides_who_holds_a_slab(account: Account) -> None:
+def test_allocinfo_decides_who_holds_a_slab(account: HolderTruth) -> None:
     """Stacks of pages say who grew it, and that is likely; the module's own call site makes it certain."""
     grown = {finding.claim: finding.certainty for finding in oomscope.explain(account.folder).findings}
     holds = [claim for claim, certainty in grown.items() if "holds what it grew" in claim and certainty == "certain"]

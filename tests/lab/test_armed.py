@@ -12,12 +12,12 @@ import pytest
 import oomscope
 from oomscope.model.evidence import Evidence
 from oomscope.model.verdict import Verdict
-from oomscope.sources.kernel_memory.dump import open_dump
-from oomscope.sources.kernel_memory.panic_reports import panic_reports
-from oomscope.sources.kernel_memory.stack_depot import StackDepot
-from oomscope.sources.kernel_memory.stack_list import listed_handles
-from tests.lab.cases import CASES, WITHOUT_CASES, Case, each
+from oomscope.sources.vmcore.dump import open_dump
+from oomscope.sources.vmcore.panic_reports import panic_reports
+from oomscope.sources.vmcore.stack_depot import StackDepot
+from oomscope.sources.vmcore.stack_list import listed_handles
 from tests.lab.test_dumps import dump_of, evidence_of, explained
+from tests.support.lab_cases import CASES, WITHOUT_CASES, Case, each
 
 Record = Callable[[str, object], None]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.kernels import KERNELS
-from tests.lab.cases import CASES, Case, each
+from tests.support.lab_cases import CASES, Case, each
 
 MENDED = [case for case in CASES if case.scenario == "doctor"]
 AT_BOOT = [case for case in CASES if case.scenario == "doctor-at-boot"]

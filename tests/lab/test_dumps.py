@@ -22,7 +22,7 @@ from oomscope.model.census import Census
 from oomscope.model.stack import UNLOADED, Stack
 from oomscope.model.verdict import Verdict
 from oomscope.report import json_report
-from tests.lab.cases import ACCOUNTS, CASES, Account, Case, each
+from tests.support.lab_cases import ACCOUNTS, CASES, Case, HolderTruth, each
 
 Record = Callable[[str, object], None]
 
@@ -105,7 +105,7 @@ def test_the_dump_of_a_panic_names_the_culprit(case: Case, record_property: Reco
 
 
 @pytest.mark.parametrize("account", each(LAST))
-def test_the_dump_has_the_pages_that_the_text_had(account: Account) -> None:
+def test_the_dump_has_the_pages_that_the_text_had(account: HolderTruth) -> None:
     """The guest did nothing after its last account: page_owner's text then and the dump give the same pages."""
     from_text = oomscope.explain(account.folder).culprits
     expected = next(row.pages for row in from_text if row.culprit.function == account.function)
@@ -228,7 +228,7 @@ def test_memory_with_a_keeper_of_its_own_has_its_row(case: Case) -> None:
 
 
 @pytest.mark.parametrize("account", each(UNLOADED_MODULE))
-def test_a_leak_outlives_its_module(account: Account) -> None:
+def test_a_leak_outlives_its_module(account: HolderTruth) -> None:
     """Frames of a module that is gone are addresses, named as such; the pages are the module's to the page."""
     verdict = explained(account.case)
     gone = [c for c in verdict.consumers if c.holding.culprit is not None and c.holding.culprit.module == UNLOADED]
@@ -253,7 +253,7 @@ def test_without_page_owner_the_census_tells_what_it_can(case: Case) -> None:
 
 
 @pytest.mark.parametrize("account", each(TRACED))
-def test_owners_of_objects_are_the_kernels(account: Account) -> None:
+def test_owners_of_objects_are_the_kernels(account: HolderTruth) -> None:
     """Tracks read from the dump name and count what /sys/kernel/debug/slab/*/alloc_traces did."""
     told = re.findall(r"^ +(\d+) (\S+\+0x\S+(?: \[\w+\])?) ", account.case.text("taken/alloc_traces"), re.MULTILINE)
     (cache,) = (c for c in explained(account.case).cache_objects if c.cache == "oomlab_object")
@@ -263,7 +263,7 @@ def test_owners_of_objects_are_the_kernels(account: Account) -> None:
 
 
 @pytest.mark.parametrize("account", each(SLAB_OWNERS))
-def test_tracks_make_a_slab_culprit_certain(account: Account) -> None:
+def test_tracks_make_a_slab_culprit_certain(account: HolderTruth) -> None:
     """Where every object's owner is on record, the claim on who holds them is certain."""
     (cache,) = (c for c in explained(account.case).cache_objects if c.cache == "oomlab_object")
     ((stack, count),) = cache.owners
@@ -291,7 +291,7 @@ def test_a_distributions_own_kernel_gives_its_census(case: Case) -> None:
 
 
 @pytest.mark.parametrize("account", each(LIVE))
-def test_the_living_kernel_is_read_through_kcore(account: Account) -> None:
+def test_the_living_kernel_is_read_through_kcore(account: HolderTruth) -> None:
     """The command ran in the guest itself: the module's pages to the page, and a balance."""
     verdict = json.loads(account.case.text("taken/live.json"))
     (row,) = (row for row in verdict["culprits"] if row["function"] == account.function)

@@ -10,7 +10,7 @@ import pytest
 import oomscope
 from lab import case as lab_case
 from oomscope.model.holding import HUGETLB, KERNEL
-from tests.lab.cases import Case, each_of
+from tests.support.lab_cases import Case, each_of
 
 # VmPTE counts these levels, not pgd_alloc; arm64 has pte_alloc_one inlined.
 PAGE_TABLES = ("pte_alloc_one", "__pte_alloc", "__pmd_alloc", "__pud_alloc")

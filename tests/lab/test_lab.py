@@ -15,7 +15,7 @@ from lab.errors import Missing
 from lab.kernels import ARM64, KERNELS, X86_64
 from lab.matrix import Outcome
 from lab.scenarios import SCENARIOS
-from tests import captures
+from tests.support import captures
 
 ROOT = Path(__file__).parents[2]
 

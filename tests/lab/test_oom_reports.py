@@ -7,9 +7,9 @@ import pytest
 import oomscope
 from lab.scenarios import SCENARIOS
 from oomscope.model.verdict import Verdict
-from tests.lab.cases import CASES, Case, each
 from tests.lab.test_dumps import explained
 from tests.lab.test_whole_cases import console_of
+from tests.support.lab_cases import CASES, Case, each
 
 CLASSES = {scenario.name: scenario.oom_class.split("|") for scenario in SCENARIOS if scenario.oom_class}
 # pstore's case ends in the next boot: its console log is what the records of the first one became.

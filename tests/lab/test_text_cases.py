@@ -17,8 +17,8 @@ import oomscope
 from lab import case as lab_case
 from oomscope.attribution.culprit import attribute
 from oomscope.model.stack import Stack, parse_frame
-from tests import brute_force
-from tests.lab.cases import ACCOUNTS, WITHOUT_TIMES_AND_TASKS, Account, each
+from tests.support import brute_force
+from tests.support.lab_cases import ACCOUNTS, WITHOUT_TIMES_AND_TASKS, HolderTruth, each
 
 Record = Callable[[str, object], None]
 
@@ -61,7 +61,9 @@ def _kind(record: brute_force.Seen) -> str:
 
 
 @pytest.mark.parametrize("account", each(IN_KERNEL))
-def test_a_function_holds_the_pages_that_the_module_says_it_holds(account: Account, record_property: Record) -> None:
+def test_a_function_holds_the_pages_that_the_module_says_it_holds(
+    account: HolderTruth, record_property: Record
+) -> None:
     """PFN by PFN: what was allocated through the function is what the module holds, and what has another name."""
     through = [record for record in _records(account.folder) if _goes_through(record, account.function)]
     beside = [record for record in through if _goes_through(record, *BESIDE)]
@@ -80,7 +82,7 @@ def test_a_function_holds_the_pages_that_the_module_says_it_holds(account: Accou
 
 
 @pytest.mark.parametrize("account", each(IN_PROCESSES))
-def test_a_process_holds_the_pages_that_its_pagemap_shows(account: Account, record_property: Record) -> None:
+def test_a_process_holds_the_pages_that_its_pagemap_shows(account: HolderTruth, record_property: Record) -> None:
     """PFN by PFN: the memory of a process by its allocations is what /proc/PID/pagemap shows, asked for and its own."""
     records = [r for r in _records(account.folder) if r.comm == "eat" and _kind(r) == account.kind]
     own = account.held_by("own") if account.kind == "user" else set()

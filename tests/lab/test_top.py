@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from tests.lab.cases import ACCOUNTS, Account, each
+from tests.support.lab_cases import ACCOUNTS, HolderTruth, each
 
 WATCHED = [account for account in ACCOUNTS if account.case.scenario == "top"]
 
 
 @pytest.mark.parametrize("account", each(WATCHED))
-def test_a_leak_is_seen_while_it_happens(account: Account) -> None:
+def test_a_leak_is_seen_while_it_happens(account: HolderTruth) -> None:
     """The module's pages, all of them new, from whatever account this kernel offers."""
     boards = [json.loads(line) for line in account.case.text("top.json").splitlines()]
     board = boards[-1]

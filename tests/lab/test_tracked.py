@@ -12,20 +12,20 @@ import pytest
 
 import oomscope
 from lab.case import held_pages
-from oomscope.bpf import owners as tracking
-from oomscope.model import owners
-from oomscope.model.difference import CULPRIT
-from oomscope.pipeline import compare
-from oomscope.sources.kernel_memory.dump import open_dump
-from oomscope.sources.kernel_memory.modules import modules
-from oomscope.sources.kernel_memory.owner_maps import page_owners
-from oomscope.sources.kernel_memory.page_owner import PageOwner
-from oomscope.sources.kernel_memory.panic_reports import panic_reports
-from oomscope.sources.kernel_memory.sections import sections
-from oomscope.sources.kernel_memory.stack_depot import StackDepot
-from oomscope.sources.kernel_memory.system import kernel_log
-from tests.lab.cases import CASES, WITHOUT_CASES, Case, each
+from oomscope.host.bpf import tracker as tracking
+from oomscope.model.diff import CULPRIT
+from oomscope.pipeline.api import compare
+from oomscope.sources.tracker import layout
+from oomscope.sources.vmcore.bpf_maps import page_owners
+from oomscope.sources.vmcore.dump import open_dump
+from oomscope.sources.vmcore.modules import modules
+from oomscope.sources.vmcore.page_owner import PageOwner
+from oomscope.sources.vmcore.panic_reports import panic_reports
+from oomscope.sources.vmcore.sections import sections
+from oomscope.sources.vmcore.stack_depot import StackDepot
+from oomscope.sources.vmcore.system import kernel_log
 from tests.lab.test_dumps import dump_of, explained
+from tests.support.lab_cases import CASES, WITHOUT_CASES, Case, each
 
 TRACKED = [case for case in CASES if case.scenario.startswith("tracked-")]
 PANICS = [case for case in TRACKED if case.end == "panic" and case.culprit_at_end]
@@ -43,10 +43,10 @@ GOES_ON_PAGES = 16
 LEAKED_PAGES = 60 * 53
 PLUGGED_IN_PFN = 0x30000000 >> 12
 LEFT_OF_FIRST_ZONE_PAGES = 100  # of a process's pages, those that do not come from the zone for movable ones
-# What lab/guest/spoilt_stacks.py takes away: stacks that find no slot, or are not taken; 5 pages of one written over.
+# What lab/guest/damaged_stacks.py takes away: stacks that find no slot, or are not taken; 5 pages of one written over.
 NAMELESS = {
-    ("tracked-spoilt-stacks", "take_order_4"): owners.TABLE_FULL,
-    ("tracked-spoilt-stacks", "take_unseen"): owners.NO_STACK,
+    ("tracked-spoilt-stacks", "take_order_4"): layout.TABLE_FULL,
+    ("tracked-spoilt-stacks", "take_unseen"): layout.NO_STACK,
 }
 WRITTEN_OVER = {("tracked-spoilt-stacks", "take_split"): 5}
 TWO_CLOCKS_NS = 10**9  # page_owner's local_clock() and the table's CLOCK_MONOTONIC
@@ -122,7 +122,7 @@ def test_every_page_that_the_module_holds_is_owned_by_its_function(case: Case) -
         if (case.scenario, holder) in NAMELESS:
             assert set(slots.tolist()) == {NAMELESS[case.scenario, holder]}
             continue
-        for slot in np.unique(slots[slots >= owners.FIRST_SLOT]).tolist():
+        for slot in np.unique(slots[slots >= layout.FIRST_SLOT]).tolist():
             record = table.stacks[slot]
             names = (dump.symbols.name(address) for address in record["frame"][: int(record["frames"])].tolist())
             functions[slot] = {name.partition("+")[0] for name in names}
@@ -203,7 +203,7 @@ def compared(case: Case) -> Compared:
         if entries is None or entries.handle_of_frame is None:
             continue
         slots = table.entries(section.start_pfn, section.pages) >> np.uint32(16)
-        tracked = slots >= owners.FIRST_SLOT
+        tracked = slots >= layout.FIRST_SLOT
         assert entries.allocated_ns is not None
         later = entries.allocated_ns > table.since_ns + TWO_CLOCKS_NS
         unseen = later & (slots[entries.frame] == 0)
@@ -234,9 +234,9 @@ def compared(case: Case) -> Compared:
     return found
 
 
-def is_beyond(table: owners.PageOwners, pfn: int) -> bool:
+def is_beyond(table: layout.PageOwners, pfn: int) -> bool:
     """Whether the table has no block for a page."""
-    block = pfn // owners.BLOCK_PAGES
+    block = pfn // layout.BLOCK_PAGES
     return block >= len(table.places) or not table.places[block]
 
 
@@ -270,7 +270,7 @@ def test_memory_that_came_later_is_counted_and_contiguous_memory_is_owned(case: 
     table = page_owners(dump, kernel_log(dump))
     assert table is not None
     by_cma = 0
-    for slot in range(owners.FIRST_SLOT, len(table.stacks)):
+    for slot in range(layout.FIRST_SLOT, len(table.stacks)):
         frames = table.stacks[slot]["frame"][: int(table.stacks[slot]["frames"])].tolist()
         if any("cma_alloc" in dump.symbols.name(address) for address in frames):
             by_cma += sum(int(np.count_nonzero(block >> np.uint32(16) == slot)) for block in table.blocks())

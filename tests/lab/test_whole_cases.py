@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from tests.lab.cases import ACCOUNTS, CASES, WITHOUT_TIMES_AND_TASKS, Account, Case, each
+from tests.support.lab_cases import ACCOUNTS, CASES, WITHOUT_TIMES_AND_TASKS, Case, HolderTruth, each
 
 OOM = "invoked oom-killer|page allocation failure|OOM: greatest"
 GROWN = [
@@ -22,7 +22,7 @@ QUIET = [case for case in CASES if case.end == "alive" and not re.search(OOM, ca
 
 
 @pytest.mark.parametrize("account", each(GROWN))
-def test_growth_between_two_moments_is_all_that_was_taken(account: Account) -> None:
+def test_growth_between_two_moments_is_all_that_was_taken(account: HolderTruth) -> None:
     """From nothing at rest to what the function holds: the growth is its pages, whatever the order of the inputs."""
     at_rest = account.case.folder / "at-rest" / "page_owner.zst"
     verdict = oomscope.explain(account.folder / "page_owner.zst", at_rest)
@@ -31,7 +31,7 @@ def test_growth_between_two_moments_is_all_that_was_taken(account: Account) -> N
 
 
 @pytest.mark.parametrize("account", each(LATEST))
-def test_the_whole_folder_of_a_case_names_the_culprit(account: Account) -> None:
+def test_the_whole_folder_of_a_case_names_the_culprit(account: HolderTruth) -> None:
     """Given all moments of a case, files of no known kind among them, the culprit has the pages of the latest dump."""
     verdict = oomscope.explain(*account.case.moments)
     alone = oomscope.explain(account.folder)

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 
 import oomscope
-from oomscope.pipeline import explain_events
+from oomscope.pipeline.api import explain_events
 from oomscope.report import json_report
 from oomscope.verdict import Question
-from tests import brute_force, captures, corpus
+from tests.support import brute_force, captures, corpus
 
 SCHEMA = json.loads(resources.files("oomscope.report").joinpath("oomscope-1.schema.json").read_text())
 CASES: dict[str, dict[str, Any]] = {

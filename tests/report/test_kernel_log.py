@@ -4,7 +4,7 @@ from pathlib import Path
 
 import oomscope
 from oomscope.report import kernel_log
-from tests import captures
+from tests.support import captures
 
 
 def test_exactly_the_lines_of_the_patch() -> None:

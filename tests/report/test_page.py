@@ -23,9 +23,9 @@ import oomscope
 from oomscope.cli.diff import page_of_difference
 from oomscope.cli.explain import page_of
 from oomscope.model.verdict import Verdict
-from oomscope.pipeline import compare
-from tests import captures
-from tests.transcriptions import ORDINARY, linux_6_12
+from oomscope.pipeline.api import compare
+from tests.support import captures
+from tests.support.transcriptions import ORDINARY, linux_6_12
 from tests.verdict.test_rules import ALLOCATOR
 
 ROOT = Path(__file__).parents[2]

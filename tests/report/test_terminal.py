@@ -9,8 +9,8 @@ import pytest
 import oomscope
 from oomscope.report import json_report, kernel_log, terminal
 from oomscope.verdict import Question
-from tests import captures
-from tests.transcriptions import ORDINARY, linux_6_12
+from tests.support import captures
+from tests.support.transcriptions import ORDINARY, linux_6_12
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from oomscope.model.ledger import BYTES, DMA_BUFFER, MODULE, PER_CPU, UNREFERENCED, ZRAM_DISK, Ledger
+from oomscope.model.account import BYTES, DMA_BUFFER, MODULE, PER_CPU, UNREFERENCED, ZRAM_DISK, Account
 from oomscope.model.reading import Notes
 from oomscope.sources import recognise
-from tests import captures
+from tests.support import captures
 
 ACCOUNTS = Path(__file__).parents[1] / "data" / "accounts"
 FOLDERS = sorted(ACCOUNTS.iterdir())
@@ -138,8 +138,8 @@ def notes_of(text: bytes | str, cut: int = 40) -> Notes:
     return parser.notes
 
 
-def ledger_of(notes: Notes, kind: str) -> Ledger:
-    (found,) = notes.ledgers
+def ledger_of(notes: Notes, kind: str) -> Account:
+    (found,) = notes.accounts
     assert found.kind == kind
     return found
 
@@ -154,7 +154,7 @@ def test_every_line_of_a_real_file_is_known(path: Path) -> None:
     assert name.replace("free_", "alloc_").endswith(source.format.rpartition(" ")[2])
     for cut in (7, 1 << 20):
         notes = notes_of(raw, cut)
-        assert (notes.unknown_lines, notes.spoilt_records) == (0, 0)
+        assert (notes.unknown_lines, notes.corrupt_records) == (0, 0)
 
 
 @pytest.mark.parametrize("folder", SET_ASIDE, ids=lambda folder: folder.name)
@@ -192,7 +192,7 @@ def test_a_folder_of_accounts_closes_to_all_of_ram(folder: Path) -> None:
     assert verdict.balance.is_consistent
     huge = {row.kind: row.pages for row in verdict.balance.rows}.get("hugetlb", 0)
     assert huge == (13 * 512 if "set-aside" in folder.name else 0)
-    assert {ledger.kind for ledger in verdict.ledgers} >= {"slab cache", "vmalloc caller", "module"}
+    assert {account.kind for account in verdict.accounts} >= {"slab cache", "vmalloc caller", "module"}
 
 
 @pytest.mark.parametrize("folder", [f for f in FOLDERS if "slab-owners" in f.name], ids=lambda folder: folder.name)
@@ -224,7 +224,7 @@ def test_kmemleak_names_who_leaks(tmp_path: Path) -> None:
     path.write_text(KMEMLEAK)
     verdict = oomscope.explain(path)
     assert verdict.findings[0].claim.startswith("take_kmalloc [oomlab] allocated most")
-    assert (str(verdict.ledgers[0].entries[0]), verdict.ledgers[0].entries[0].count) == ("take_kmalloc [oomlab]", 2)
+    assert (str(verdict.accounts[0].entries[0]), verdict.accounts[0].entries[0].count) == ("take_kmalloc [oomlab]", 2)
 
 
 def test_dma_buf_tells_bytes_by_exporter_and_name() -> None:
@@ -237,7 +237,7 @@ def test_dma_buf_tells_bytes_by_exporter_and_name() -> None:
     cut = notes_of(BUFINFO[: BUFINFO.index("Total 0")])
     assert cut.cut_off
     less = notes_of(BUFINFO.replace("08294400\t00000002\t00080007\t00000002", "junk"))
-    assert less.spoilt_records == 1
+    assert less.corrupt_records == 1
 
 
 def test_percpu_stats_tells_what_one_cpu_uses() -> None:
@@ -252,7 +252,7 @@ def test_percpu_stats_tells_what_one_cpu_uses() -> None:
 def test_a_chunk_of_unknown_size_is_not_an_empty_one() -> None:
     """Without the unit's size, what is in use is not known: each chunk is a spoilt record, and no row says 0."""
     notes = notes_of(PERCPU_STATS.replace("  unit_size           :       524288\n", ""))
-    assert (notes.ledgers, notes.spoilt_records) == ((), 2)
+    assert (notes.accounts, notes.corrupt_records) == ((), 2)
 
 
 def test_modules_tell_size_users_and_taint() -> None:
@@ -282,7 +282,7 @@ def test_transcriptions_are_known_to_the_last_line(name: str) -> None:
     assert source.format == name
     for cut in (1, 5, 1 << 20):
         notes = notes_of(TEXTS[name], cut)
-        assert (notes.unknown_lines, notes.spoilt_records, notes.cut_off) == (0, 0, False)
+        assert (notes.unknown_lines, notes.corrupt_records, notes.cut_off) == (0, 0, False)
 
 
 def test_the_same_machine_says_the_same_after_its_accounts_are_json(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from tests import captures
+from tests.support import captures
 
 BANNER = b"""\
 

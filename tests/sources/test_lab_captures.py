@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from tests import brute_force, captures
+from tests.support import brute_force, captures
 
 FOLDERS = sorted((captures.DATA / "lab").iterdir())
 DUMPED = [folder for folder in FOLDERS if (folder / "page_owner.zst").exists()]
@@ -39,7 +39,7 @@ def test_every_record_is_read(folder: Path) -> None:
     listed = {c.holding.stack.texts: c.pages for c in (*verdict.consumers, *verdict.excepted)}
     assert listed == brute_force.pages_per_stack(captures.text(path))
     (read,) = verdict.inputs
-    assert (read.spoilt_records, read.unknown_lines, read.defect) == (0, 0, None)
+    assert (read.corrupt_records, read.unknown_lines, read.defect) == (0, 0, None)
 
 
 @pytest.mark.parametrize("folder", PRINTED, ids=named)

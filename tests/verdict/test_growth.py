@@ -9,8 +9,8 @@ import pytest
 
 import oomscope
 from oomscope.verdict.growth import BURST, EVEN, MIXED, RECENT
-from tests import captures
-from tests.transcriptions import ORDINARY, Record, linux_4_14, linux_6_12
+from tests.support import captures
+from tests.support.transcriptions import ORDINARY, Record, linux_4_14, linux_6_12
 
 DAY_NS = 86_400 * 10**9
 OTHER = replace(ORDINARY, frames=("post_alloc_hook+0x6f/0xc2", "copy_process+0x2f0/0x1cc0"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import oomscope
-from tests.transcriptions import linux_6_12
+from tests.support.transcriptions import linux_6_12
 from tests.verdict.test_rules import SLAB, held_by
 
 _PAGES = 5000

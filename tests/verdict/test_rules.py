@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import oomscope
-from tests import captures
-from tests.transcriptions import EARLY, ORDINARY, Record, linux_6_12
+from tests.support import captures
+from tests.support.transcriptions import EARLY, ORDINARY, Record, linux_6_12
 
 ALLOCATOR = ("post_alloc_hook+0x6f/0xc2", "__alloc_pages_noprof+0xea/0x1b3")
 SLAB = (*ALLOCATOR, "new_slab+0x83/0x1bb", "kmem_cache_alloc_noprof+0x7f/0x1b6")

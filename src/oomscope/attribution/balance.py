@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.holding import KERNEL, KINDS, Holding
-from oomscope.model.verdict import Balance, BalanceRow
 
 _PARTS = 10
 _VMALLOC = "__vmalloc_"  # __vmalloc_node_range(), __vmalloc_area_node()
@@ -37,14 +37,14 @@ def through_vmalloc(held: Iterable[Holding]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class KindSplit:
     """One kind of memory by culprit: all its pages, and the greatest culprits with theirs."""
 
     pages: int
     parts: tuple[tuple[str, int], ...]
 
 
-def split(held: Iterable[Holding], kind: str) -> Split:
+def split(held: Iterable[Holding], kind: str) -> KindSplit:
     """The holdings of a kind, rolled up to their culprits, the greatest first."""
     pages: dict[str, int] = {}
     for holding in held:
@@ -52,4 +52,4 @@ def split(held: Iterable[Holding], kind: str) -> Split:
             name = str(holding.culprit) if holding.culprit is not None else "no culprit"
             pages[name] = pages.get(name, 0) + holding.pages
     ranked = sorted(pages.items(), key=lambda part: -part[1])
-    return Split(sum(pages.values()), tuple(ranked[:_PARTS]))
+    return KindSplit(sum(pages.values()), tuple(ranked[:_PARTS]))

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from oomscope.attribution.culprit import attribute, name_of
+from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.census import FREE, HUGETLB, KERNEL, NO_PART, PER_CPU_LISTS, RESERVED, SLAB, USES, Census, Frames
 from oomscope.model.holding import EARLY
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import Balance, BalanceRow
 
 _NO_OWNER = "(no owner on record)"
 

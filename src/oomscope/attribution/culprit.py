@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from oomscope.attribution.frame_table import Row, frame_row, subsystem_of
+from oomscope.attribution.frame_rules import Row, frame_row, subsystem_of
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, UNTRACKED, USER, Culprit
 from oomscope.model.stack import Frame, Stack, parse_frame
 

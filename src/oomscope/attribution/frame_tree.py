@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oomscope.attribution.frame_table import frame_row
+from oomscope.attribution.frame_rules import frame_row
 from oomscope.model.frame_tree import FrameTree
 from oomscope.model.stack import Frame, Stack
 

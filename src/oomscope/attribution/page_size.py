@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from oomscope.model.absent import Absent
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.reading import Meminfo
+from oomscope.model.unknown import Unknown
 
 USUAL_BYTES = 4096
 _SIZES = (4096, 8192, 16384, 65536)
@@ -69,20 +69,20 @@ _AGREE_LEAST = 2
 class PageSize:
     """The page size where it is proven, and `proof`, what proves it; else a reason, and the size that is usual."""
 
-    size_bytes: int | Absent
+    size_bytes: int | Unknown
     proof: str = ""
     assumed_bytes: int | None = None
 
 
-def arch_of_release(release: str | Absent) -> str | None:
+def arch_of_release(release: str | Unknown) -> str | None:
     """The architecture that a release names, as distributions write it."""
-    match = None if isinstance(release, Absent) else _ARCH_OF_RELEASE.search(release)
+    match = None if isinstance(release, Unknown) else _ARCH_OF_RELEASE.search(release)
     return None if match is None else match.lastgroup
 
 
 def page_size(
-    arch: str | Absent,
-    release: str | Absent,
+    arch: str | Unknown,
+    release: str | Unknown,
     meminfo: Meminfo | None,
     counters: Mapping[str, int],
     events: Iterable[OomEvent],
@@ -110,7 +110,7 @@ def page_size(
     reason = (
         f"nothing in the input proves it; {usual // 1024} KiB is usual, and assumed where kB become pages (--page-size)"
     )
-    return PageSize(Absent("page size", reason), assumed_bytes=usual)
+    return PageSize(Unknown("page size", reason), assumed_bytes=usual)
 
 
 def page_kib_of(event: OomEvent) -> int | None:

@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _fail(message: str, advice: str, exit_code: int) -> None:
-    from oomscope.sources.base import printable
+    from oomscope.text import printable
 
     text = printable(message.encode("utf-8", "surrogateescape"))
     with contextlib.suppress(OSError, ValueError):  # where nobody can be told any more, the code tells

@@ -9,12 +9,12 @@ import click
 
 from oomscope.cli.output import say
 from oomscope.errors import BadQuestion, NothingToExplain, OomscopeError
-from oomscope.machine import Machine
+from oomscope.host.facts import Machine
 from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
-    from oomscope.bpf import owners
-    from oomscope.bpf.arm import Tracking
+    from oomscope.host.bpf import tracker
+    from oomscope.host.bpf.arm import Tracking
 
 
 @click.command()
@@ -49,9 +49,9 @@ def arm(
     With --track, programs on the allocation path keep the owner of every page from now on, for kernels without
     page_owner; what that takes is told first.
     """
-    from oomscope.bpf import arm as arming
-    from oomscope.bpf import at_boot as units
-    from oomscope.bpf import outlet
+    from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf import systemd_unit as units
+    from oomscope.host.bpf import trace_output
 
     machine = Machine()
     if ask:
@@ -79,7 +79,7 @@ def arm(
         _tell_cost(armed.tracking)
     for setting in armed.settings:
         say(f"set {setting.path}: {setting.wanted} (was {setting.before})")
-    if events_of_others := outlet.events_in_the_way(machine):
+    if events_of_others := trace_output.events_in_the_way(machine):
         click.echo(
             f"trace events are on and will stand between the lines of a report: {', '.join(events_of_others)}", err=True
         )
@@ -89,8 +89,8 @@ def arm(
 @click.option("--at-boot", is_flag=True, help="Take away the systemd unit; what is armed now stays.")
 def disarm(at_boot: bool) -> None:
     """Take away what `oomscope arm` put into the kernel, and put its settings back."""
-    from oomscope.bpf import arm as arming
-    from oomscope.bpf import at_boot as units
+    from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf import systemd_unit as units
 
     try:
         if at_boot:
@@ -108,8 +108,8 @@ def disarm(at_boot: bool) -> None:
 
 
 def _status(machine: Machine) -> None:
-    from oomscope.bpf import arm as arming
-    from oomscope.bpf.text import lines
+    from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf.text import lines
 
     armed = arming.status(machine)
     if armed is None:
@@ -129,7 +129,7 @@ def _status(machine: Machine) -> None:
         say("what it has reported only root may see")
 
 
-def _tell_tracking(audit: owners.Audit, tracking: Tracking | None) -> None:
+def _tell_tracking(audit: tracker.Audit, tracking: Tracking | None) -> None:
     counted = audit.counters
     what = "kernel memory only" if tracking is not None and tracking.kernel_only else "all pages"
     left_out = f", {audit.left_out_pages:,} of them left out as user memory" if audit.left_out_pages else ""
@@ -180,15 +180,15 @@ def _how(way: str) -> str:
     }[way]
 
 
-def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> owners.Plan:
+def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> tracker.Plan:
     """The cost of tracking, told before it is paid."""
-    from oomscope.bpf import arm as arming
-    from oomscope.bpf import owners
+    from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf import tracker
 
     arming.require_access(machine)
-    owners.require(machine)
-    plan = owners.plan(machine, kernel_only=kernel_only)
-    owners.require_memory(machine, plan, confirmed=confirmed)
+    tracker.require(machine)
+    plan = tracker.plan(machine, kernel_only=kernel_only)
+    tracker.require_memory(machine, plan, confirmed=confirmed)
     say(f"tracking takes {plan.told()}")
     say(f"and {plan.told_time()}")
     return plan

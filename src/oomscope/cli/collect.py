@@ -28,7 +28,7 @@ def collect(output: str, redact: bool, page_owner: bool, max_mib: int, max_secon
     """  # noqa: D301 - a help text; click knows the backspace
     from oomscope import __version__
     from oomscope.cli import output as outputs
-    from oomscope.collect import collect as collect_files
+    from oomscope.host.collect import collect as collect_files
     from oomscope.units import bytes_text
 
     outputs.require(output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from oomscope.model.difference import Difference
+    from oomscope.model.diff import Difference
 
 FORMATS = ("text", "kernel", "json", "html")
 
@@ -40,8 +40,8 @@ def diff(
     from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
     from oomscope.cli.terminal import columns, wants_colour
-    from oomscope.pipeline import compare
-    from oomscope.report import difference as report
+    from oomscope.pipeline.api import compare
+    from oomscope.report import diff as report
 
     output = outputs.place(output)
     outputs.require(output, form)

@@ -12,7 +12,7 @@ from oomscope.cli.output import say
 from oomscope.cli.terminal import columns
 
 if TYPE_CHECKING:
-    from oomscope.doctor import Diagnosis
+    from oomscope.host.doctor import Diagnosis
 
 _NOT_EXPLAINED = 4
 _NAME_WIDTH = 20
@@ -27,8 +27,8 @@ def doctor(context: click.Context, form: str) -> None:
 
     Exit code 0 when an OOM panic would be explained, 4 when not.
     """
-    from oomscope.doctor import diagnose
-    from oomscope.machine import Machine
+    from oomscope.host.doctor import diagnose
+    from oomscope.host.facts import Machine
 
     diagnosis = diagnose(Machine())
     say(_json(diagnosis) if form == "json" else _text(diagnosis))

@@ -121,8 +121,8 @@ def explain(
     """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
-    from oomscope.pipeline import explain as explain_paths
-    from oomscope.sources import last_crash as crashes
+    from oomscope.host import last_crash as crashes
+    from oomscope.pipeline.api import explain as explain_paths
     from oomscope.verdict import Question
 
     if not paths and not live and not last_crash:
@@ -138,7 +138,7 @@ def explain(
             raise BadQuestion(
                 "--all goes with logs alone: no --event, --live, --by, --min-pages, --vmlinux, nor filters"
             )
-        from oomscope.pipeline import explain_events
+        from oomscope.pipeline.api import explain_events
 
         with crashes.last_crash() if last_crash else nullcontext(()) as left, progress_bar() as progress:
             verdicts = explain_events(*paths, *left, page_size_bytes=page_size_bytes, progress=progress)
@@ -239,9 +239,9 @@ def _warn(verdict: Verdict) -> None:
     for reading in verdict.inputs:
         if reading.defect is not None:
             click.echo(f"oomscope: {reading.origin}: {reading.defect}; what was read is explained", err=True)
-        if reading.spoilt_records:
+        if reading.corrupt_records:
             click.echo(
-                f"oomscope: {reading.origin}: {reading.spoilt_records:,} records are too damaged to count", err=True
+                f"oomscope: {reading.origin}: {reading.corrupt_records:,} records are too damaged to count", err=True
             )
     if verdict.most_allocations:
         click.echo("oomscope: pages are not known: stack_count counts allocations (--format text or json)", err=True)

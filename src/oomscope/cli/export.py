@@ -27,7 +27,7 @@ def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str
     from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
     from oomscope.export import EXPORTS
-    from oomscope.pipeline import explain
+    from oomscope.pipeline.api import explain
 
     output = outputs.place(output)
     outputs.require(output, form)

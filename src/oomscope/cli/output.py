@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import IO
 
-from oomscope import whole_file
 from oomscope.errors import BadQuestion, OutputFailed, cause_of
+from oomscope.io import whole_file
 
 _NOT_FOR_A_TERMINAL = ("html", "pprof", "parquet")
 

@@ -25,10 +25,10 @@ def redact(path: str, output: str | None) -> None:
     oomscope redact console.log > to-send.log
     oomscope redact sosreport.tar.xz -o to-send.tar.zst
     """  # noqa: D301 - click knows the backspace
-    from oomscope import whole_file
     from oomscope.cli import output as outputs
-    from oomscope.redact_files import is_archive
-    from oomscope.redact_files import redact as redact_file
+    from oomscope.io import whole_file
+    from oomscope.redaction.files import is_archive
+    from oomscope.redaction.files import redact as redact_file
 
     output = outputs.place(output)
     outputs.require(output)

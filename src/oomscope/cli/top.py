@@ -18,7 +18,7 @@ import click
 from oomscope.errors import BadQuestion
 
 if TYPE_CHECKING:
-    from oomscope.top import Watch
+    from oomscope.host.top import Watch
 
 FORMATS = ("text", "json")
 _LOOK_EVERY_S = 0.1  # for a key, or another size of the terminal
@@ -42,10 +42,10 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
     """  # noqa: D301 - click knows the backspace
     from oomscope.cli.output import require, to_stdout
     from oomscope.cli.terminal import wants_colour
-    from oomscope.machine import Machine
-    from oomscope.report import board as report
+    from oomscope.host.facts import Machine
+    from oomscope.host.top import Watch
+    from oomscope.report import snapshot as report
     from oomscope.report.tables import console_to
-    from oomscope.top import Watch
 
     is_screen = form == "text" and not once
     if is_screen and not all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout)):
@@ -78,8 +78,8 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
     from rich.console import Console
     from rich.live import Live
 
-    from oomscope.attribution.board import FOLDS, SORTS
-    from oomscope.report import board as report
+    from oomscope.attribution.snapshot import FOLDS, SORTS
+    from oomscope.report import snapshot as report
 
     # A size in the environment would be taken for the terminal's, whatever becomes of that.
     for name in ("COLUMNS", "LINES"):

@@ -15,9 +15,9 @@ from oomscope.errors import OutputFailed, cause_of
 from oomscope.units import counted
 
 if TYPE_CHECKING:
-    from oomscope.export.fleet_tables import FleetTables
-    from oomscope.fleet.engines import Engine
-    from oomscope.model.fleet import Case, Triage
+    from oomscope.export.triage_tables import TriageTables
+    from oomscope.model.triage import Case, Triage
+    from oomscope.triage.executor import Executor
 
 
 @click.command()
@@ -70,16 +70,16 @@ def triage(
     oomscope triage fleet/ --since yesterday.json
     oomscope triage s3://bucket/oom --scheduler tcp://scheduler:8786
     """  # noqa: D301 - click knows the backspace
-    from oomscope.attribution.clusters import triage_of
     from oomscope.cli import output as outputs
     from oomscope.cli.progress import progress_bar
-    from oomscope.export.fleet_tables import FleetTables
-    from oomscope.fleet import triage as steps
-    from oomscope.fleet.dask_cluster import DaskCluster
-    from oomscope.fleet.labels import labels as labels_of
-    from oomscope.fleet.previous import previous as previous_of
-    from oomscope.fleet.processes import Processes
-    from oomscope.fleet.results import Results, default_path
+    from oomscope.export.triage_tables import TriageTables
+    from oomscope.triage import steps
+    from oomscope.triage.baseline import previous as previous_of
+    from oomscope.triage.cache import Cache, default_path
+    from oomscope.triage.clusters import triage_of
+    from oomscope.triage.dask_executor import DaskExecutor
+    from oomscope.triage.labels import labels as labels_of
+    from oomscope.triage.processes import Processes
 
     output = outputs.place(output)
     outputs.require(output, form)
@@ -88,10 +88,10 @@ def triage(
     made = datetime.now(UTC).isoformat(timespec="seconds")
     labels = labels_of(pattern, sidecar)
     before = None if previous is None else previous_of(previous)
-    tables = None if parquet is None else FleetTables(parquet, labels.names)
+    tables = None if parquet is None else TriageTables(parquet, labels.names)
     kept = None if no_cache else default_path()
-    engine: Engine = Processes(workers) if scheduler is None else DaskCluster(scheduler)
-    with _interruptible(is_kept=kept is not None), Results(kept) as results, engine:
+    engine: Executor = Processes(workers) if scheduler is None else DaskExecutor(scheduler)
+    with _interruptible(is_kept=kept is not None), Cache(kept) as results, engine:
         with progress_bar() as tell:
             found = steps.find(
                 paths,
@@ -137,7 +137,7 @@ def _interruptible(*, is_kept: bool) -> Iterator[None]:
         sys.exit(130)
 
 
-def _written(cases: Iterator[Case], tables: FleetTables | None, place: str | None) -> Iterator[Case]:
+def _written(cases: Iterator[Case], tables: TriageTables | None, place: str | None) -> Iterator[Case]:
     """The same cases, each put into the tables in passing, where those are asked for."""
     if tables is None:
         yield from cases
@@ -155,13 +155,13 @@ def _report(
     told: Triage, cases: Callable[[], Iterator[Case]], form: str, *, top: int, made: str, no_color: bool
 ) -> Iterator[str]:
     from oomscope.cli.terminal import columns, wants_colour
-    from oomscope.report import fleet_json, fleet_text
+    from oomscope.report import triage_json, triage_text
 
     if form == "json":
-        yield from fleet_json.pieces(told, cases(), made=made)
+        yield from triage_json.pieces(told, cases(), made=made)
     elif form == "html":
-        from oomscope.report.page import fleet
+        from oomscope.report.page import triage
 
-        yield fleet.render(told, cases(), made=made)
+        yield triage.render(told, cases(), made=made)
     else:
-        yield fleet_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns())
+        yield triage_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns())

@@ -8,7 +8,7 @@ from typing import Any
 
 from oomscope.errors import NotOffered
 from oomscope.export.frames import path_of
-from oomscope.model.fleet import ConsumerRow, fields
+from oomscope.model.triage import ConsumerRow, fields
 from oomscope.model.verdict import Consumer, Verdict
 
 # Columns in their order, with the names that Parquet's types have in Arrow.

@@ -6,25 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oomscope.model.absent import Absent
     from oomscope.model.counts import Counts
+    from oomscope.model.kernel import Kernel
     from oomscope.model.oom_analysis import OomAnalysis
     from oomscope.model.reading import Meminfo, PanicTotals, Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """Which kernel the evidence is of.
-
-    `page_size_bytes` is proven, by what `page_size_proof` says; where nothing proves it, `page_size_assumed_bytes` is
-    what is usual for such a machine.
-    """
-
-    release: str | Absent
-    arch: str | Absent
-    page_size_bytes: int | Absent
-    page_size_assumed_bytes: int | None = None
-    page_size_proof: str = ""
+    from oomscope.model.unknown import Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +23,7 @@ class Moment:
 
     reading: Reading
     counts: Counts
-    at_ns: int | Absent
+    at_ns: int | Unknown
     witnesses: tuple[Reading, ...] = ()
 
     @property
@@ -69,14 +55,14 @@ class Evidence:
     """
 
     kernel: Kernel
-    ram_pages: int | Absent
-    free_pages: int | Absent
+    ram_pages: int | Unknown
+    free_pages: int | Unknown
     moments: tuple[Moment, ...]
     readings: tuple[Reading, ...]
     meminfo: Meminfo | None
     events: tuple[LoggedEvent, ...]
-    absent: tuple[Absent, ...]
-    unused: tuple[Absent, ...]
+    absent: tuple[Unknown, ...]
+    unused: tuple[Unknown, ...]
 
     @property
     def latest(self) -> Moment:

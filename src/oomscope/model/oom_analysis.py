@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oomscope.model.balance import BalanceRow
 from oomscope.model.oom_event import OomEvent, Zone
-from oomscope.model.verdict import BalanceRow
 
 # The balance's own names, in the order in which they are shown.
 FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (

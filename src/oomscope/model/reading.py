@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oomscope.model.absent import Absent
+    from oomscope.model.account import Account
     from oomscope.model.census import Census
     from oomscope.model.counts import Counts
     from oomscope.model.free_area import FreeArea
-    from oomscope.model.ledger import Ledger
     from oomscope.model.oom_event import OomEvent
     from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
+    from oomscope.model.unknown import Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class System:
     the same in dumps of one boot: where the kernel was placed.
     """
 
-    arch: str | Absent
+    arch: str | Unknown
     page_size_bytes: int
     ram_pages: int | None
     command_line: str | None
@@ -68,10 +68,10 @@ class System:
 class Notes:
     """What a source learnt beside its rows.
 
-    `records` are the rows that were read, `spoilt_records` were too damaged to count, `unknown_lines` belong to no
+    `records` are the rows that were read, `corrupt_records` were too damaged to count, `unknown_lines` belong to no
     record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
     boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read), `events` are the OOM
-    events that a log tells of, in its order, `events_left_out` were too many to keep. `ledgers` are the rows of files
+    events that a log tells of, in its order, `events_left_out` were too many to keep. `accounts` are the rows of files
     in which the kernel keeps its own account, `counters` its counters of pages by the names of /proc/vmstat,
     `free_blocks` the free blocks of each zone. Of kernel memory,
     `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
@@ -80,7 +80,7 @@ class Notes:
     """
 
     records: int = 0
-    spoilt_records: int = 0
+    corrupt_records: int = 0
     unknown_lines: int = 0
     at_ns: int | None = None
     release: str | None = None
@@ -88,7 +88,7 @@ class Notes:
     panicked: bool | None = None
     events: tuple[OomEvent, ...] = ()
     events_left_out: int = 0
-    ledgers: tuple[Ledger, ...] = ()
+    accounts: tuple[Account, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     free_blocks: tuple[FreeArea, ...] = ()
     reports: int = 0
@@ -97,7 +97,7 @@ class Notes:
     cut_off: bool = False
     handles: dict[int, Stack] = field(default_factory=dict)
     system: System | None = None
-    absent: tuple[Absent, ...] = ()
+    absent: tuple[Unknown, ...] = ()
     unread_share: float = 0.0
     cache_objects: tuple[CacheObjects, ...] = ()
     tracked_since_ns: int | None = None
@@ -110,7 +110,7 @@ class Notes:
     def add(self, other: Notes) -> None:
         """Take in what another worker learnt from another part of the same input."""
         self.records += other.records
-        self.spoilt_records += other.spoilt_records
+        self.corrupt_records += other.corrupt_records
         self.unknown_lines += other.unknown_lines
         self.cut_off |= other.cut_off
         self.handles.update(other.handles)

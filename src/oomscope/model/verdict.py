@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oomscope.model.absent import Absent
-    from oomscope.model.evidence import Kernel
+    from oomscope.model.account import Account
+    from oomscope.model.balance import Balance
     from oomscope.model.free_area import FreeArea
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
-    from oomscope.model.ledger import Ledger
+    from oomscope.model.kernel import Kernel
     from oomscope.model.oom_analysis import OomAnalysis
     from oomscope.model.reading import System
     from oomscope.model.slab_objects import CacheObjects
+    from oomscope.model.unknown import Unknown
 
 CERTAIN = "certain"
 LIKELY = "likely"
@@ -79,41 +80,7 @@ class CulpritRow:
 
 
 @dataclass(frozen=True, slots=True)
-class BalanceRow:
-    """One kind of memory and its pages; `parts` names what is in it, most pages first, as far as that is known.
-
-    `source` is where the number stands in the input, where it is one line of a report.
-    """
-
-    kind: str
-    pages: int
-    parts: tuple[tuple[str, int], ...] = ()
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Every page of managed RAM in one row; `unexplained_pages` is the visible remainder.
-
-    A negative remainder means that the inputs were not taken at one moment (`is_consistent` is False).
-    `unexplained_parts` names who holds it, as far as other evidence tells; `notes` are bounds and contradictions.
-    """
-
-    ram_pages: int
-    reserved_pages: int | None
-    rows: tuple[BalanceRow, ...]
-    unexplained_pages: int
-    unexplained_parts: tuple[tuple[str, int], ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_consistent(self) -> bool:
-        """Whether the rows fit into RAM."""
-        return self.unexplained_pages >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
+class WitnessDifference:
     """One named part of the difference between two counts of the same pages: ours minus the witness's.
 
     `reason` is attribution.change's word for it, `name` a sentence for people. `amount` is in the report's unit;
@@ -135,7 +102,7 @@ class WitnessReport:
     unit: str
     ours: int
     theirs: int
-    parts: tuple[Difference, ...]
+    parts: tuple[WitnessDifference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +153,13 @@ class Oom:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class InputSummary:
     """One input as it was read."""
 
     origin: str
     format: str
     records: int
-    spoilt_records: int
+    corrupt_records: int
     unknown_lines: int
     defect: str | None
 
@@ -204,9 +171,8 @@ class Verdict:
     `consumers` are all stacks that may be named, most pages first; `excepted` are the early, dummy and failure stacks,
     listed as what they are. `counted_pages` over `counted_stacks` are all that this moment's evidence counts, named or
     not. `at_ns` is the moment explained. `groups` is set where a grouping was asked for. `most_allocations` ranks by
-    allocations where the evidence does not count pages. Of
-    kernel memory, `system` tells of the machine and `cache_objects` who holds slab objects. `ledgers` and `free_blocks`
-    are the kernel's own accounts in other files.
+    allocations where the evidence does not count pages. Of kernel memory, `system` tells of the machine and
+    `cache_objects` who holds slab objects. `accounts` and `free_blocks` are the kernel's own accounts in other files.
     """
 
     partial: bool
@@ -226,11 +192,11 @@ class Verdict:
     balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
     findings: tuple[Finding, ...]
-    absent: tuple[Absent, ...]
-    inputs: tuple[Input, ...]
+    absent: tuple[Unknown, ...]
+    inputs: tuple[InputSummary, ...]
     system: System | None
     cache_objects: tuple[CacheObjects, ...]
-    ledgers: tuple[Ledger, ...]
+    accounts: tuple[Account, ...]
     free_blocks: tuple[FreeArea, ...]
     selection_note: str | None
     groups_by: str | None

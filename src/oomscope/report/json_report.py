@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from oomscope.model.absent import Absent
+from oomscope.model.account import Account
+from oomscope.model.balance import BalanceRow
 from oomscope.model.free_area import FreeArea
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
-from oomscope.model.ledger import Ledger
 from oomscope.model.reading import System
 from oomscope.model.slab_objects import CacheObjects
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import BalanceRow, Consumer, Recent, Verdict
+from oomscope.model.unknown import Unknown
+from oomscope.model.verdict import Consumer, Recent, Verdict
 from oomscope.report import oom_json
 
 SCHEMA = "oomscope/1"
@@ -157,7 +158,7 @@ def _members(verdict: Verdict, top: int | None) -> Iterator[tuple[str, Any]]:
             }
         ),
     )
-    yield "ledgers", (_ledger(each, top) for each in verdict.ledgers)
+    yield "ledgers", (_ledger(each, top) for each in verdict.accounts)
     yield "free_blocks", (_free_blocks(each) for each in verdict.free_blocks)
     yield "slab_objects", (_cache_objects(each) for each in verdict.cache_objects[:top])
     yield (
@@ -196,7 +197,7 @@ def _members(verdict: Verdict, top: int | None) -> Iterator[tuple[str, Any]]:
                 "origin": i.origin,
                 "format": i.format,
                 "records": i.records,
-                "spoilt_records": i.spoilt_records,
+                "spoilt_records": i.corrupt_records,
                 "unknown_lines": i.unknown_lines,
                 "defect": i.defect,
             }
@@ -223,7 +224,7 @@ def _system(system: System | None) -> dict[str, Any]:
     }
 
 
-def _ledger(told: Ledger, top: int | None) -> dict[str, Any]:
+def _ledger(told: Account, top: int | None) -> dict[str, Any]:
     rows = [
         {
             "name": entry.name,
@@ -321,5 +322,5 @@ def _culprit(culprit: Culprit | None) -> dict[str, Any] | None:
     return {"function": culprit.function, "module": culprit.module, "subsystem": culprit.subsystem}
 
 
-def _known(value: str | int | Absent) -> str | int | None:
-    return None if isinstance(value, Absent) else value
+def _known(value: str | int | Unknown) -> str | int | None:
+    return None if isinstance(value, Unknown) else value

@@ -10,10 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
-from oomscope.model.verdict import Balance, BalanceRow, Consumer, Finding, Verdict, WitnessReport
-from oomscope.report import ledgers, oom_text
+from oomscope.model.verdict import Consumer, Finding, Verdict, WitnessReport
+from oomscope.report import accounts, oom_text
 from oomscope.report.answer import amount_of, headline, name_of
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
@@ -60,7 +61,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
             _balance(console, verdict.balance)
         if oom is not None and oom.analysis is not None:
             oom_text.details(console, oom.analysis)
-        ledgers.accounts(console, verdict, top)
+        accounts.accounts(console, verdict, top)
         for witness in verdict.witnesses:
             _witness(console, witness)
     oom_text.events(console, verdict.events, None if oom is None else oom.number)

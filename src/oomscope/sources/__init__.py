@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from oomscope.sources.alloc_traces import ALLOC_TRACES
-from oomscope.sources.allocinfo import ALLOCINFO
 from oomscope.sources.base import Parser, Source
-from oomscope.sources.buddyinfo import BUDDYINFO
-from oomscope.sources.console_log import ConsoleLog
-from oomscope.sources.dma_buf import DMA_BUF
-from oomscope.sources.kernel_memory import KernelMemory
-from oomscope.sources.kmemleak import KmemleakText
+from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
+from oomscope.sources.debugfs.dma_buf import DMA_BUF
+from oomscope.sources.debugfs.kmemleak import KmemleakText
+from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
+from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.manifest import ManifestText
-from oomscope.sources.meminfo import MEMINFO
-from oomscope.sources.modules import MODULES
-from oomscope.sources.page_owner import PageOwnerText
-from oomscope.sources.page_owner_sort import PageOwnerSortText
-from oomscope.sources.page_owner_stacks import PageOwnerStacks
-from oomscope.sources.pagetypeinfo import PAGETYPEINFO
-from oomscope.sources.percpu_stats import PERCPU_STATS
-from oomscope.sources.slabinfo import SLABINFO
-from oomscope.sources.tracked_text import TrackedText
-from oomscope.sources.version import VERSION
-from oomscope.sources.vmallocinfo import VMALLOCINFO
-from oomscope.sources.vmstat import VMSTAT
-from oomscope.sources.zoneinfo import ZONEINFO
-from oomscope.sources.zram import ZRAM
+from oomscope.sources.page_owner.dump import PageOwnerText
+from oomscope.sources.page_owner.sort_tool import PageOwnerSortText
+from oomscope.sources.page_owner.stacks import PageOwnerStacks
+from oomscope.sources.procfs.allocinfo import ALLOCINFO
+from oomscope.sources.procfs.buddyinfo import BUDDYINFO
+from oomscope.sources.procfs.meminfo import MEMINFO
+from oomscope.sources.procfs.modules import MODULES
+from oomscope.sources.procfs.pagetypeinfo import PAGETYPEINFO
+from oomscope.sources.procfs.slabinfo import SLABINFO
+from oomscope.sources.procfs.version import VERSION
+from oomscope.sources.procfs.vmallocinfo import VMALLOCINFO
+from oomscope.sources.procfs.vmstat import VMSTAT
+from oomscope.sources.procfs.zoneinfo import ZONEINFO
+from oomscope.sources.sysfs.zram import ZRAM
+from oomscope.sources.tracker.text import TrackedText
+from oomscope.sources.vmcore import Vmcore
 
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
 SOURCES: tuple[Source, ...] = (
-    KernelMemory(),
+    Vmcore(),
     PageOwnerSortText(),
     PageOwnerText(),
     TrackedText(),
@@ -49,7 +49,7 @@ SOURCES: tuple[Source, ...] = (
     MODULES,
     ZRAM,
     ManifestText(),
-    ConsoleLog(),
+    KernelLog(),
 )
 
 __all__ = ["SOURCES", "Parser", "Source", "recognise"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from oomscope.model.absent import Absent
-from oomscope.model.ledger import ZRAM_DISK
+from oomscope.model.account import ZRAM_DISK
 from oomscope.model.reading import Reading
-from oomscope.sources.alloc_traces import ALLOC_TRACES
+from oomscope.model.unknown import Unknown
+from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 
 FREE_TRACES = "free_traces"
 _CACHE = re.compile(r"slab/(?P<cache>[^/:]{1,200})/(?:alloc|free)_traces")
@@ -24,15 +24,15 @@ def told_by_folder(reading: Reading) -> Reading:
     notes = reading.notes
     if reading.format == ALLOC_TRACES.format and _FREE_TRACES.search(reading.origin):
         notes.cache_objects = ()
-        notes.absent = (Absent(reading.origin, "it tells who freed objects last, not who holds them: no part of it"),)
+        notes.absent = (Unknown(reading.origin, "it tells who freed objects last, not who holds them: no part of it"),)
         return replace(reading, format=FREE_TRACES)
     if cache := _CACHE.search(reading.origin):
         notes.cache_objects = tuple(replace(objects, cache=cache["cache"]) for objects in notes.cache_objects)
     if disk := _DISK.search(reading.origin):
-        notes.ledgers = tuple(
+        notes.accounts = tuple(
             replace(told, entries=tuple(replace(entry, name=disk["disk"]) for entry in told.entries))
             if told.kind == ZRAM_DISK
             else told
-            for told in notes.ledgers
+            for told in notes.accounts
         )
     return reading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomscope import bounds
-from oomscope.model.ledger import Entry, Ledger, ledger
+from oomscope.model.account import Account, Entry, account
 from oomscope.model.reading import Notes
 
 BEYOND = "(rows beyond the bound)"
@@ -37,11 +37,11 @@ class Entries:
         row[0] += amount
         row[1] += 1
 
-    def ledger(self, kind: str, unit: str, counted: str) -> tuple[Ledger, ...]:
+    def account(self, kind: str, unit: str, counted: str) -> tuple[Account, ...]:
         """The ledger of all rows, see model.ledger.ledger."""
         merged = [Entry(name, amount, n, module, place) for (name, module, place), (amount, n) in self._rows.items()]
         beyond = [Entry(BEYOND, self._beyond[0], self._beyond[1])] if self._beyond[1] else []
-        return ledger(kind, unit, counted, [*self._entries, *merged, *beyond])
+        return account(kind, unit, counted, [*self._entries, *merged, *beyond])
 
     def _leave_out(self, amount: int, count: int) -> None:
         self._beyond[0] += amount

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 
 from oomscope import bounds
-from oomscope.model.absent import Absent
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes
-from oomscope.sources.base import printable
+from oomscope.model.unknown import Unknown
+from oomscope.text import printable
 
 
 class ManifestText:
@@ -40,7 +40,7 @@ class ManifestParser:
             unread = json.loads(text)["unread"]
             told = [(str(each["path"]), str(each["reason"])) for each in unread]
             self.notes.absent = tuple(
-                Absent(printable(path.encode()), printable(f"not collected: {reason}".encode()))
+                Unknown(printable(path.encode()), printable(f"not collected: {reason}".encode()))
                 for path, reason in told[: bounds.NAMES]
             )
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from oomscope import bounds
 from oomscope.model.batch import Tables
 from oomscope.model.stack import Frame, Stack, parse_frame
-from oomscope.sources.base import printable
+from oomscope.text import printable
 
 
 class StackTable:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.change import Comparison, compare
 from oomscope.attribution.culprit import name_of
+from oomscope.attribution.witness_comparison import Comparison, compare
 from oomscope.model.evidence import Moment
-from oomscope.model.verdict import Difference, WitnessReport
+from oomscope.model.verdict import WitnessDifference, WitnessReport
 
 _NAMES = {
     "early": "early pages: page_owner_stacks does not count what was allocated before page_owner started",
@@ -43,7 +43,7 @@ def reports(moment: Moment) -> tuple[WitnessReport, ...]:
     return tuple(found)
 
 
-def _parts(comparison: Comparison, *, within_one_dump: bool) -> tuple[Difference, ...]:
+def _parts(comparison: Comparison, *, within_one_dump: bool) -> tuple[WitnessDifference, ...]:
     parts = []
     for reason, name in _NAMES.items():
         of_reason = [d for d in comparison.differences if d.reason == reason]
@@ -52,5 +52,5 @@ def _parts(comparison: Comparison, *, within_one_dump: bool) -> tuple[Difference
             stacks = ", ".join(f"{name_of(d.stack)} {d.difference:+,}" for d in named)
             more = f" and {len(of_reason) - len(named)} more stacks" if len(of_reason) > len(named) else ""
             told = _WITHIN_ONE_DUMP if within_one_dump and reason in ("moved", "freed", "young") else name
-            parts.append(Difference(reason, told, comparison.total_of(reason), stacks + more))
+            parts.append(WitnessDifference(reason, told, comparison.total_of(reason), stacks + more))
     return tuple(parts)

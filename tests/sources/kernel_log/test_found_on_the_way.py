@@ -9,7 +9,7 @@ import pytest
 
 import oomscope
 from oomscope.model.verdict import Verdict
-from tests import captures, corpus
+from tests.support import captures, corpus
 
 LOWMEM = """\
 [ 1000.000000] rsync invoked oom-killer: gfp_mask={mask}, order={order}, oom_adj=0, oom_score_adj=0

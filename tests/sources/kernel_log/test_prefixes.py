@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oomscope.sources.kernel_log import line
-from tests import corpus
+from oomscope.sources.kernel_log import prefixes
+from tests.support import corpus
 
-FORMS = [form for _, form in line._PREFIXES]
+FORMS = [form for _, form in prefixes._PREFIXES]
 
 
 def by_trying_all(text: bytes) -> int | None:
@@ -16,7 +16,7 @@ def by_trying_all(text: bytes) -> int | None:
 
 
 def by_first_byte(text: bytes) -> int | None:
-    match = line._prefix(text)
+    match = prefixes._prefix(text)
     return None if match is None else match.end()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oomscope.model.oom_event import OomEvent
-from tests import corpus
+from tests.support import corpus
 
 HEADER = "[   12.000000] sh invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
 

@@ -14,14 +14,14 @@ from importlib import resources, util
 from typing import TYPE_CHECKING, Any
 
 from oomscope.errors import NotOffered
-from oomscope.model.difference import BALANCE, CULPRIT, STACK
-from oomscope.model.ledger import BYTES, KINDS
+from oomscope.model.account import BYTES, KINDS
+from oomscope.model.diff import BALANCE, CULPRIT, STACK
 from oomscope.report.answer import headline, name_of
 from oomscope.report.page import charts
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
 if TYPE_CHECKING:
-    from oomscope.model.difference import Change, Difference
+    from oomscope.model.diff import Change, Difference
     from oomscope.model.frame_tree import FrameTree
     from oomscope.model.verdict import Verdict
 
@@ -199,7 +199,7 @@ def _tables(verdict: Verdict) -> list[Table]:
                 [[str(entry), entry.amount, entry.count, entry.place] for entry in told.entries[:MOST_ROWS]],
                 note=f"{bytes_text(told.total) if told.unit == BYTES else pages_text(told.total)} in all",
             )
-            for told in verdict.ledgers
+            for told in verdict.accounts
         ),
         Table(
             "OOM events in the log",

@@ -8,8 +8,9 @@ from oomscope.model.oom_analysis import FREE
 from oomscope.units import uptime_text
 
 if TYPE_CHECKING:
+    from oomscope.model.balance import Balance
     from oomscope.model.frame_tree import FrameTree
-    from oomscope.model.verdict import Balance, Verdict
+    from oomscope.model.verdict import Verdict
 
 # The views of the flame graph: from the entry inwards or turned round, with plumbing frames or without.
 FLAME_VIEWS = {

@@ -34,8 +34,8 @@ from oomscope.model.oom_event import (
     Zone,
     own_pages,
 )
-from oomscope.sources.base import printable
-from oomscope.sources.kernel_log.line import LogLine
+from oomscope.sources.kernel_log.prefixes import LogLine
+from oomscope.text import printable
 
 _CLIPPED_LINES = 4
 _COMM_BYTES = 15  # TASK_COMM_LEN - 1

@@ -10,16 +10,9 @@ from collections.abc import Callable
 
 from oomscope.model.oom_event import FOREIGN
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
-from oomscope.verdict.oom import (
-    atomic_reserve,
-    fragmentation,
-    lowmem_zone,
-    memcg_limit,
-    no_shortage,
-    vmalloc_space,
-)
+from oomscope.verdict.oom import atomic_reserve, fragmentation, lowmem_zone, memcg_limit, no_shortage, vmalloc_space
 from oomscope.verdict.oom.case import UNDETERMINED, Cause, OomCase
-from oomscope.verdict.oom.holders import holders
+from oomscope.verdict.oom.consumers import holders
 
 REASONS: tuple[Callable[[OomCase], Cause | None], ...] = (
     memcg_limit.rule,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.oom_zones import free_in
+from oomscope.attribution.oom.zones import free_in
 from oomscope.model.oom_analysis import ZoneCheck
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text

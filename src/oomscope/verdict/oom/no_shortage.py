@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oomscope.attribution.oom_zones import free_in
+from oomscope.attribution.oom.zones import free_in
 from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import bytes_text, share_text

@@ -8,24 +8,24 @@ from oomscope.model.verdict import Finding
 from oomscope.verdict.rules import (
     accounts,
     census,
+    depot_full,
     earlier_moment,
     free_blocks,
     greatest_stack,
     inconsistent,
-    lost_stacks,
-    many_paths,
     object_owners,
     object_sites,
     slab_objects,
+    split_culprit,
 )
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
-Rule = Callable[[Case], tuple[Finding, ...]]
+Rule = Callable[[RuleCase], tuple[Finding, ...]]
 
 # In the order in which their findings are shown.
 RULES: tuple[Rule, ...] = (
     greatest_stack.rule,
-    many_paths.rule,
+    split_culprit.rule,
     slab_objects.rule,
     object_owners.rule,
     object_sites.rule,
@@ -33,8 +33,8 @@ RULES: tuple[Rule, ...] = (
     free_blocks.rule,
     census.rule,
     earlier_moment.rule,
-    lost_stacks.rule,
+    depot_full.rule,
     inconsistent.rule,
 )
 
-__all__ = ["RULES", "Case"]
+__all__ = ["RULES", "RuleCase"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from oomscope.model.absent import Absent
-from oomscope.model.ledger import (
+from oomscope.model.account import (
     BYTES,
     CALL_SITE,
     DMA_BUFFER,
@@ -13,13 +12,15 @@ from oomscope.model.ledger import (
     UNREFERENCED,
     VMALLOC_CALLER,
     ZRAM_DISK,
+    Account,
     Entry,
-    Ledger,
 )
+from oomscope.model.balance import Balance
 from oomscope.model.oom_analysis import FREE
-from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Balance, Finding
+from oomscope.model.unknown import Unknown
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_NAMING = 0.05  # of RAM
 # What is told beside stacks or a report, too: the others stand in its balance already.
@@ -46,14 +47,14 @@ _NEXT = {
 }
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the largest row of the balance and of each file, where neither stacks nor a report tell more."""
     others = case.others
     alone = case.is_of_accounts
     found: list[Finding] = []
     if alone and case.balance is not None:
         found += _of_balance(case.balance)
-    for told in others.ledgers:
+    for told in others.accounts:
         if alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
             found.append(_of_file(told, told.entries[0], case))
     return tuple(found)
@@ -105,7 +106,7 @@ def _certainty(balance: Balance) -> str:
     return CERTAIN if fits else POSSIBLE
 
 
-def _of_file(told: Ledger, entry: Entry, case: Case) -> Finding:
+def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
     amount = _amount(told, entry)
     texts = {"name": str(entry), "amount": amount, "count": f"{entry.count:,}", "place": entry.place}
     return Finding(
@@ -120,21 +121,21 @@ def _of_file(told: Ledger, entry: Entry, case: Case) -> Finding:
     )
 
 
-def _is_large(told: Ledger, case: Case) -> bool:
+def _is_large(told: Account, case: RuleCase) -> bool:
     pages, ram_pages = _pages(told, told, case), case.evidence.ram_pages
-    return pages is not None and not isinstance(ram_pages, Absent) and pages >= _WORTH_NAMING * ram_pages
+    return pages is not None and not isinstance(ram_pages, Unknown) and pages >= _WORTH_NAMING * ram_pages
 
 
-def _pages(told: Ledger, of: Ledger | Entry, case: Case) -> int | None:
-    amount = of.total if isinstance(of, Ledger) else of.amount
+def _pages(told: Account, of: Account | Entry, case: RuleCase) -> int | None:
+    amount = of.total if isinstance(of, Account) else of.amount
     page_bytes = case.evidence.kernel.page_size_bytes
     if told.unit != BYTES:
         return amount
-    return None if isinstance(page_bytes, Absent) else amount // page_bytes
+    return None if isinstance(page_bytes, Unknown) else amount // page_bytes
 
 
-def _amount(told: Ledger, of: Ledger | Entry) -> str:
-    amount = of.total if isinstance(of, Ledger) else of.amount
+def _amount(told: Account, of: Account | Entry) -> str:
+    amount = of.total if isinstance(of, Account) else of.amount
     return bytes_text(amount) if told.unit == BYTES else pages_text(amount)
 
 

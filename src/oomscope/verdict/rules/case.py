@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oomscope.attribution.beside import Beside
 from oomscope.attribution.selection import Selection
-from oomscope.attribution.slab_truth import SlabTruth, slab_truth
+from oomscope.attribution.side_accounts import SideAccounts
+from oomscope.attribution.slab_owners import SlabOwnership, slab_ownership
+from oomscope.model.balance import Balance
 from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.holding import Culprit, Holding
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import Balance, Consumer, CulpritRow, WitnessReport
+from oomscope.model.verdict import Consumer, CulpritRow, WitnessReport
 from oomscope.verdict.oom.case import OomCase
 
 MOST = 0.9  # who holds this share of a cache's objects holds the cache
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RuleCase:
     """The evidence, and what has been ranked from it so far; `event` is the OOM event that is explained.
 
     `others` is what the kernel's own accounts say beside it.
@@ -33,7 +34,7 @@ class Case:
     balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
     earlier: Moment | None
-    others: Beside
+    others: SideAccounts
     event: OomCase | None = None
 
     @property
@@ -42,10 +43,10 @@ class Case:
         latest = self.evidence.latest
         return not latest.counts.stacks and latest.reading.census is None and self.event is None
 
-    def slab_truth(self, stacks: Iterable[Stack]) -> SlabTruth | None:
+    def slab_ownership(self, stacks: Iterable[Stack]) -> SlabOwnership | None:
         """Who holds the objects in the slabs that these stacks grew, where the evidence tells."""
         reading = self.evidence.latest.reading
-        return slab_truth(stacks, reading.census, reading.notes.cache_objects)
+        return slab_ownership(stacks, reading.census, reading.notes.cache_objects)
 
 
 def where_command(stack: tuple[str, ...], culprit: Culprit | None) -> str:

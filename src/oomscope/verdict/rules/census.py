@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from oomscope.model.balance import BalanceRow
 from oomscope.model.census import FREE, KERNEL, MEMMAP, PAGE_EXT, PER_CPU_LISTS, UNREAD, USES
-from oomscope.model.verdict import CERTAIN, BalanceRow, Finding
+from oomscope.model.verdict import CERTAIN, Finding
 from oomscope.units import pages_text, share_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 _ENOUGH_TO_NAME = 0.05  # of RAM
 _NOBODYS = tuple(USES[use] for use in (FREE, PER_CPU_LISTS, UNREAD, PAGE_EXT, MEMMAP))
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims, where page_owner did not run, the memory that no counter knows, and the greatest use that has a name."""
     latest = case.evidence.latest.reading
     if case.balance is None or latest.census is None or latest.notes.records:

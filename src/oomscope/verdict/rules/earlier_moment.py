@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.change import pages_by_culprit
+from oomscope.attribution.witness_comparison import pages_by_culprit
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import pages_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_SAYING_PAGES = 256
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the greatest growth; behind an at-panic report, also who held most in the dump before it."""
     if case.earlier is None:
         return ()

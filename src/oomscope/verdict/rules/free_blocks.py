@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from oomscope.model.absent import Absent
+from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, pages_text, share_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 _MUCH = 0.05  # of RAM
 # PAGE_ALLOC_COSTLY_ORDER (include/linux/mmzone.h): requests up to it are worth an OOM kill.
 _COSTLY_ORDER = 3
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims that no block for a request of order 3 is there, although much is free; alone, how large blocks are."""
     zones = next((r.notes.free_blocks for r in case.evidence.readings if r.notes.free_blocks), ())
     ram_pages = case.evidence.ram_pages
@@ -20,7 +20,7 @@ def rule(case: Case) -> tuple[Finding, ...]:
     largest = max((zone.largest_order or 0 for zone in zones), default=0)
     if not zones:
         return ()
-    share = None if isinstance(ram_pages, Absent) else free_pages / ram_pages
+    share = None if isinstance(ram_pages, Unknown) else free_pages / ram_pages
     free = f"{pages_text(free_pages)} are free" + ("" if share is None else f", {share_text(share)} of RAM")
     if largest < _COSTLY_ORDER and (share is None or share > _MUCH):
         claim = f"{free}, and none of them in a block of order {_COSTLY_ORDER}: the largest is of order {largest}"

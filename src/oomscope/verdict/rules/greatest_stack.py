@@ -5,10 +5,10 @@ from __future__ import annotations
 from oomscope.model.holding import HUGETLB, PAGE_CACHE, SLAB, USER
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Consumer, Finding
 from oomscope.units import pages_text, share_text
-from oomscope.verdict.rules.case import MOST, Case, where_command
+from oomscope.verdict.rules.case import MOST, RuleCase, where_command
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims who holds most, from the ranked stacks."""
     if case.most_allocations:
         return (_most_allocations(case),)
@@ -28,13 +28,13 @@ def rule(case: Case) -> tuple[Finding, ...]:
     )
 
 
-def _certainty(case: Case, consumer: Consumer) -> str:
+def _certainty(case: RuleCase, consumer: Consumer) -> str:
     """Who grew a slab cache is at most likely to hold its objects, unless their owners say the same."""
     if consumer.holding.culprit_is_helper:
         return POSSIBLE
     if consumer.holding.kind != SLAB:
         return CERTAIN
-    truth = case.slab_truth([consumer.holding.stack])
+    truth = case.slab_ownership([consumer.holding.stack])
     agrees = truth is not None and truth.owner == consumer.holding.culprit
     return CERTAIN if agrees and truth is not None and truth.held > MOST * truth.objects else LIKELY
 
@@ -64,7 +64,7 @@ def _holds(consumer: Consumer) -> str:
     return "grew slab caches to hold" if consumer.holding.kind == SLAB else "holds"
 
 
-def _because(case: Case, consumer: Consumer) -> tuple[str, ...]:
+def _because(case: RuleCase, consumer: Consumer) -> tuple[str, ...]:
     reading = case.evidence.latest.reading
     if reading.notes.reports:
         counted = f"{reading.origin}: the kernel's at-panic line says {pages_text(consumer.pages)}"
@@ -72,14 +72,14 @@ def _because(case: Case, consumer: Consumer) -> tuple[str, ...]:
         counted = f"{reading.origin}: nr_base_pages: {consumer.pages} under this stack"
     else:
         counted = f"{reading.origin}: {consumer.holding.blocks:,} records carry this stack"
-    truth = case.slab_truth([consumer.holding.stack]) if consumer.holding.kind == SLAB else None
+    truth = case.slab_ownership([consumer.holding.stack]) if consumer.holding.kind == SLAB else None
     if truth is not None:
         counted = f"{counted}; {truth.by}: {truth.owner} holds {truth.held:,} of {truth.objects:,} objects there"
     ram = case.evidence.meminfo
     return (counted,) if ram is None else (counted, f"MemTotal: {ram.total_bytes // 1024} kB")
 
 
-def _next(case: Case, consumer: Consumer) -> str:
+def _next(case: RuleCase, consumer: Consumer) -> str:
     holding = consumer.holding
     if holding.kind == USER:
         tasks = () if consumer.detail is None else consumer.detail.tasks
@@ -93,12 +93,12 @@ def _next(case: Case, consumer: Consumer) -> str:
     if holding.kind == HUGETLB:
         return "compare HugePages_Total, Free and Rsvd in meminfo with what is in use; vm.nr_hugepages sets the pool"
     where = where_command(holding.stack.texts, holding.culprit)
-    if holding.kind == SLAB and case.slab_truth([holding.stack]) is None:
+    if holding.kind == SLAB and case.slab_ownership([holding.stack]) is None:
         return f"{where}; the objects' holders: boot with slub_debug=U, read /sys/kernel/debug/slab/*/alloc_traces"
     return where
 
 
-def _most_allocations(case: Case) -> Finding:
+def _most_allocations(case: RuleCase) -> Finding:
     first = case.most_allocations[0]
     return Finding(
         claim=f"{first.culprit or 'one stack'} made most allocations: {first.blocks:,}; "

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from oomscope.model.census import Census
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import pages_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 # What page_owner's own count per stack never counts; anything else in a dead kernel's memory is a contradiction.
 _NEVER_COUNTED = ("early", "dummy", "failure")
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims an inconsistent snapshot where more is counted than RAM has, or one part of a dump contradicts another."""
     return (*_beyond_ram(case), *_contradictions(case))
 
 
-def _contradictions(case: Case) -> tuple[Finding, ...]:
+def _contradictions(case: RuleCase) -> tuple[Finding, ...]:
     reading = case.evidence.latest.reading
     if reading.census is None or reading.notes.unread_share:
         return ()  # what could not be read contradicts nothing; the verdict is partial and says so
@@ -38,7 +38,7 @@ def _contradictions(case: Case) -> tuple[Finding, ...]:
     )
 
 
-def _found(case: Case, *, is_live: bool) -> Iterator[tuple[str, int, str, str]]:
+def _found(case: RuleCase, *, is_live: bool) -> Iterator[tuple[str, int, str, str]]:
     census = case.evidence.latest.reading.census
     assert census is not None
     if pages := census.contradictions:
@@ -87,7 +87,7 @@ def _against_counters(census: Census) -> Iterator[tuple[str, int, int | None]]:
         yield "page cache", census.pages["file"] + census.pages["shmem"], counters["NR_FILE_PAGES"]
 
 
-def _beyond_ram(case: Case) -> tuple[Finding, ...]:
+def _beyond_ram(case: RuleCase) -> tuple[Finding, ...]:
     if case.balance is None or case.balance.is_consistent or case.evidence.latest.reading.notes.unread_share:
         return ()
     beyond = -case.balance.unexplained_pages

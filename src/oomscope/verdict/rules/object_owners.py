@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from oomscope.model.ledger import SLAB_CACHE
+from oomscope.model.account import SLAB_CACHE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
-from oomscope.verdict.rules.case import Case
+from oomscope.verdict.rules.case import RuleCase
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the owner of most objects, where the kernel has kept it object by object."""
     others = case.others
     if not others.cache_objects:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from oomscope.model.absent import Absent
+from oomscope.model.account import CALL_SITE
 from oomscope.model.holding import SLAB
-from oomscope.model.ledger import CALL_SITE
+from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import bytes_text, pages_text
-from oomscope.verdict.rules.case import MOST, Case
+from oomscope.verdict.rules.case import MOST, RuleCase
 
 _ENOUGH_TO_NAME = 0.05  # of RAM
 _SLAB_PAGES = ("alloc_slab_page", "allocate_slab", "new_slab")
 
 
-def rule(case: Case) -> tuple[Finding, ...]:
+def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims that the greatest slab culprit holds what it grew, or that another call site does."""
     row = next((row for row in case.culprits if SLAB in row.kinds), None)
     sites = [site for site in case.others.of(CALL_SITE) if site.name not in _SLAB_PAGES]
     page_bytes = case.evidence.kernel.page_size_bytes
-    if row is None or (row.share_of_ram or 0) < _ENOUGH_TO_NAME or not sites or isinstance(page_bytes, Absent):
+    if row is None or (row.share_of_ram or 0) < _ENOUGH_TO_NAME or not sites or isinstance(page_bytes, Unknown):
         return ()
     own = [s for s in sites if (s.name, s.module) == (row.culprit.function, row.culprit.module)]
     held = sum(site.amount for site in own)

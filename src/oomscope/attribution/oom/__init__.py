@@ -1,0 +1,1 @@
+"""An OOM event added up: the request, the zones, every page of RAM."""

@@ -1,0 +1,119 @@
+"""Zones held against a request: could one of them have served it? (mm/page_alloc.c __zone_watermark_ok())."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oomscope.attribution.oom.request import ZONE_ORDER, zone_rank
+from oomscope.model.oom_analysis import RequestFacts, ZoneCheck
+from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
+
+_ANY_REQUEST = frozenset("UMER")
+_CMA = "C"
+
+
+def zone_checks(event: OomEvent, request: RequestFacts) -> tuple[ZoneCheck, ...]:
+    """Every zone that the report shows."""
+    page_kib = event.page_kib or 4
+    names = _zone_numbers(event)
+    return tuple(_check(zone, request, page_kib, names) for zone in event.zones)
+
+
+def free_in(checks: Iterable[ZoneCheck]) -> int:
+    """All free pages of some zones."""
+    return sum(check.free_pages or 0 for check in checks)
+
+
+def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, ...]) -> ZoneCheck:
+    def pages(name: str) -> int | None:
+        kib = zone.kib.get(name)
+        return None if kib is None else kib // page_kib
+
+    highest = request.highest_zone
+    allowed = highest is None or zone_rank(zone.name) <= zone_rank(highest)
+    free, minimum, high, managed = pages("free"), pages("min"), pages("high"), pages("managed")
+    if managed is None:
+        managed = pages("present")
+    # The request's own pages but one count as taken; CMA and highatomic blocks do not serve everybody.
+    unusable = (request.pages or 1) - 1
+    if not request.is_movable:
+        unusable += pages("free_cma") or 0
+    if request.min_eighths == 8:
+        unusable += _highatomic(zone, page_kib)
+    usable = None if free is None else max(free - unusable, 0)
+    reserve = _held_back(zone, highest, names)
+    needed = None if minimum is None else minimum * request.min_eighths // 8 + reserve
+    passes = None if usable is None or needed is None else usable > needed and managed != 0
+    above_high = None if usable is None or high is None else usable > high + reserve and managed != 0
+    fitting, has_block = _block(zone, request, page_kib, usable, needed)
+    return ZoneCheck(zone, allowed, free, usable, needed, passes, above_high, has_block, fitting, managed)
+
+
+def _block(
+    zone: Zone, request: RequestFacts, page_kib: int, usable: int | None, needed: int | None
+) -> tuple[int | None, bool | None]:
+    """How many free blocks are large enough and may serve the request; whether that is enough for it to be served."""
+    if request.pages is None or zone.blocks is None:
+        return None, None
+    if request.order == 0:
+        return None, True
+    size_kib = request.pages * page_kib
+    fitting = sum(b.count for b in zone.blocks if b.size_kib >= size_kib and _serves(b, request))
+    if not request.by_order:
+        return fitting, fitting > 0
+    if usable is None or needed is None:
+        return fitting, None if fitting else False
+    left, mark = usable, needed
+    for block in zone.blocks:
+        if block.size_kib >= size_kib:
+            break
+        left -= block.count * block.size_kib // page_kib
+        mark >>= 1
+        if left <= mark:
+            return fitting, False
+    return fitting, fitting > 0
+
+
+def _serves(block: FreeBlocks, request: RequestFacts) -> bool:
+    """Whether blocks on these lists may serve the request; without letters (before 3.8) any may."""
+    if not block.types:
+        return True
+    letters = set(block.types)
+    return bool(letters & _ANY_REQUEST) or (request.is_movable and _CMA in letters)
+
+
+def _highatomic(zone: Zone, page_kib: int) -> int:
+    """What __zone_watermark_unusable_free() takes off for the highatomic reserve, from requests that may not use it.
+
+    From 6.13 on its free pages, which the report prints then; before, all that was set aside, free or not
+    (nr_reserved_highatomic, printed from 5.2 on). Older reports show free pages on lists marked H alone: a lower bound.
+    """
+    for name in ("free_highatomic", "reserved_highatomic"):
+        if (kib := zone.kib.get(name)) is not None:
+            return kib // page_kib
+    return sum(b.count * b.size_kib // page_kib for b in zone.blocks or () if b.types == "H")
+
+
+def _held_back(zone: Zone, highest: str | None, names: tuple[str, ...]) -> int:
+    """Pages that lowmem_reserve keeps from requests that a higher zone could serve."""
+    reserve = zone.lowmem_reserve_pages
+    if not reserve or not names:
+        return 0
+    limit = len(ZONE_ORDER) if highest is None else zone_rank(highest)
+    index = max((i for i, name in enumerate(names) if zone_rank(name) <= limit), default=-1)
+    return reserve[index] if 0 <= index < len(reserve) else 0
+
+
+def _zone_numbers(event: OomEvent) -> tuple[str, ...]:
+    """The zones of this kernel in its order, those without memory too: as many as lowmem_reserve[] has values."""
+    size = max((len(zone.lowmem_reserve_pages) for zone in event.zones), default=0)
+    printed = {zone.name for zone in event.zones}
+    has_high = "HighMem" in printed or (bool(event.totals.get("pages HighMem/MovableOnly")) and "DMA32" not in printed)
+    if size in (4, 5):
+        lower = ("DMA", "Normal", "HighMem") if has_high else ("DMA", "DMA32", "Normal")
+        return (*lower, "Movable", "Device")[:size]
+    if size == 3:
+        if has_high:
+            return ("DMA" if "DMA" in printed else "Normal", "HighMem", "Movable")
+        return ("DMA32" if "DMA32" in printed else "DMA", "Normal", "Movable")
+    return ("Normal", "Movable") if size == 2 else ()

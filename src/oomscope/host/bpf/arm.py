@@ -1,0 +1,427 @@
+"""The report at an OOM panic, switched on and off: load, attach, pin, leave no process behind; undo all of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from oomscope.errors import NoAccess, NothingToExplain, NotOffered
+from oomscope.host.bpf import trace_output, tracker
+from oomscope.host.bpf.fault_benchmark import page_fault_ns
+from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
+from oomscope.host.facts import Machine, PageOwnerState
+from oomscope.sources.tracker import panic_report
+from oomscope.sources.tracker.layout import PageOwners
+from oomscope.sources.tracker.panic_report import PanicReport
+
+PINS = Path("/sys/fs/bpf/oomscope")
+STATE = Path("/run/oomscope/armed.json")
+LOCK = STATE.with_name("lock")
+BPFFS = Path("/sys/fs/bpf")
+HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
+LIMIT_S = 5.0
+WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}  # of counting what page_owner recorded
+TRACKED = "owners"  # and of counting what the programs here recorded
+_REPORTS = PINS / panic_report.MAP_NAME
+_OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
+_DUMP_HEADER, _PANIC = ("at_dump_header", "dump_header"), ("at_panic", "panic")
+# The kernel symbols that each way starts from; lib/stackdepot.c calls its table by one of two names.
+_STARTS_FROM = {
+    "stacks": ("stack_list",),
+    "pages": ("mem_section", "page_ext_size", "page_owner_ops", "max_pfn"),
+}
+_POOLS = ("stack_pools", "stack_slabs")
+# Kernels with these (6.15, 6.16) leave a stack out of stack_list when its first allocation could not wait, which is how
+# slab caches grow (mm/page_owner.c add_stack_record_to_list()): the greatest consumer may not be in it.
+_LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """How the owners of pages are kept: `size_bytes` is what their maps take, by the kernel's own account.
+
+    Pages that come by the ways in `uncovered` have no owner. A page fault took `fault_before_ns`, and takes `fault_ns`.
+    """
+
+    kernel_only: bool
+    uncovered: tuple[str, ...]
+    size_bytes: int
+    fault_before_ns: float
+    fault_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """What is armed: `since` in seconds of the epoch; `settings` are what disarm puts back."""
+
+    since: float
+    boot_id: str
+    functions: tuple[str, ...]
+    way: str
+    top: int
+    on_kill: bool
+    settings: tuple[trace_output.Setting, ...]
+    tracking: Tracking | None = None
+
+
+def arm(
+    machine: Machine,
+    *,
+    top: int,
+    on_kill: bool,
+    way: str | None = None,
+    limit_s: float = LIMIT_S,
+    track: tracker.Plan | None = None,
+    kprobes: bool = False,
+) -> Armed:
+    """Arm this machine. Raises NotOffered, with what to do, where that cannot be; then nothing has been changed.
+
+    With `track`, the programs here keep the owners of pages themselves, by `kprobes` where there is a choice. The
+    calling process holds the programs, too, until it ends.
+    """
+    require_access(machine)
+    with _alone(machine):
+        return _arm(machine, top, on_kill, way, limit_s, track, kprobes=kprobes)
+
+
+def _arm(
+    machine: Machine,
+    top: int,
+    on_kill: bool,
+    way: str | None,
+    limit_s: float,
+    track: tracker.Plan | None,
+    *,
+    kprobes: bool,
+) -> Armed:
+    if status(machine) is not None:
+        raise NotOffered("it is armed already", advice="oomscope arm --status; oomscope disarm first")
+    if is_half(machine):
+        raise NotOffered(HALF, advice="oomscope disarm")
+    if track is not None:
+        tracker.require(machine)
+        way = TRACKED
+    else:
+        require_page_owner(machine)
+        if way is not None and (missing := missing_for(machine, way)):
+            raise NotOffered(f"this kernel cannot count by {way}: {'; '.join(missing)}")
+        way = way or choose_way(machine)
+    program, functions = attach_points(machine)
+    if on_kill and program == _PANIC[0]:
+        raise NotOffered("--on kill needs dump_header(), which is no function of its own in this kernel")
+    section_bits = _section_bits(machine) if way == "pages" else 0
+    page_shift = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
+    number = panic_report.OWNERS if way == TRACKED else WAYS[way]
+    options = _OPTIONS.pack(number, top, on_kill, page_shift, section_bits, 0, int(limit_s * 1e9))
+    boot_id = machine.text("/proc/sys/kernel/random/boot_id") or ""
+    armed = Armed(time.time(), boot_id, functions, way, top, on_kill, tuple(trace_output.needed(machine)))
+    try:
+        _write_state(machine, armed)
+        if track is None:
+            _load(machine, options, program, functions, way)
+        else:
+            fault_before_ns = page_fault_ns()
+            uncovered = _load_tracking(machine, options, program, functions, track, kprobes=kprobes)
+            size_bytes = tracker.memory_bytes(LibBpf(), machine.path(PINS))
+            tracking = Tracking(track.kernel_only, uncovered, size_bytes, fault_before_ns, page_fault_ns())
+            armed = replace(armed, tracking=tracking)
+            _write_state(machine, armed)
+        # Loading switches the event of bpf_printk() on; what is set comes after it.
+        armed = replace(armed, settings=trace_output.change(machine, list(armed.settings)))
+        _write_state(machine, armed)
+    except (Refused, OSError) as error:
+        _undo(machine, armed)
+        raise NotOffered(f"the kernel does not take the program: {error}") from error
+    except BaseException:
+        _undo(machine, armed)
+        raise
+    return armed
+
+
+def disarm(machine: Machine) -> list[str]:
+    """Take everything away and put the settings back. The sentences tell what could not be put back."""
+    require_root(machine)
+    with _alone(machine):
+        armed = _recorded(machine)
+        if armed is None and not machine.path(PINS).exists():
+            raise NothingToExplain("nothing is armed")
+        return _undo(machine, armed)
+
+
+def status(machine: Machine) -> Armed | None:
+    """What is armed; None where nothing is, or not all of it (is_half()). Only root sees whether it really is there."""
+    armed = _recorded(machine)
+    if armed is None or not machine.is_root:
+        return armed
+    held = {link.name for link in _links(machine)}
+    wanted = {f"link-{number}" for number in range(len(armed.functions))}
+    if armed.way == TRACKED:
+        wanted |= {tracker.link_name(program) for program in tracker.TRACEPOINTS}
+    return armed if wanted <= held else None
+
+
+def is_half(machine: Machine) -> bool:
+    """Whether something is left of an `arm` that was killed, or was taken away by others; only root sees it."""
+    return (
+        machine.is_root and status(machine) is None and (_recorded(machine) is not None or machine.path(PINS).exists())
+    )
+
+
+@contextmanager
+def _alone(machine: Machine) -> Iterator[None]:
+    """No other arm or disarm meanwhile. Raises NotOffered."""
+    path = machine.path(LOCK)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NotOffered(f"{LOCK}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            told = "another `oomscope arm` or `disarm` is at work"
+            raise NotOffered(told, advice="try again when it is done") from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _recorded(machine: Machine) -> Armed | None:
+    """What an `arm` of this boot has written down."""
+    try:
+        told = json.loads(machine.path(STATE).read_text())
+        settings = tuple(trace_output.Setting(**setting) for setting in told.pop("settings"))
+        tracking = told["tracking"] and Tracking(
+            **told["tracking"] | {"uncovered": tuple(told["tracking"]["uncovered"])}
+        )
+        armed = Armed(**told | {"functions": tuple(told["functions"]), "settings": settings, "tracking": tracking})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return armed if armed.boot_id == machine.text("/proc/sys/kernel/random/boot_id") else None
+
+
+def reports(machine: Machine) -> list[PanicReport]:
+    """What the armed program has reported since, the oldest first; after a panic nobody asks any more."""
+    pin = machine.path(_REPORTS)
+    if not pin.exists():
+        return []
+    library = LibBpf()
+    fd = library.map_fd(pin)
+    try:
+        values = [library.look_up(fd, slot, panic_report.REPORT_BYTES) for slot in range(panic_report.REPORTS)]
+    finally:
+        os.close(fd)
+    found = [report for value in values if value is not None and (report := panic_report.decode(value)) is not None]
+    return sorted(found, key=lambda report: report.at_ns)
+
+
+def tracked(machine: Machine) -> PageOwners | None:
+    """The table of owners as it is now; None where nothing tracks. Raises NotOffered or OSError."""
+    if not is_tracking(machine):
+        return None
+    try:
+        return tracker.read(LibBpf(), machine.path(PINS))
+    except Refused as error:
+        raise NotOffered(f"the kernel does not tell of its maps: {error}") from error
+
+
+def is_tracking(machine: Machine) -> bool:
+    """Whether a table of owners is kept."""
+    return machine.path(PINS / tracker.MAPS[tracker.STATE_MAP]).exists()
+
+
+def audit(machine: Machine) -> tracker.Audit | None:
+    """The table of owners held against its own counters; None where nothing tracks. Raises NotOffered."""
+    if not is_tracking(machine):
+        return None
+    try:
+        return tracker.audit(LibBpf(), machine.path(PINS))
+    except (Refused, OSError) as error:
+        raise NotOffered(f"the kernel does not tell of its programs: {error}") from error
+
+
+def cannot_track(machine: Machine) -> str | None:
+    """Why this kernel can never track pages, one clause; None where it can, or root alone could tell."""
+    if machine.architecture is None:
+        return "there is no program for this architecture"
+    if machine.lockdown == "confidentiality":
+        return "the kernel is locked down (confidentiality)"
+    if not machine.has_types:
+        return "the kernel has no type information (CONFIG_DEBUG_INFO_BTF)"
+    return "; ".join(tracker.missing_for(machine)) or None
+
+
+def choose_way(machine: Machine) -> str:
+    """The quickest way to a whole count on this kernel. Raises NotOffered with the reason where it offers none."""
+    lacking = {way: missing_for(machine, way) for way in WAYS}
+    has_gaps = any(name in machine.symbols for name in _LIST_HAS_GAPS)
+    for way in ("pages", "stacks") if has_gaps else ("stacks", "pages"):
+        if not lacking[way]:
+            return way
+    raise NotOffered(
+        f"this kernel has no way to count pages per stack from BPF: {'; '.join(lacking['pages'])}",
+        advice="set up kdump, and read its dump with `oomscope explain vmcore`",
+    )
+
+
+def missing_for(machine: Machine, way: str) -> list[str]:
+    """What a way needs and this kernel does not have."""
+    missing = []
+    if "bpf_loop" not in machine.symbols:
+        missing.append("no bpf_loop() (it came with 5.17)")
+    lacking = [name for name in _STARTS_FROM[way] if name not in machine.symbols]
+    if way == "pages" and not any(name in machine.symbols for name in _POOLS):
+        lacking.append(_POOLS[0])
+    if lacking:
+        missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")
+    return missing
+
+
+def attach_points(machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """The program and the kernel functions it goes to: dump_header() in all its forms, else panic().
+
+    A compiler may make a form of its own for the calls of the panics (dump_header.constprop.0 beside dump_header).
+    """
+    forms = machine.functions_like(_DUMP_HEADER[1])
+    return (_DUMP_HEADER[0], tuple(forms)) if forms else (_PANIC[0], (_PANIC[1],))
+
+
+def object_path(machine: Machine) -> Path:
+    """The program's object file. Raises NotOffered where there is none for this machine."""
+    if machine.architecture is None:
+        raise NotOffered(f"there is no program for this architecture ({os.uname().machine}); x86_64 and arm64 have one")
+    path = Path(__file__).parent / f"panic_report.{machine.architecture}.o"
+    if not path.exists():
+        raise NotOffered(
+            "this installation was made without the BPF programs", advice="`make bpf` builds them with clang"
+        )
+    return path
+
+
+def require_root(machine: Machine) -> None:
+    """Raises NoAccess for anybody else."""
+    if not machine.is_root:
+        raise NoAccess("arming and disarming need root", advice="run it with sudo")
+
+
+def require_access(machine: Machine) -> None:
+    """That this kernel lets root load a program that reads kernel memory. Raises NotOffered."""
+    require_root(machine)
+    if machine.lockdown == "confidentiality":
+        raise NotOffered(
+            "the kernel is locked down (confidentiality): no program may read its memory",
+            advice="boot with lockdown=integrity, which is enough for Secure Boot",
+        )
+    if not machine.has_types:
+        raise NotOffered("the kernel has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)")
+    if not has_bpffs(machine):
+        raise NotOffered(f"no bpffs is mounted at {BPFFS}", advice=f"mount -t bpf bpf {BPFFS}")
+    if not machine.symbols:
+        raise NotOffered("/proc/kallsyms is empty (CONFIG_KALLSYMS)")
+    if machine.hides_addresses:
+        raise NotOffered("/proc/kallsyms shows no addresses", advice="sysctl kernel.kptr_restrict=1")
+
+
+def require_page_owner(machine: Machine) -> None:
+    """That the kernel records who allocates pages. Raises NotOffered."""
+    state = machine.page_owner
+    if state is PageOwnerState.NOT_BUILT:
+        raise NotOffered("this kernel is built without page_owner (CONFIG_PAGE_OWNER)")
+    if state is PageOwnerState.OFF:
+        raise NotOffered("page_owner is off", advice="boot with page_owner=on")
+
+
+def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, ...], way: str) -> None:
+    with LibBpf().open(object_path(machine)) as program_object:
+        for each in tracker.PROGRAMS:
+            program_object.leave_out(each)
+        if way != "pages":
+            program_object.set_entries("oom_counts", 1)
+        _load_reporter(machine, program_object, options, program)
+        _attach_reporter(machine, program_object, program, functions)
+
+
+def _load_tracking(
+    machine: Machine, options: bytes, program: str, functions: tuple[str, ...], plan: tracker.Plan, *, kprobes: bool
+) -> tuple[str, ...]:
+    """Load and start tracking; what tracker.start() tells."""
+    library = LibBpf()
+    bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
+    with library.open(object_path(machine)) as program_object:
+        section_bits = int(bits) if bits.isdigit() else None
+        tracker.prepare(machine, library, program_object, plan, section_bits, kprobes=kprobes)
+        program_object.set_entries("oom_counts", 1)
+        _load_reporter(machine, program_object, options, program)
+        uncovered = tracker.start(machine, library, program_object, plan, PINS, kprobes=kprobes)
+        _attach_reporter(machine, program_object, program, functions)
+    return uncovered
+
+
+def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
+    for other, _ in (_DUMP_HEADER, _PANIC):
+        if other != program:
+            program_object.leave_out(other)
+    program_object.set_constants(".rodata.options", options)
+    program_object.load()
+    machine.path(PINS).mkdir(mode=0o700)
+    program_object.pin_map(panic_report.MAP_NAME, machine.path(_REPORTS))
+
+
+def _attach_reporter(machine: Machine, program_object: Object, program: str, functions: tuple[str, ...]) -> None:
+    for number, function in enumerate(functions):
+        program_object.attach(program, function, machine.path(PINS / f"link-{number}"))
+
+
+def _section_bits(machine: Machine) -> int:
+    bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
+    if not bits.isdigit():
+        raise NotOffered("the size of a memory section is not told: /proc/kcore has no VMCOREINFO (CONFIG_PROC_KCORE)")
+    return int(bits)
+
+
+def _write_state(machine: Machine, armed: Armed) -> None:
+    path = machine.path(STATE)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(armed), indent=1) + "\n")
+
+
+def _undo(machine: Machine, armed: Armed | None) -> list[str]:
+    if is_tracking(machine):
+        tracker.stop(machine.path(PINS))
+    _unpin(machine)
+    told = trace_output.restore(machine, list(armed.settings)) if armed is not None else []
+    machine.path(STATE).unlink(missing_ok=True)
+    return told
+
+
+def _links(machine: Machine) -> list[Path]:
+    """The pins that hold the programs to where they run."""
+    return sorted(machine.path(PINS).glob("link-*"))
+
+
+def _unpin(machine: Machine) -> None:
+    """The links first: without them the programs run no more."""
+    pins = machine.path(PINS)
+    for pin in [*_links(machine), *(sorted(pins.iterdir()) if pins.exists() else ())]:
+        pin.unlink(missing_ok=True)
+    if pins.exists():
+        pins.rmdir()
+
+
+def has_bpffs(machine: Machine) -> bool:
+    """Whether pins have a place."""
+    return is_mounted(machine, str(BPFFS), "bpf")
+
+
+def is_mounted(machine: Machine, path: str, kind: str) -> bool:
+    """Whether a file system of a kind is mounted at a path."""
+    mounts = (line.split() for line in (machine.text("/proc/self/mounts") or "").splitlines())
+    return any(words[1] == path and words[2] == kind for words in mounts)

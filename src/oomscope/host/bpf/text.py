@@ -1,0 +1,34 @@
+"""A report as the program prints it: the at-panic lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from oomscope.sources.tracker.panic_report import KILL, OWNERS, STACK_LIST, PanicReport
+
+
+def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, top: int) -> list[str]:
+    """The lines of a report with its `top` greatest consumers; `frames` names return addresses."""
+    told = [f"{'an OOM kill' if report.cause == KILL else 'an OOM panic'}, {report.at_ns / 1e9:.6f} s after boot"]
+    for number, consumer in enumerate(report.consumers[:top], 1):
+        name = "greatest memory consumer" if number == 1 else f"memory consumer #{number}"
+        told.append(f"OOM: {name}: {consumer.pages} pages are allocated from:")
+        told += [f" {frame}" for frame in frames(consumer.frames)]
+    told.append(
+        f"OOM: {report.stacks} stacks hold {report.pages} of {report.ram_pages} pages;"
+        f" {report.uncounted_pages} pages not counted"
+    )
+    beyond = f"{report.nameless_pages} without a stack, {report.lost_pages} beyond the table"
+    if report.way == OWNERS:
+        since = f"{report.since_ns // 10**9}.{report.since_ns % 10**9 // 1000:06}"
+        told.append(f"OOM: tracked since {since} s; {report.older_pages} pages were allocated before that")
+        told.append(f"OOM: not counted: {report.left_out_pages} user memory, {beyond}")
+    elif report.uncounted_pages:
+        told.append(f"OOM: not counted: {report.early_pages} early, {beyond}, {report.unread_pages} unread")
+    if report.unread_stacks:
+        told.append(f"OOM: {report.unread_stacks} stacks cannot be read")
+    walked, what = (report.stacks, "stacks") if report.way == STACK_LIST else (report.walked_pages, "pages")
+    told.append(f"OOM: walked {walked} {what} in {report.took_ns // 1000} us")
+    if report.stopped:
+        told.append(f"OOM: stopped after {report.took_ns // 1000000} ms: the numbers are too small")
+    return told

@@ -1,0 +1,67 @@
+"""What a file of the kernel's own bookkeeping says of who holds memory: one row a holder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.model.stack import Stack
+
+PAGES, BYTES = "pages", "bytes"
+SLAB_CACHE, VMALLOC_CALLER, CALL_SITE = "slab cache", "vmalloc caller", "call site"
+UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter", "zram disk"
+PER_CPU, MODULE = "per-cpu memory", "module"
+# What several of a kind are called, in the order in which they are shown.
+KINDS = {
+    SLAB_CACHE: "Slab caches",
+    UNREFERENCED: "Unreferenced objects (kmemleak)",
+    CALL_SITE: "Call sites",
+    VMALLOC_CALLER: "Callers of vmalloc",
+    DMA_BUFFER: "DMA buffers, by exporter",
+    ZRAM_DISK: "Compressed disks (zram)",
+    PER_CPU: "Per-cpu memory in use, for each CPU",
+    MODULE: "Modules",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One holder: its `amount` in the ledger's unit, in so many pieces.
+
+    `place` is a source line or the like, `stack` who allocated, where the file tells that.
+    """
+
+    name: str
+    amount: int
+    count: int
+    module: str | None = None
+    place: str = ""
+    stack: Stack | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.module is None else f"{self.name} [{self.module}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The rows of one file, largest first.
+
+    `kind` says what a row is, `unit` what amounts are in (pages or bytes), `counted` what pieces are called.
+    """
+
+    kind: str
+    unit: str
+    counted: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def total(self) -> int:
+        """All amounts together. Call sites count slab pages twice: as pages, and as the objects in them."""
+        return sum(entry.amount for entry in self.entries)
+
+
+def account(kind: str, unit: str, counted: str, entries: list[Entry]) -> tuple[Account, ...]:
+    """The ledger of these rows, those that hold nothing left out; none where there are no rows."""
+    ranked = tuple(sorted((entry for entry in entries if entry.amount), key=lambda entry: -entry.amount))
+    return (Account(kind, unit, counted, ranked),) if ranked else ()

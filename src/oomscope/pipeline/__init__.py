@@ -1,0 +1,1 @@
+"""Sources to Evidence to Verdict: the functions of the library, and how one input is read."""

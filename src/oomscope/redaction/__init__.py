@@ -1,0 +1,1 @@
+"""Names of machines, people and work taken out of what is given away."""

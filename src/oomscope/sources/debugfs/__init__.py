@@ -1,0 +1,1 @@
+"""Accounts below /sys/kernel/debug: one file here for each file there."""

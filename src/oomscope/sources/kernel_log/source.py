@@ -1,0 +1,113 @@
+"""A kernel log: console, dmesg, journal, syslog, pstore, a mail that quotes one.
+
+Two things are read from it: the OOM events (`kernel_log/report.py`), and the at-panic lines that name the greatest
+consumers (`kernel_log/at_panic.py`). Stretches without any telling word are passed over in one go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from oomscope import bounds
+from oomscope.model.batch import Batch
+from oomscope.model.oom_event import PANIC
+from oomscope.model.reading import Notes
+from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
+from oomscope.sources.kernel_log.events import EventsReader
+from oomscope.sources.kernel_log.prefilter import is_worth_reading, stretches
+from oomscope.sources.kernel_log.prefixes import LogLine, log_lines
+from oomscope.sources.kernel_log.report import MAY_BEGIN
+from oomscope.sources.kernel_log.transport import in_order, mended_lines
+from oomscope.sources.procfs.version import RELEASE
+from oomscope.text import printable
+
+_KERNEL_LOG = re.compile(
+    rb"(?:^|\n)(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{6}\]|\[[^\]\n]{0,40}\d\d:\d\d:\d\d[^\]\n]{0,20}\]|"
+    rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\d{1,2},\d{1,9},\d{1,18},[-c+];)"
+)
+_TELLING = re.compile(
+    rb"invoked oom-killer: |page allocation failure|Out of memory: Kill|Mem-Info:|lowmemorykiller: Kill"
+)
+_OF_INTEREST = re.compile(MAY_BEGIN.pattern + rb"|OOM: |Linux version |\"MESSAGE\" ?: ?\[")
+# No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.
+_LEAST_BYTES, _LOOKED_AT_BYTES = 3, 80
+# A mailer may have broken the line that begins a report, and who puts lines together holds them until they are whole.
+_LINES_BEFORE, _LINES_BEHIND = 3, 64
+_PANIC = b"Kernel panic - not syncing"
+
+
+class KernelLog:
+    """The format: a line of an OOM report anywhere near the beginning, or lines stamped as a kernel log's are."""
+
+    format = "kernel log"
+    separator: bytes | None = None
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether this is a kernel log; one without stamps is known by an at-panic line or by a report's."""
+        return any(pattern.search(head) is not None for pattern in (_KERNEL_LOG, GREATEST, _TELLING))
+
+    def parser(self, *, ranking_only: bool) -> KernelLogParser:  # noqa: ARG002 - it has nothing to leave out
+        """A parser for one log."""
+        return KernelLogParser()
+
+
+class KernelLogParser:
+    """Yields the rows of the last at-panic report; `notes.events` are the OOM events; see Parser."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+        self._at_panic = ConsumerLinesReader(self.notes)
+        self._events = EventsReader()
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """The holdings of the last report, once the log has been read to its end."""
+        self._events.take(self._lines_worth_reading(in_order(chunks)))
+        self.notes.events = self._events.events()
+        self.notes.events_left_out = self._events.left_out
+        if any(event.kind == PANIC for event in self.notes.events):
+            self.notes.panicked = True
+        yield from self._at_panic.batches()
+
+    def _lines_worth_reading(self, chunks: Iterable[bytes]) -> Iterator[LogLine]:
+        was_worth_reading = False
+        for lines_before, stretch in stretches(chunks):
+            if lines_before == 0 and (match := RELEASE.search(stretch)) is not None:
+                self.notes.release = printable(match["release"])
+            goes_on = was_worth_reading or self._at_panic.is_reading or self._events.is_reading
+            was_worth_reading = is_worth_reading(stretch)
+            if goes_on or was_worth_reading:
+                yield from self._lines(stretch, lines_before)
+
+    def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
+        for number, raw in self._of_interest(mended_lines(stretch, lines_before + 1)):
+            if len(raw) > bounds.LOG_LINE_BYTES:
+                self.notes.unknown_lines += 1
+                continue
+            self._at_panic.take(raw)
+            if _PANIC in raw and b"---[ end" not in raw:
+                self.notes.panicked = True
+            elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
+                self.notes.release = printable(match["release"])
+            yield from log_lines(raw, number)
+
+    def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """Every line while something is being read; else those that may begin it, each with some around it."""
+        before: list[tuple[int, bytes]] = []
+        was_blank, behind = False, 0
+        for line in lines:
+            is_blank = len(line[1]) < _LOOKED_AT_BYTES and len(line[1].strip()) < _LEAST_BYTES
+            if is_blank and was_blank:
+                self._events.pass_blank_line()
+                continue
+            was_blank = is_blank
+            is_of_interest = _OF_INTEREST.search(line[1]) is not None
+            if is_of_interest or behind or self._events.is_reading or self._at_panic.is_reading:
+                behind = _LINES_BEHIND if is_of_interest else max(behind - 1, 0)
+                yield from before
+                before.clear()
+                yield line
+                continue
+            before.append(line)
+            if len(before) > _LINES_BEFORE:
+                del before[0]

@@ -1,0 +1,1 @@
+"""Accounts below /proc: one file here for each file there."""

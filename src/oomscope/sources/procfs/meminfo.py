@@ -1,0 +1,57 @@
+"""/proc/meminfo: how much RAM there is (fs/proc/meminfo.c)."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope import bounds
+from oomscope.model.reading import Meminfo, Notes
+from oomscope.sources.base import AccountSource
+from oomscope.text import Lines
+
+_LINE = re.compile(rb"(?P<name>[A-Za-z0-9_()]{1,60}):\s++(?P<kib>\d{1,15}) kB\s*+")
+
+_HUGE_PAGES = re.compile(rb"HugePages_Total:\s++(?P<count>\d{1,12})\s*+")
+
+
+_BEGINNING = re.compile(rb"\s*+MemTotal:\s++\d++ kB\r?\nMemFree:\s++\d++ kB")
+
+
+def _recognises(head: bytes) -> bool:
+    """`MemTotal:` and `MemFree:` in kB, at the beginning of the input."""
+    return _BEGINNING.match(head) is not None
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.meminfo` has the figures."""
+    notes = Notes()
+    kib: dict[bytes, int] = {}
+    huge_pages = 0
+    for line in rows:
+        match = _LINE.fullmatch(line or b"")
+        if match is not None:
+            if len(kib) < bounds.EVENT_NAMES:
+                kib.setdefault(match["name"], int(match["kib"]))
+            else:
+                notes.leave_out("counters")
+        elif pool := _HUGE_PAGES.fullmatch(line or b""):
+            huge_pages = int(pool["count"])
+        elif line is None or (line.strip() and not line.startswith(b"HugePages_")):
+            notes.unknown_lines += 1
+    # All pools together from 4.19 on, else the one of the default size.
+    kib.setdefault(b"Hugetlb", huge_pages * kib.get(b"Hugepagesize", 0))
+    if 0 < kib.get(b"MemTotal", 0) <= bounds.PAGES * 4:
+        notes.meminfo = Meminfo(
+            total_bytes=kib[b"MemTotal"] * 1024,
+            free_bytes=_bytes(kib.get(b"MemFree")),
+            hugepage_bytes=_bytes(kib.get(b"Hugepagesize")),
+            kib={name.decode(): size for name, size in kib.items()},
+        )
+    return notes
+
+
+MEMINFO = AccountSource("meminfo", _recognises, _read)
+
+
+def _bytes(kib: int | None) -> int | None:
+    return None if kib is None else kib * 1024

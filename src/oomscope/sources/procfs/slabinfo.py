@@ -1,0 +1,43 @@
+"""/proc/slabinfo (mm/slab_common.c slabinfo_show(), 2.1): the slabs of every cache."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope import bounds
+from oomscope.model.account import PAGES, SLAB_CACHE
+from oomscope.model.reading import Notes
+from oomscope.sources.base import AccountSource
+from oomscope.sources.entries import Entries
+from oomscope.text import Lines, printable
+
+_ROW = re.compile(
+    rb"(?P<name>\S(?:\S| (?=\S)){0,80}?) ++(?P<active>\d{1,15}) ++\d{1,15} ++\d{1,12} ++\d{1,9} ++(?P<pages>\d{1,6}) ++"
+    rb": tunables .{1,80}?: slabdata ++\d{1,15} ++(?P<slabs>\d{1,15}) "
+)
+
+
+def _recognises(head: bytes) -> bool:
+    """`slabinfo - version: 2.1` at the very beginning."""
+    return head.startswith(b"slabinfo - version: ")
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the caches, their pages and objects in use."""
+    notes = Notes()
+    found = Entries(notes)
+    for line in rows:
+        match = _ROW.match(line or b"")
+        if match is None:
+            notes.unknown_lines += line != b"" and not (line or b"").startswith((b"#", b"slabinfo"))
+            continue
+        pages = int(match["pages"]) * int(match["slabs"])
+        if pages > bounds.PAGES:
+            notes.corrupt_records += 1
+            continue
+        found.add(printable(match["name"]), pages, int(match["active"]))
+    notes.accounts = found.account(SLAB_CACHE, PAGES, "objects in use")
+    return notes
+
+
+SLABINFO = AccountSource("slabinfo", _recognises, _read)

@@ -1,0 +1,50 @@
+"""/proc/vmallocinfo (mm/vmalloc.c vmalloc_info_show()): who mapped pages into the vmalloc area."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope import bounds
+from oomscope.model.account import PAGES, VMALLOC_CALLER
+from oomscope.model.reading import Notes
+from oomscope.sources.base import AccountSource
+from oomscope.sources.entries import Entries
+from oomscope.text import Lines, first_line, printable
+
+# Addresses are hashed, and before there is entropy for that they are only said to be pointers (lib/vsprintf.c).
+_ADDRESS = rb"0x(?:[0-9a-f]{8,16}|\(_{0,4}ptrval_{0,4}\))"
+_AREA = re.compile(_ADDRESS + rb"-" + _ADDRESS + rb" +\d{1,18}(?P<rest>.*)")
+_CALLER = re.compile(
+    rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
+)
+_PAGES = re.compile(rb" pages=(?P<pages>\d{1,15})(?= |$)")
+
+
+def _recognises(head: bytes) -> bool:
+    """A range of addresses at the very beginning."""
+    return _AREA.match(first_line(head)) is not None
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.ledgers` has the callers."""
+    notes = Notes()
+    found = Entries(notes)
+    for line in rows:
+        area = _AREA.match(line or b"")
+        if area is None:
+            notes.unknown_lines += line != b""
+            continue
+        mapped = _PAGES.search(area["rest"])
+        caller = _CALLER.match(area["rest"])
+        if mapped is None or caller is None:
+            continue  # ioremap and the like hold addresses, no pages
+        module = None if caller["module"] is None else printable(caller["module"])
+        if int(mapped["pages"]) > bounds.PAGES:
+            notes.corrupt_records += 1
+            continue
+        found.merge(printable(caller["caller"]), int(mapped["pages"]), module)
+    notes.accounts = found.account(VMALLOC_CALLER, PAGES, "areas")
+    return notes
+
+
+VMALLOCINFO = AccountSource("vmallocinfo", _recognises, _read)

@@ -1,0 +1,1 @@
+"""Accounts below /sys: one file here for each file there."""

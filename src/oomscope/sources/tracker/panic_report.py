@@ -1,0 +1,93 @@
+"""What the program on the OOM path keeps of a report: the layout of bpf/panic_report.h, decoded."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+MAP_NAME = "oom_reports"
+PANIC, KILL = 1, 2
+STACK_LIST, PAGES, OWNERS = 1, 2, 3
+REPORTS, CONSUMERS, FRAMES = 4, 16, 64
+_MAGIC = 0x31706F63736D6F6F
+_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQIIII")
+_CONSUMER = struct.Struct(f"<QII{FRAMES}Q")
+REPORT_BYTES = _HEAD.size + CONSUMERS * _CONSUMER.size
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedStack:
+    """One of the greatest: `frames` are return addresses, innermost first, none where the stack could not be read."""
+
+    pages: int
+    handle: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PanicReport:
+    """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
+
+    Where pages were tracked, `since_ns`, `older_pages` were allocated before that and `left_out_pages` are the user's.
+    """
+
+    cause: int
+    way: int
+    at_ns: int
+    took_ns: int
+    stacks: int
+    pages: int
+    ram_pages: int
+    walked_pages: int
+    early_pages: int
+    nameless_pages: int
+    lost_pages: int
+    unread_pages: int
+    older_pages: int
+    left_out_pages: int
+    since_ns: int
+    unread_stacks: int
+    stopped: bool
+    consumers: tuple[ReportedStack, ...]
+
+    @property
+    def uncounted_pages(self) -> int:
+        """Pages that were seen, or should have been, and stand with no stack."""
+        seen = self.early_pages + self.nameless_pages + self.lost_pages + self.unread_pages
+        return seen + self.older_pages + self.left_out_pages
+
+
+def decode(raw: bytes) -> PanicReport | None:
+    """The report in one value of the map; None where there is none, or it was not finished."""
+    if len(raw) < REPORT_BYTES:
+        return None
+    head = _HEAD.unpack_from(raw)
+    magic, cause, way, at_ns, took_ns, stacks, pages, ram_pages, walked_pages = head[:9]
+    early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages, since_ns = head[9:16]
+    unread_stacks, stopped, count, _ = head[16:]
+    if magic != _MAGIC:
+        return None
+    kept = []
+    for index in range(min(count, CONSUMERS)):
+        held, handle, frames, *addresses = _CONSUMER.unpack_from(raw, _HEAD.size + index * _CONSUMER.size)
+        kept.append(ReportedStack(held, handle, tuple(addresses[: min(frames, FRAMES)])))
+    return PanicReport(
+        cause=cause,
+        way=way,
+        at_ns=at_ns,
+        took_ns=took_ns,
+        stacks=stacks,
+        pages=pages,
+        ram_pages=ram_pages,
+        walked_pages=walked_pages,
+        early_pages=early_pages,
+        nameless_pages=nameless_pages,
+        lost_pages=lost_pages,
+        unread_pages=unread_pages,
+        older_pages=older_pages,
+        left_out_pages=left_out_pages,
+        since_ns=since_ns,
+        unread_stacks=unread_stacks,
+        stopped=bool(stopped),
+        consumers=tuple(kept),
+    )

@@ -1,0 +1,42 @@
+"""Reports that the program on the OOM path has kept, as rows: the greatest consumers with their stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from oomscope.model.batch import Batch, Tables
+from oomscope.model.reading import Notes, PanicTotals
+from oomscope.model.stack import Frame, Stack
+from oomscope.sources.tracker.panic_report import OWNERS, PANIC, PanicReport
+
+FramesOf = Callable[[Iterable[int]], tuple[Frame, ...]]
+
+
+def rows_of(reports: list[PanicReport], frames_of: FramesOf) -> list[tuple[Notes, Batch]]:
+    """Notes and rows of the panic's report, else of each OOM kill's; `frames_of` names return addresses."""
+    panics = [report for report in reports if report.cause == PANIC]
+    return [_rows(report, frames_of) for report in panics[-1:] or reports]
+
+
+def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
+    told = [consumer for consumer in report.consumers if consumer.frames]
+    tables = Tables(stacks=[Stack(frames_of(consumer.frames), consumer.handle) for consumer in told])
+    notes = Notes(
+        records=len(told),
+        reports=1,
+        panicked=report.cause == PANIC,
+        at_ns=report.at_ns,
+        totals=_totals(report),
+    )
+    pages = np.array([consumer.pages for consumer in told], np.int64)
+    return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
+
+
+def _totals(report: PanicReport) -> PanicTotals:
+    told = PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages)
+    if report.way != OWNERS:
+        return told
+    return replace(told, tracked_since_ns=report.since_ns, older_pages=report.older_pages)

@@ -1,0 +1,59 @@
+"""Text of foreign origin: lines of bytes, and what of them is safe to show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from oomscope import bounds
+
+# Where a kernel puts text of foreign origin (comm, cgroup and module names), anything can stand: what a terminal
+# would obey, and what nobody can see, is shown as text instead.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def printable(raw: bytes) -> str:
+    r"""Text that is safe to show: invalid UTF-8 and control characters appear as `\\xNN`."""
+    text = raw.decode("utf-8", errors="backslashreplace")
+    return _CONTROL.sub(_escape, text)
+
+
+def is_printable(text: str) -> bool:
+    """Whether text is what `printable` gives: nothing in it that a terminal would obey or nobody can see."""
+    return _CONTROL.search(text) is None
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def first_line(head: bytes) -> bytes:
+    """The first line of an input's beginning, without its end; empty where that is longer than any line."""
+    line = head[: bounds.LINE_BYTES + 1].partition(b"\n")[0].rstrip(b"\r")
+    return line if len(line) <= bounds.LINE_BYTES else b""
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
+    """The lines of an input without their ends (LF or CRLF); a line beyond 64 KiB is None: read past, never held."""
+    rest = b""
+    skipping = False
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if skipping:
+                skipping = False
+                continue
+            yield line.rstrip(b"\r") if len(line) <= bounds.LINE_BYTES else None
+        if len(rest) > bounds.LINE_BYTES:
+            if not skipping:
+                yield None
+            skipping, rest = True, b""
+    if rest and not skipping:
+        yield rest.rstrip(b"\r")
+
+
+Lines = Iterable[bytes | None]

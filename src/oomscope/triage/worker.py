@@ -1,0 +1,207 @@
+"""One case through the pipeline of `explain`, kept as rows. This is what the processes of a fleet do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from oomscope.attribution.culprit import attribute
+from oomscope.errors import OomscopeError
+from oomscope.model.oom_event import OomEvent
+from oomscope.model.triage import BY_STACKS, LACKING, CaseResult, CaseRow, ConsumerRow
+from oomscope.model.unknown import Inaccessible, Unknown
+from oomscope.model.verdict import Verdict
+from oomscope.pipeline.api import read
+from oomscope.report.answer import headline
+from oomscope.triage import places
+from oomscope.triage.answerability import answered_by
+from oomscope.triage.grouping import Unit
+from oomscope.triage.signature import call_site, named, signature
+from oomscope.units import counted
+from oomscope.verdict import judge_each
+
+MOST_UNUSED = 10  # files of a case that are named
+MOST_CONSUMERS = 100  # of a case; `stacks` of its row says how many there are
+_CASE = "(case)"  # stands for the case's own place in texts that are kept: copies of it lie elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """The results of one unit; `is_lasting` tells that its content alone made them, and will again."""
+
+    results: list[CaseResult]
+    is_lasting: bool
+
+
+def explained(unit: Unit) -> Worked:
+    """A result for each OOM of a case, in their order in time; one that failed where nothing could be explained.
+
+    Every error of the case itself is told in its row: none ends a triage.
+    """
+    if unit.problem:
+        return failed(unit.problem)
+    place = unit.place
+    try:
+        with places.fetched(unit.files) as path:
+            place = str(path)
+            evidence = read(path)
+            results = [_result(verdict, place) for verdict in judge_each(evidence)]
+            unused = _unused(evidence.unused, place)
+        results = _with_a_later_answer(results)
+        results[0] = replace(results[0], row=replace(results[0].row, unused=unused))
+        left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
+        if left_out:
+            reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
+            results.append(CaseResult(CaseRow(failure=reason, exit_code=3)))
+        is_in_reach = not any(isinstance(each, Inaccessible) for each in evidence.unused)
+        is_lasting = bool(unit.digest) and is_in_reach and all(map(_is_as_it_was, unit.files, unit.states))
+        return Worked(results, is_lasting)
+    except OomscopeError as error:
+        return failed(_kept(str(error), place), exit_code=error.exit_code)
+    except OSError as error:
+        return failed(places.reason_of(error))
+    except MemoryError:
+        return failed("out of memory while reading")
+    finally:
+        # A process explains a thousand cases, whose stacks have little in common.
+        attribute.cache_clear()
+
+
+def _is_as_it_was(file: tuple[str, str], state: tuple[int, int] | None) -> bool:
+    try:
+        return state is None or places.state(file[0]) == state
+    except OSError:
+        return False
+
+
+def failed(reason: str, *, exit_code: int = 3) -> Worked:
+    """The result of a case that could not be explained, which is tried again the next time: it costs little."""
+    return Worked([CaseResult(CaseRow(failure=reason, exit_code=exit_code))], is_lasting=False)
+
+
+def _kept(text: str, place: str) -> str:
+    """A text without the case's own place: what is kept is told of copies that lie elsewhere."""
+    for own in (place.rstrip("/"), places.shown(place).rstrip("/")):
+        if own:
+            text = text.removeprefix(f"{own}: ")
+            text = re.sub(rf"(?<![\w./-]){re.escape(own)}(?![\w-])", _CASE, text)
+    return text
+
+
+def _unused(left: tuple[Unknown, ...], place: str) -> tuple[str, ...]:
+    # First what may be read another day: it may be the file that would have named the holder.
+    ordered = sorted(left, key=lambda each: not isinstance(each, Inaccessible))
+    told = [_kept(f"{each.what}: {each.reason}", place) for each in ordered[:MOST_UNUSED]]
+    return (*told, f"and {len(left) - MOST_UNUSED:,} more") if len(left) > MOST_UNUSED else tuple(told)
+
+
+def _with_a_later_answer(results: list[CaseResult]) -> list[CaseResult]:
+    """OOMs that only page owner data could explain, where there are some of a later one of the same kind and boot."""
+    answers: dict[tuple[str | None, str | None], tuple[int, CaseRow]] = {}  # the next one, by class and kernel
+    told = list(results)
+    for at in reversed(range(len(results))):
+        row = results[at].row
+        kind = (row.oom_class, row.kernel_release)
+        if row.answered_by == BY_STACKS and row.culprit is not None and row.at_ns is not None:
+            answers[kind] = row.at_ns, row
+        if row.answered_by != LACKING or row.at_ns is None or kind not in answers:
+            continue
+        at_ns, answer = answers[kind]
+        if row.at_ns > at_ns:
+            continue  # another boot
+        who = f"{answer.culprit} [{answer.module}]" if answer.module else answer.culprit
+        after = f"page owner data of a later OOM of this boot name {who}: explain that one"
+        told[at] = replace(results[at], row=replace(row, answered_by=BY_STACKS, next=after))
+    return told
+
+
+def _result(verdict: Verdict, place: str) -> CaseResult:
+    def kept(text: str) -> str:
+        return _kept(text, place)
+
+    findings = tuple(
+        replace(
+            finding,
+            claim=kept(finding.claim),
+            because=tuple(map(kept, finding.because)),
+            refuted_by=kept(finding.refuted_by),
+            next=kept(finding.next),
+        )
+        for finding in verdict.findings
+    )
+    row = _row(verdict)
+    row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""))
+    return CaseResult(row, tuple(map(ConsumerRow.of, verdict.consumers[:MOST_CONSUMERS])), findings)
+
+
+def _row(verdict: Verdict) -> CaseRow:
+    oom, kernel, row, called = verdict.oom, verdict.kernel, named(verdict), signature(verdict)
+    event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
+    function, module, pages = call_site(verdict) or (None, None, None)
+    if row is not None:
+        function, module, pages = row.culprit.function, row.culprit.module, row.pages
+    elif pages is None and verdict.findings:
+        pages = verdict.findings[0].pages
+    share = row.share_of_ram if row is not None else None
+    if share is None and pages is not None and verdict.ram_pages:
+        share = pages / verdict.ram_pages
+    return CaseRow(
+        event=None if oom is None else oom.number,
+        stamp=None if event is None else event.stamp,
+        at_ns=verdict.at_ns if event is None else event.at_ns,
+        kernel_release=(None if event is None else event.release) or _known(kernel.release),
+        arch=_known(kernel.arch),
+        page_size_bytes=None if isinstance(kernel.page_size_bytes, Unknown) else kernel.page_size_bytes,
+        ram_pages=verdict.ram_pages,
+        oom_class=called.oom_class,
+        also=() if oom is None else oom.also,
+        certainty=_certainty(verdict),
+        panic=None if oom is None else oom.panic,
+        kind=None if event is None else event.kind,
+        trigger_comm=None if event is None else event.asked.comm,
+        trigger_order=None if event is None else event.asked.order,
+        trigger_gfp=None if event is None else _gfp(event),
+        culprit=function,
+        module=module or None,
+        subsystem=None if row is None else row.culprit.subsystem,
+        pages=pages,
+        share_of_ram=share,
+        growth=None if row is None else row.growth,
+        answered_by=answered_by(verdict),
+        headline=_headline(verdict),
+        next=_next(verdict),
+        source=verdict.source,
+        partial=verdict.partial,
+        stacks=verdict.counted_stacks,
+        counted_pages=verdict.counted_pages,
+        unexplained_pages=None if verdict.balance is None else verdict.balance.unexplained_pages,
+        signature=called,
+    )
+
+
+def _certainty(verdict: Verdict) -> str | None:
+    if verdict.oom is not None and verdict.oom.certainty is not None:
+        return verdict.oom.certainty
+    return verdict.findings[0].certainty if verdict.findings else None
+
+
+def _headline(verdict: Verdict) -> str:
+    answer = headline(verdict)
+    return f"{answer.who}{answer.text}"
+
+
+def _next(verdict: Verdict) -> str:
+    if verdict.oom is not None and verdict.oom.next:
+        return verdict.oom.next
+    return verdict.findings[0].next if verdict.findings else ""
+
+
+def _gfp(event: OomEvent) -> str | None:
+    asked = event.asked
+    if asked.gfp_flags:
+        return "|".join(asked.gfp_flags)
+    return None if asked.gfp_mask is None else f"{asked.gfp_mask:#x}"
+
+
+def _known(value: str | Unknown) -> str | None:
+    return None if isinstance(value, Unknown) else value

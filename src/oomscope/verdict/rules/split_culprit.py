@@ -1,0 +1,48 @@
+"""A culprit that reaches the allocator over many stacks: no single stack shows how much it holds."""
+
+from __future__ import annotations
+
+from oomscope.model.holding import SLAB
+from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow, Finding
+from oomscope.units import pages_text, share_text
+from oomscope.verdict.rules.case import MOST, RuleCase
+
+# Spread over paths, a culprit is worth a claim of its own when its stacks together hold this much more than its first.
+_MORE_THAN_ONE_STACK = 1.1
+
+
+def rule(case: RuleCase) -> tuple[Finding, ...]:
+    """Claims the greatest culprit where rolling up changes what the greatest stack says."""
+    if not case.culprits:
+        return ()
+    first = case.culprits[0]
+    greatest = next((c for c in case.consumers if c.holding.culprit is not None), None)
+    if greatest is None or first.stacks < 2 or first.pages < _MORE_THAN_ONE_STACK * greatest.pages:
+        return ()
+    share = "" if first.share_of_ram is None else f", {share_text(first.share_of_ram)} of RAM"
+    return (
+        Finding(
+            claim=f"{first.culprit} holds {pages_text(first.pages)}{share} over {first.stacks:,} stacks",
+            pages=first.pages,
+            certainty=LIKELY if _is_mostly_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
+            because=(
+                f"{first.stacks:,} stacks whose first frame beyond allocator and helpers is {first.culprit}",
+                f"its greatest single stack is not the whole: the greatest of all holds {pages_text(greatest.pages)}",
+            ),
+            refuted_by="a frame of these stacks that is a helper and not the one who asked (attribution/frames.tsv)",
+            next="--by culprit ranks them all; --by stack with --module shows the paths",
+        ),
+    )
+
+
+def _is_mostly_slab(case: RuleCase, row: CulpritRow) -> bool:
+    """Whether a tenth or more of what a culprit holds is slab: who holds its objects may be another."""
+    its_own = [c for c in case.consumers if c.holding.culprit == row.culprit]
+    return 10 * sum(c.pages for c in its_own if c.holding.kind == SLAB) >= row.pages
+
+
+def _objects_agree(case: RuleCase, row: CulpritRow) -> bool:
+    """Whether who grew the slabs holds their objects, too."""
+    stacks = [c.holding.stack for c in case.consumers if c.holding.culprit == row.culprit and c.holding.kind == SLAB]
+    truth = case.slab_ownership(stacks)
+    return truth is not None and truth.owner == row.culprit and truth.held > MOST * truth.objects

@@ -1,0 +1,164 @@
+"""Real dumps with bytes overwritten, cut short, or asked wrongly: an answer that says so, or one sentence."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import oomscope
+from oomscope.attribution.selection import Selection
+from oomscope.attribution.timeline import arrange
+from oomscope.model.verdict import Verdict
+from oomscope.pipeline import memory
+from oomscope.sources.vmcore import vmalloc, vmcoreinfo
+from oomscope.sources.vmcore.dump import Dump, open_dump
+from oomscope.sources.vmcore.sections import sections
+from oomscope.sources.vmcore.stack_depot import StackDepot
+from oomscope.verdict import Question, judge
+from tests.lab.test_dumps import dump_of, explained, vmlinux_of
+from tests.support.lab_cases import CASES, Case, each
+
+UNTOLD = [case for case in CASES if case.kernel.endswith("-debian") and case.end == "panic"]
+SPOILT = [case for case in CASES if case.scenario == "page-panic" and case.kernel in ("6.1", "6.12")]
+ROUNDS = 8
+DEADLINE_S = 60
+Place = Callable[[Dump], tuple[int, int]]
+
+
+def page_ext(dump: Dump) -> tuple[int, int]:
+    """A section's entries, by address and size."""
+    section = sections(dump)[1]
+    assert section.page_ext_at is not None
+    return section.page_ext_at, section.pages * (dump.number("page_ext_size") or 0)
+
+
+def depot(dump: Dump) -> tuple[int, int]:
+    """The first pool of stacks."""
+    return StackDepot(dump)._pools()[0], 4 << 12
+
+
+def section_table(dump: Dump) -> tuple[int, int]:
+    """The first root of the table of sections."""
+    return int(dump.words_at(dump.prog["mem_section"].value_(), 1)[0]), 4 * 32
+
+
+def struct_pages(dump: Dump) -> tuple[int, int]:
+    """A section's struct pages."""
+    section = sections(dump)[1]
+    return section.struct_page_at, section.pages * (dump.size("struct page") or 64)
+
+
+def _overwritten(case: Case, place: Place, seed: int) -> Verdict:
+    """The verdict on the dump with some bytes at a place replaced by chance."""
+    dump = open_dump(dump_of(case))
+    at, size = place(dump)
+    chance = random.Random(seed)
+    spoilt = bytearray(dump.prog.read(at, size))
+    for _ in range(chance.choice([1, 8, 200])):
+        spoilt[chance.randrange(size)] = chance.randrange(256)
+    dump.prog.add_memory_segment(at, size, lambda _address, count, offset, _physical: spoilt[offset : offset + count])
+    readings = memory._read(dump, "spoilt", Selection(), ranking_only=False, progress=None)
+    return judge(arrange(tuple(readings)), Question(), Selection())
+
+
+@pytest.mark.parametrize("place", [page_ext, depot, section_table, struct_pages])
+@pytest.mark.parametrize("case", each(SPOILT))
+def test_bytes_overwritten_never_pass_unnoticed(case: Case, place: Place) -> None:
+    """No crash, no hang; where a number differs from the sound dump's, the verdict says that something is wrong."""
+    sound = explained(case)
+    said = {finding.claim for finding in sound.findings}
+    for seed in range(ROUNDS):
+        began = time.monotonic()
+        try:
+            verdict = _overwritten(case, place, seed)
+        except oomscope.OomscopeError:
+            continue
+        assert time.monotonic() - began < DEADLINE_S
+        if verdict.counted_pages == sound.counted_pages and verdict.balance == sound.balance:
+            continue
+        new = [f.claim for f in verdict.findings if "inconsistent" in f.claim and f.claim not in said]
+        assert verdict.partial or new, f"seed {seed}: {verdict.counted_pages} instead of {sound.counted_pages}"
+
+
+@pytest.mark.parametrize("case", each(UNTOLD))
+def test_what_only_looks_like_the_kernels_note_is_passed_over(case: Case, tmp_path: Path) -> None:
+    """Where QEMU was not told of VMCOREINFO: a program's own bytes, a spoilt note, an older kernel's."""
+    spoilt = Path(shutil.copy(dump_of(case), tmp_path / "core"))
+    (text,) = vmcoreinfo.in_memory(spoilt)
+    told = vmcoreinfo.of(open_dump(dump_of(case)).prog)
+    elsewhere = text.replace(told["SYMBOL(init_uts_ns)"].encode(), f"{int(told['SYMBOL(_stext)'], 16):x}".encode())
+    head = struct.Struct("<III")
+    name = b"VMCOREINFO\0\0"
+    looks = [
+        name + text[:10] + b"\0",
+        head.pack(11, len(text) + 50, 0) + name + text + b"\0",
+        head.pack(11, 1 << 30, 0) + name + text + b"\0",
+        head.pack(11, len(elsewhere), 0) + name + elsewhere + b"\0",
+    ]
+    with spoilt.open("r+b") as file:
+        file.seek(32)
+        (program_headers_at,) = struct.unpack("<Q", file.read(8))
+        file.seek(program_headers_at + 56 + 8)  # p_offset of the first segment that is memory: what is below 640 KiB
+        (memory_at,) = struct.unpack("<Q", file.read(8))
+        for place, look in enumerate(looks):
+            file.seek(memory_at + (16 + 2 * place) * 4096)
+            assert file.write(look.ljust(8192, b"\0")) == 8192
+    assert vmcoreinfo.in_memory(spoilt) == [elsewhere, text]
+    assert vmcoreinfo.of(open_dump(spoilt).prog) == told
+
+
+@pytest.mark.parametrize("case", each(SPOILT))
+def test_a_list_that_goes_round_in_a_circle_ends(case: Case) -> None:
+    """A vmalloc area whose successor is itself: the answer comes, and says which list it was."""
+    dump = open_dump(dump_of(case))
+    head = next(iter(vmalloc._lists(dump))).value_()
+    node = int(dump.words_at(head, 1)[0])
+    itself = node.to_bytes(8, "little")
+    dump.prog.add_memory_segment(node, 8, lambda _address, count, offset, _physical: itself[offset : offset + count])
+    readings = memory._read(dump, "spoilt", Selection(), ranking_only=False, progress=None)
+    verdict = judge(arrange(tuple(readings)), Question(), Selection())
+    assert any("circle" in absent.reason for absent in verdict.absent)
+    assert verdict.partial
+    assert verdict.counted_pages == explained(case).counted_pages
+
+
+@pytest.mark.parametrize("case", each(SPOILT))
+@pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
+def test_a_core_cut_short_gives_what_is_left(case: Case, part: float, tmp_path: Path) -> None:
+    """A truncated core is refused in a sentence, or explained in part, with the share that could not be read."""
+    whole = dump_of(case)
+    cut = tmp_path / "core"
+    with whole.open("rb") as source, cut.open("wb") as target:
+        target.write(source.read(int(whole.stat().st_size * part)))
+    try:
+        verdict = oomscope.explain(cut)
+    except oomscope.OomscopeError as error:
+        assert error.exit_code == 3
+        assert "\n" not in str(error)
+    else:
+        assert verdict.partial
+        assert any("of what was asked of" in absent.what for absent in verdict.absent)
+
+
+@pytest.mark.parametrize("case", each(SPOILT))
+def test_another_kernels_vmlinux_is_refused(case: Case) -> None:
+    """Both build-ids are shown."""
+    other = next(other for other in SPOILT if other.kernel != case.kernel)
+    with pytest.raises(oomscope.BadQuestion, match=r"build-id [0-9a-f]{40}, but .* is of [0-9a-f]{40}"):
+        oomscope.explain(dump_of(case), vmlinux=vmlinux_of(other))
+
+
+@pytest.mark.parametrize("case", each(SPOILT))
+def test_a_vmlinux_beside_the_dump_is_found_by_its_build_id(case: Case) -> None:
+    """Given as one more file, debug info is used; that of another kernel is left out, and that is said."""
+    other = next(other for other in SPOILT if other.kernel != case.kernel)
+    verdict = oomscope.explain(dump_of(case), vmlinux_of(case), vmlinux_of(other))
+    assert verdict.greatest is not None
+    assert any(frame.source for frame in verdict.greatest.holding.stack.frames)
+    assert verdict.greatest.pages == (explained(case).greatest or verdict.greatest).pages
