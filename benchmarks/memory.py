@@ -19,12 +19,12 @@ from pathlib import Path
 import drgn
 import numpy as np
 
+from oomscope.attribution import timeline
 from oomscope.attribution.census import CensusTally
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
-from oomscope.attribution.timeline import arrange
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Reading
+from oomscope.model.reading import Reading, Role
 from oomscope.sources.vmcore.dump import Dump, open_dump
 from oomscope.sources.vmcore.page_owner import PageOwner
 from oomscope.sources.vmcore.reader import Reader
@@ -93,8 +93,8 @@ def synthetic(gib: int) -> dict[str, float]:
             tally.add(batch)
         else:
             census.add(batch)
-    reading = Reading("synthetic", "kernel memory", reader.notes, tally.counts(), census=census.census({}))
-    verdict = judge(arrange((reading,)), Question(), Selection())
+    reading = Reading("synthetic", "kernel memory", Role.MEMORY, reader.notes, tally.counts(), census=census.census({}))
+    verdict = judge(timeline.build((reading,)), Question(), Selection())
     took_s = time.perf_counter() - started
     assert verdict.counted_pages == gib * 8 * SECTION_PAGES
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import oomscope
+from oomscope.attribution import timeline
 from oomscope.attribution.selection import Selection
-from oomscope.attribution.timeline import arrange
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline import memory
 from oomscope.sources.vmcore import vmalloc, vmcoreinfo
@@ -64,7 +64,7 @@ def _overwritten(case: Case, place: Place, seed: int) -> Verdict:
         spoilt[chance.randrange(size)] = chance.randrange(256)
     dump.prog.add_memory_segment(at, size, lambda _address, count, offset, _physical: spoilt[offset : offset + count])
     readings = memory._read(dump, "spoilt", Selection(), ranking_only=False, progress=None)
-    return judge(arrange(tuple(readings)), Question(), Selection())
+    return judge(timeline.build(tuple(readings)), Question(), Selection())
 
 
 @pytest.mark.parametrize("place", [page_ext, depot, section_table, struct_pages])
@@ -122,7 +122,7 @@ def test_a_list_that_goes_round_in_a_circle_ends(case: Case) -> None:
     itself = node.to_bytes(8, "little")
     dump.prog.add_memory_segment(node, 8, lambda _address, count, offset, _physical: itself[offset : offset + count])
     readings = memory._read(dump, "spoilt", Selection(), ranking_only=False, progress=None)
-    verdict = judge(arrange(tuple(readings)), Question(), Selection())
+    verdict = judge(timeline.build(tuple(readings)), Question(), Selection())
     assert any("circle" in absent.reason for absent in verdict.absent)
     assert verdict.partial
     assert verdict.counted_pages == explained(case).counted_pages

@@ -12,6 +12,7 @@ from oomscope.model.account import BYTES, DMA_BUFFER, MODULE, PER_CPU, UNREFEREN
 from oomscope.model.reading import Notes
 from oomscope.sources import recognise
 from tests.support import captures
+from tests.support.accounts import notes_of
 
 ACCOUNTS = Path(__file__).parents[1] / "data" / "accounts"
 FOLDERS = sorted(ACCOUNTS.iterdir())
@@ -127,15 +128,6 @@ Chunk:
 
 """
 TEXTS = {"kmemleak": KMEMLEAK, "dma_buf bufinfo": BUFINFO, "percpu_stats": PERCPU_STATS}
-
-
-def notes_of(text: bytes | str, cut: int = 40) -> Notes:
-    raw = text.encode() if isinstance(text, str) else text
-    source = recognise(raw)
-    assert source is not None
-    parser = source.parser(ranking_only=False)
-    assert list(parser.batches(raw[i : i + cut] for i in range(0, len(raw), cut))) == []
-    return parser.notes
 
 
 def ledger_of(notes: Notes, kind: str) -> Account:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oomscope
-from oomscope.model.reading import Notes
 from oomscope.report import json_report, terminal
-from oomscope.sources import recognise
 from tests.sources.procfs.test_proc_files import ALLOC_TRACES, ALLOCINFO, VMALLOCINFO
 from tests.sources.test_accounts import ACCOUNTS, BUFINFO, KMEMLEAK, PERCPU_STATS
 from tests.support import captures
+from tests.support.accounts import notes_of
 from tests.support.draws import draws
 
 _REAL = ACCOUNTS / "6.12-set-aside"
@@ -38,14 +37,6 @@ JUNK = {
 }
 
 
-def parsed(text: bytes, of: bytes) -> Notes:
-    source = recognise(of)
-    assert source is not None
-    parser = source.parser(ranking_only=False)
-    assert list(parser.batches(text[i : i + 977] for i in range(0, len(text), 977))) == []
-    return parser.notes
-
-
 @pytest.mark.parametrize("name", TEXTS)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.sampled_from(list(JUNK)))
 @draws(40)
@@ -54,8 +45,8 @@ def test_a_foreign_line_costs_only_itself(name: str, at: float, junk: str) -> No
     whole = TEXTS[name]
     lines = whole.split(b"\n")
     index = 1 + int(at * (len(lines) - 1))
-    spoilt = parsed(b"\n".join([*lines[:index], JUNK[junk], *lines[index:]]), whole)
-    clean = parsed(whole, whole)
+    spoilt = notes_of(b"\n".join([*lines[:index], JUNK[junk], *lines[index:]]), 977, whole)
+    clean = notes_of(whole, 977, whole)
     assert (spoilt.accounts, spoilt.counters, spoilt.free_blocks) == (clean.accounts, clean.counters, clean.free_blocks)
     assert spoilt.cache_objects == clean.cache_objects
     assert spoilt.unknown_lines == clean.unknown_lines + 1
@@ -68,8 +59,8 @@ def test_damage_anywhere_ends_in_no_traceback(name: str, at: float, length: int,
     """What is cut out or comes in: no error, and nothing is read into a holder that was not there."""
     whole = TEXTS[name]
     start = int(at * len(whole))
-    notes = parsed(whole[:start] + piece + whole[start + length :], whole)
-    known = {entry.name for account in parsed(whole, whole).accounts for entry in account.entries}
+    notes = notes_of(whole[:start] + piece + whole[start + length :], 977, whole)
+    known = {entry.name for account in notes_of(whole, 977, whole).accounts for entry in account.entries}
     new = [entry.name for account in notes.accounts for entry in account.entries if entry.name not in known]
     assert len(new) <= 3  # the rows that the damage touched
 

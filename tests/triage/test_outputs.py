@@ -300,7 +300,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".json", ".parquet")}
     assert after == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "fleet", "kept.json", "tables"]
-    (tmp_path / "cache" / "oomscope" / "triage.sqlite").unlink()
+    (tmp_path / "cache" / "oomscope" / "fleet.sqlite").unlink()
     done = run(tmp_path, "fleet", "--format", "json", preexec_fn=small_files)
     assert "nothing is kept for the next time" in done.stderr
     assert json.loads(done.stdout)["cases"] == whole["cases"]
@@ -373,7 +373,7 @@ def test_a_cache_that_is_none_costs_nothing_else(tmp_path: Path) -> None:
     """Another file in its place, and a folder that cannot be made."""
     lay_out(tmp_path / "fleet")
     whole = as_json(tmp_path, "fleet", "--no-cache")
-    write(tmp_path / "cache" / "oomscope" / "triage.sqlite", b"something else entirely\n" * 100)
+    write(tmp_path / "cache" / "oomscope" / "fleet.sqlite", b"something else entirely\n" * 100)
     done = run(tmp_path, "fleet", "--format", "json")
     assert "nothing is kept for the next time" in done.stderr
     assert json.loads(done.stdout)["cases"] == whole["cases"]
@@ -383,7 +383,7 @@ def test_what_is_kept_is_for_its_owner_and_is_not_believed(tmp_path: Path) -> No
     """The base has mode 0600; text in it that a terminal would obey is read from the evidence again."""
     lay_out(tmp_path / "fleet")
     whole = as_json(tmp_path, "fleet")
-    kept = tmp_path / "cache" / "oomscope" / "triage.sqlite"
+    kept = tmp_path / "cache" / "oomscope" / "fleet.sqlite"
     assert {path.stat().st_mode & 0o777 for path in kept.parent.iterdir()} == {0o600}
     with sqlite3.connect(kept) as base:
         for key, packed in base.execute("SELECT key, results FROM results").fetchall():

@@ -20,9 +20,9 @@ import zstandard
 import oomscope
 from fuzz.packed import tar_of
 from oomscope.errors import BadQuestion, NothingToExplain
-from oomscope.model.triage import ANSWERS, BY_STACKS, LACKING, NO_REPORT, Case
+from oomscope.model.answer import BY_STACKS, LACKING, NO_REPORT
+from oomscope.model.triage import ANSWERS, Case
 from oomscope.pipeline.api import read
-from oomscope.report.answer import headline
 from oomscope.triage import clusters, steps
 from oomscope.triage.cache import Cache
 from oomscope.triage.executor import Failed
@@ -47,8 +47,7 @@ def test_each_case_is_what_explain_says(tmp_path: Path) -> None:
         assert len(of_path) == len(verdicts)
         for case, verdict in zip(of_path, verdicts, strict=True):
             row = case.result.row
-            answer = headline(verdict)
-            assert row.headline == f"{answer.who}{answer.text}"
+            assert row.headline == verdict.answer.headline
             assert row.oom_class == (NO_REPORT if verdict.oom is None else verdict.oom.oom_class)
             assert [f.claim for f in case.result.findings] == [f.claim for f in verdict.findings]
             assert [c.pages for c in case.result.consumers] == [c.pages for c in verdict.consumers[:100]]

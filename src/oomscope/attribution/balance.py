@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from oomscope.attribution.side_accounts import SideAccounts
+from oomscope.model import oom_analysis as rows
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.holding import KERNEL, KINDS, Holding
+from oomscope.model.holding import KERNEL, KINDS, SLAB, Holding
+from oomscope.model.oom_analysis import Accounting, OomAnalysis
+from oomscope.units import pages_text
 
 _PARTS = 10
+# Kernel memory outside slab that an OOM report does count.
+_COUNTED_KERNEL = (rows.PAGE_TABLES, rows.SECOND_TABLES, rows.KERNEL_STACKS, rows.MISC, rows.BOUNCE, rows.ZSPAGES)
 _VMALLOC = "__vmalloc_"  # __vmalloc_node_range(), __vmalloc_area_node()
 
 
@@ -21,10 +27,10 @@ def balance(held: Iterable[Holding], *, ram_pages: int, free_pages: int) -> Bala
     pages = dict.fromkeys(KINDS, 0)
     for holding in held:
         pages[holding.kind] += holding.pages or 0
-    rows = [BalanceRow("free", free_pages)]
-    rows += [BalanceRow(kind, count) for kind, count in pages.items() if count]
-    unexplained_pages = ram_pages - sum(row.pages for row in rows)
-    return Balance(ram_pages, None, tuple(rows), unexplained_pages)
+    counted = [BalanceRow("free", free_pages)]
+    counted += [BalanceRow(kind, count) for kind, count in pages.items() if count]
+    unexplained_pages = ram_pages - sum(row.pages for row in counted)
+    return Balance(ram_pages, None, tuple(counted), unexplained_pages)
 
 
 def through_vmalloc(held: Iterable[Holding]) -> int:
@@ -53,3 +59,51 @@ def split(held: Iterable[Holding], kind: str) -> KindSplit:
             pages[name] = pages.get(name, 0) + holding.pages
     ranked = sorted(pages.items(), key=lambda part: -part[1])
     return KindSplit(sum(pages.values()), tuple(ranked[:_PARTS]))
+
+
+def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAccounts) -> Balance | None:
+    """The OOM report's own balance; slab and the remainder split by culprit as far as other evidence tells.
+
+    None where the report does not tell RAM, or not all that takes a part of it.
+    """
+    accounting = analysis.accounting
+    if accounting.ram_pages is None or accounting.unexplained_pages is None:
+        return None
+    notes = [f"{kind}: {reason}" for kind, reason in accounting.bounds]
+    notes += accounting.problems
+    slab, kernel = split(held, SLAB), split(held, KERNEL)
+    of_slab = slab.parts or accounts.parts_of_slab() or _caches(analysis)
+    shown = tuple(
+        replace(row, parts=of_slab) if row.kind == rows.SLAB_UNRECLAIMABLE else row for row in accounting.rows
+    )
+    if kernel.pages:
+        notes.append(_beside(accounting, kernel.pages))
+    return Balance(
+        ram_pages=accounting.ram_pages,
+        reserved_pages=accounting.reserved_pages,
+        rows=shown,
+        unexplained_pages=accounting.unexplained_pages,
+        unexplained_parts=kernel.parts or accounts.parts_of_the_rest(analysis.page_bytes),
+        notes=tuple(notes),
+    )
+
+
+def _caches(analysis: OomAnalysis) -> tuple[tuple[str, int], ...]:
+    """The report's own table of unreclaimable caches, in pages."""
+    ranked = sorted(analysis.event.slab_caches, key=lambda cache: -cache.total_kib)
+    page_kib = analysis.event.page_kib or 4
+    return tuple((cache.name, cache.total_kib // page_kib) for cache in ranked[:_PARTS])
+
+
+def _beside(accounting: Accounting, stacks_pages: int) -> str:
+    """What allocation stacks and the report say of the same memory."""
+    counted = accounting.pages(*_COUNTED_KERNEL)
+    left = (accounting.unexplained_pages or 0) + counted
+    says = (
+        f"allocation stacks count {pages_text(stacks_pages)} of kernel memory outside slab; the report leaves "
+        f"{left:,} for it, {counted:,} of them page tables, kernel stacks and the like"
+    )
+    if stacks_pages == left:
+        return says
+    between = "memory from before page_owner started, and what changed between the two readings"
+    return f"{says}; the {abs(left - stacks_pages):,} between them: {between}"

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from oomscope.attribution.culprit import attribute
-from oomscope.attribution.side_accounts import side_accounts
-from oomscope.attribution.witness_comparison import pages_by_culprit, pages_by_stack
+from oomscope.attribution.facts import Facts
 from oomscope.model.account import PAGES, Account
 from oomscope.model.balance import Balance
 from oomscope.model.diff import BALANCE, CULPRIT, STACK, Change
-from oomscope.model.evidence import Evidence
 from oomscope.model.stack import Stack
 
 Key = TypeVar("Key", bound=Hashable)
@@ -26,26 +24,24 @@ class Scale:
     apart_ns: int | None
 
 
-def changes(
-    before: Evidence, after: Evidence, balances: tuple[Balance | None, Balance | None], scale: Scale
-) -> tuple[Change, ...]:
+def changes(before: Facts, after: Facts, scale: Scale) -> tuple[Change, ...]:
     """Everything that is not the same in both, the largest change of each kind first."""
-    one, other = before.latest.counts, after.latest.counts
+    one, other = before.evidence.latest.counts, after.evidence.latest.counts
     found: list[Change] = []
     if one.stacks and other.stacks and one.pages is not None and other.pages is not None:
-        for stack, pages in _pairs(pages_by_stack(one), pages_by_stack(other)).items():
+        for stack, pages in _pairs(before.pages_by_stack, after.pages_by_stack).items():
             found.append(_in_pages(STACK, _name_of(stack), pages, scale, stack))
-        for culprit, pages in _pairs(pages_by_culprit(one), pages_by_culprit(other)).items():
+        for culprit, pages in _pairs(before.pages_by_culprit, after.pages_by_culprit).items():
             found.append(_in_pages(CULPRIT, str(culprit), pages, scale))
-    ours, theirs = side_accounts(before), side_accounts(after)
+    ours, theirs = before.accounts, after.accounts
     told = {each.kind: each for each in theirs.accounts}
     for mine in ours.accounts:
         if mine.kind in told:
             amounts = _pairs(_amounts(mine), _amounts(told[mine.kind]))
             change = _in_pages if mine.unit == PAGES else _in_bytes
             found += [change(mine.kind, name, pair, scale) for name, pair in amounts.items()]
-    if balances[0] is not None and balances[1] is not None:
-        for kind, pages in _pairs(_rows(balances[0]), _rows(balances[1])).items():
+    if before.balance is not None and after.balance is not None:
+        for kind, pages in _pairs(_rows(before.balance), _rows(after.balance)).items():
             found.append(_in_pages(BALANCE, kind, pages, scale))
     changed = [change for change in found if change.change_bytes or change.change_pages]
     return tuple(sorted(changed, key=_order))
@@ -57,9 +53,9 @@ def _order(change: Change) -> tuple[int, str, tuple[str, ...]]:
     return -moved, change.name, () if change.stack is None else change.stack.texts
 
 
-def both(before: Evidence, after: Evidence) -> tuple[tuple[Stack, int, int], ...]:
+def both(before: Facts, after: Facts) -> tuple[tuple[Stack, int, int], ...]:
     """Every stack with its pages before and after; none where one of the two does not count pages."""
-    one, other = pages_by_stack(before.latest.counts), pages_by_stack(after.latest.counts)
+    one, other = before.pages_by_stack, after.pages_by_stack
     pairs = _pairs(one, other) if one and other else {}
     return tuple((stack, *pages) for stack, pages in pairs.items())
 

@@ -1,13 +1,15 @@
-"""Which machine the evidence is of: architecture, page size, RAM."""
+"""Which machine the evidence is of: release, architecture, page size and RAM, each with where it comes from."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from oomscope.attribution.page_size import arch_of_release, page_size
+from oomscope.attribution.witness_matching import total_pages
 from oomscope.model.counts import Counts
-from oomscope.model.evidence import Moment
+from oomscope.model.evidence import LoggedEvent, Moment
 from oomscope.model.kernel import Kernel
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.reading import Meminfo, Reading
@@ -22,6 +24,48 @@ _ENTRY_FUNCTIONS = {
     "s390x": ("__do_syscall_s390", "system_call_s390"),
 }
 _STACKS_LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """The kernel, RAM and free memory of the latest moment, and the /proc/meminfo that fits it best."""
+
+    kernel: Kernel
+    ram_pages: int | Unknown
+    free_pages: int | Unknown
+    meminfo: Meminfo | None
+
+
+def machine(
+    readings: Sequence[Reading],
+    used: Sequence[Reading],
+    moments: Sequence[Moment],
+    events: Sequence[LoggedEvent],
+    page_size_bytes: int | None,
+) -> MachineFacts:
+    """The facts, from all readings; the kernel from those that are `used` as evidence.
+
+    `page_size_bytes` is what the user says, which nothing contradicts.
+    """
+    latest = moments[-1]
+    of = kernel(
+        used,
+        [moment.counts for moment in moments],
+        _first_meminfo(readings),
+        _counters(readings),
+        [logged.analysis.event for logged in events],
+    )
+    system = next((m.reading.notes.system for m in reversed(moments) if m.reading.notes.system is not None), None)
+    if system is not None:
+        of = _with_page_size(replace(of, arch=system.arch), system.page_size_bytes, "VMCOREINFO tells it")
+    if page_size_bytes is not None:
+        of = _with_page_size(of, page_size_bytes, "it was given")
+    meminfo = _meminfo_of(latest, readings, of.page_size_bytes)
+    ram = ram_pages(latest, meminfo, of.page_size_bytes, _managed_pages(readings))
+    if isinstance(ram, Unknown):
+        of_reports = (logged.analysis.accounting.ram_pages for logged in reversed(events))
+        ram = next((pages for pages in of_reports if pages), ram)
+    return MachineFacts(of, ram, free_pages(meminfo, of.page_size_bytes), meminfo)
 
 
 def kernel(
@@ -87,3 +131,35 @@ def _arch(counts: Iterable[Counts], release: str | Unknown, events: list[OomEven
     by_registers = next((event.arch for event in reversed(events) if event.arch is not None), None)
     named = by_registers or arch_of_release(release)
     return named or Unknown("architecture", "no stack shows an entry function that only one architecture has")
+
+
+def _with_page_size(kernel: Kernel, size_bytes: int, proof: str) -> Kernel:
+    return replace(kernel, page_size_bytes=size_bytes, page_size_assumed_bytes=None, page_size_proof=proof)
+
+
+def _counters(readings: Iterable[Reading]) -> dict[str, int]:
+    """The counters of all readings, those of the first one that has each."""
+    merged: dict[str, int] = {}
+    for reading in readings:
+        merged = {**reading.notes.counters, **merged}
+    return merged
+
+
+def _managed_pages(readings: Iterable[Reading]) -> int | None:
+    return next((r.notes.counters["managed"] for r in readings if "managed" in r.notes.counters), None)
+
+
+def _first_meminfo(readings: Iterable[Reading]) -> Meminfo | None:
+    return next((r.notes.meminfo for r in readings if r.notes.meminfo is not None), None)
+
+
+def _meminfo_of(moment: Moment, readings: Iterable[Reading], page_size_bytes: int | Unknown) -> Meminfo | None:
+    """The /proc/meminfo that fits the moment best: used memory nearest to the pages counted."""
+    candidates = [r.notes.meminfo for r in readings if r.notes.meminfo is not None]
+    # One that does not tell its free memory cannot be judged to fit: it serves where no other is there.
+    told = [(m, m.total_bytes - m.free_bytes) for m in candidates if m.free_bytes is not None]
+    pages = moment.totals.pages if moment.totals is not None else total_pages(moment.counts)
+    if not told or pages is None or isinstance(page_size_bytes, Unknown):
+        return candidates[0] if candidates else None
+    counted_bytes = pages * page_size_bytes
+    return min(told, key=lambda candidate: abs(candidate[1] - counted_bytes))[0]

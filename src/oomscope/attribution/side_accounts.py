@@ -8,6 +8,7 @@ from oomscope.attribution.culprit import attribute
 from oomscope.model.account import CALL_SITE, KINDS, SLAB_CACHE, VMALLOC_CALLER, Account, Entry
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit
+from oomscope.model.reading import Role
 from oomscope.model.slab_objects import CacheObjects
 
 _PARTS = 10
@@ -69,9 +70,7 @@ def side_accounts(evidence: Evidence) -> SideAccounts:
     of_kinds = ([each for each in found if each.kind == kind] for kind in KINDS)
     return SideAccounts(
         accounts=tuple(_named(max(told, key=lambda each: each.total)) for told in of_kinds if told),
-        cache_objects=tuple(
-            objects for r in readings for objects in r.notes.cache_objects if r.format == "alloc_traces"
-        ),
+        cache_objects=tuple(objects for r in readings for objects in r.notes.cache_objects if r.role is Role.ACCOUNT),
     )
 
 

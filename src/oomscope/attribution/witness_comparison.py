@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oomscope.attribution.culprit import attribute
 from oomscope.attribution.holdings import culprits, holdings
-from oomscope.attribution.timeline import by_stack, unlisted
+from oomscope.attribution.witness_matching import by_stack, unlisted
 from oomscope.model.counts import Counts
 from oomscope.model.holding import Culprit
 from oomscope.model.stack import Stack

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
-    from oomscope.pipeline.api import Progress
+    from oomscope.pipeline.inputs import Progress
 
 _PATIENCE_S = 1.0
 _NAME_SHOWN = 24

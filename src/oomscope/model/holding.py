@@ -18,6 +18,8 @@ EARLY = "early"  # allocated before page_owner started
 UNTRACKED = "untracked"  # allocated, with no stack on record
 KINDS = (KERNEL, SLAB, USER, PAGE_CACHE, HUGETLB, EARLY, UNTRACKED)
 
+_KINDS_OF_MEMORY = {USER: "User memory", PAGE_CACHE: "Page cache", HUGETLB: "Huge page pool"}
+
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
@@ -63,6 +65,15 @@ class Holding:
     first_ns: int | None
     last_ns: int | None
     row: int
+
+    @property
+    def name(self) -> str:
+        """Who it is called by: its culprit, else its handle, else what kind of memory it is."""
+        if self.culprit is not None:
+            return str(self.culprit)
+        if not self.stack.frames:
+            return f"handle {self.stack.handle}"
+        return _KINDS_OF_MEMORY.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,28 @@ if TYPE_CHECKING:
     from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
     from oomscope.model.unknown import Unknown
+
+
+class Role(Enum):
+    """What an input is good for, whatever its format.
+
+    A DUMP has a record for each allocation, MEMORY is kernel memory itself, TRACKED the table of `oomscope arm
+    --track`, STACK_COUNTS pages for each stack and no time, a LOG tells events, an ACCOUNT is a file of the kernel's
+    own bookkeeping, a MANIFEST says what could not be collected.
+    """
+
+    DUMP = "dump"
+    MEMORY = "memory"
+    TRACKED = "tracked"
+    STACK_COUNTS = "stack counts"
+    LOG = "log"
+    ACCOUNT = "account"
+    MANIFEST = "manifest"
+
+    @property
+    def names_holders(self) -> bool:
+        """Whether it can name who holds a machine's pages."""
+        return self in (Role.DUMP, Role.MEMORY, Role.TRACKED, Role.STACK_COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +143,7 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One input, read: `origin` names it for people, `format` says what it was, `defect` what stopped the reading.
+    """One input, read: `origin` names it for people, `format` and `role` say what it was, `defect` what stopped it.
 
     Of kernel memory, `census` says what every page frame is used for. A reading that counts the same pages as another
     one by its own nature (two counts within one dump) names that one's origin in `witness_of`.
@@ -128,8 +151,9 @@ class Reading:
 
     origin: str
     format: str
+    role: Role
     notes: Notes
-    counts: Counts | None
+    counts: Counts | None = None
     defect: str | None = None
     census: Census | None = None
     witness_of: str | None = None

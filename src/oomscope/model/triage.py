@@ -11,16 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
 from oomscope.model.verdict import Consumer, Finding
 
-# What it took to explain a case: the question of the 2020 study.
-BY_REPORT = "report"  # what the kernel's report, or a process that it names, says by itself
-BY_STACKS = "stacks"  # page owner data (page_owner, tracked pages, at-panic lines, a dump) name who holds the memory
-LACKING = "lacking"  # only page owner data could name who holds the memory, and there are none
-UNDETERMINED = "undetermined"  # the deciding numbers are missing
-ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)
-
-NO_REPORT = "no-report"  # the class of a case in which no OOM is told of
+ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)  # what it took to explain a case: see model.answer
 
 
 @dataclass(frozen=True, slots=True)

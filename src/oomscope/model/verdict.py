@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oomscope.units import bytes_text, pages_text, share_text
+
 if TYPE_CHECKING:
     from oomscope.model.account import Account
+    from oomscope.model.answer import Answer
     from oomscope.model.balance import Balance
     from oomscope.model.free_area import FreeArea
     from oomscope.model.holding import Culprit, Group, Holding, HoldingDetail
@@ -58,6 +61,14 @@ class Consumer:
     spread_ns: tuple[int, int, int] | None
     recent: Recent | None
     detail: HoldingDetail | None
+
+    @property
+    def amount(self) -> str:
+        """Pages, bytes and the share of RAM, as far as they are known."""
+        text = pages_text(self.pages)
+        if self.size_bytes is not None:
+            text += f" ({bytes_text(self.size_bytes)})"
+        return text if self.share_of_ram is None else f"{text}, {share_text(self.share_of_ram)} of RAM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +177,7 @@ class InputSummary:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Who ate it.
+    """Who ate it: the answer, and all that it rests on.
 
     `consumers` are all stacks that may be named, most pages first; `excepted` are the early, dummy and failure stacks,
     listed as what they are. `counted_pages` over `counted_stacks` are all that this moment's evidence counts, named or
@@ -175,6 +186,7 @@ class Verdict:
     `cache_objects` who holds slab objects. `accounts` and `free_blocks` are the kernel's own accounts in other files.
     """
 
+    answer: Answer
     partial: bool
     kernel: Kernel
     at_ns: int | None

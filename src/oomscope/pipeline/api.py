@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from oomscope.attribution import timeline
 from oomscope.attribution.groups import OF_RECORDS
 from oomscope.attribution.selection import Selection
-from oomscope.attribution.tally import Tally
-from oomscope.attribution.timeline import arrange
 from oomscope.errors import (
     BadQuestion,
     CorruptInput,
@@ -25,36 +22,19 @@ from oomscope.errors import (
     isolated,
 )
 from oomscope.host.live_files import PAGE_OWNER, live_files
-from oomscope.io import archive
-from oomscope.io.input import HEAD_BYTES, Input, Stream, inputs
-from oomscope.io.kernel_files import must_be_read_whole
-from oomscope.model.counts import Counts
+from oomscope.io.input import inputs
 from oomscope.model.diff import Difference
 from oomscope.model.evidence import Evidence
-from oomscope.model.reading import Notes, Reading
+from oomscope.model.reading import Reading, Role
 from oomscope.model.unknown import Inaccessible, Unknown
 from oomscope.model.verdict import Verdict
-from oomscope.pipeline.memory import ARMED, TRACKED, read_armed, read_dump, read_live, read_tracked
-from oomscope.pipeline.parallel import (
-    PART_BYTES,
-    Part,
-    WorkersOutOfReachError,
-    file_parts,
-    stream_parts,
-    tally_in_workers,
-    worker_count,
-)
-from oomscope.sources import Source, recognise
-from oomscope.sources.by_folder import told_by_folder
-from oomscope.sources.kernel_log.source import KernelLog
-from oomscope.sources.vmcore import LIVE, Vmcore, is_kernel_image
+from oomscope.pipeline.inputs import Progress, Request, Unused, images, read_input
+from oomscope.pipeline.memory import ARMED, TRACKED, read_armed, read_live, read_tracked
+from oomscope.sources.vmcore import LIVE
 from oomscope.verdict import Question, judge, judge_each
 from oomscope.verdict.diff import difference, moments_apart
 
 Paths = str | os.PathLike[str]
-# Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
-Progress = Callable[[str, int, int | None, str], None]
-BYTES, PAGES = "bytes", "pages"
 Made = TypeVar("Made")
 _READINGS_TRIED = 64  # one after the other, where all of them together meet a bug
 
@@ -80,30 +60,30 @@ def read(
     """
     selection = selection or Selection()
     readings: list[Reading] = []
-    unused: list[_Unused] = []
+    unused: list[Unused] = []
     found = [*inputs(paths), *(live_files() if live else ())]
     # Several inputs may be several moments, and the ranking alone does not tell their order.
     ranking_only = ranking_only and len(found) + live == 1
-    options = _Options(selection, ranking_only, None if vmlinux is None else Path(vmlinux), _images(found), progress)
+    request = Request(selection, ranking_only, None if vmlinux is None else Path(vmlinux), images(found), progress)
     if live:
         try:
             readings += read_live(
-                selection, vmlinux=options.vmlinux, ranking_only=ranking_only, progress=options.pages_of(LIVE)
+                selection, vmlinux=request.vmlinux, ranking_only=ranking_only, progress=request.pages_of(LIVE)
             )
             found = [each for each in found if each.path != PAGE_OWNER]
         except NoAccess as error:
-            unused.append(_Unused(LIVE, error))
+            unused.append(Unused(LIVE, error))
             for origin, ask in ((ARMED, read_armed), (TRACKED, read_tracked)):
                 try:
                     readings += ask()
                 except OomscopeError as other:
-                    unused.append(_Unused(origin, other))
+                    unused.append(Unused(origin, other))
     for each in found:
         try:
             with isolated(each.origin):
-                readings += _read_one(each, options, unused)
+                readings += read_input(each, request, unused)
         except OomscopeError as error:
-            unused.append(_Unused(each.origin, error))
+            unused.append(Unused(each.origin, error))
     if not any(_tells_something(reading, of_holders=live) for reading in readings):
         raise _why_nothing(readings, unused)
     skipped = tuple(
@@ -114,7 +94,7 @@ def read(
     )
     records_only = records_only or bool(selection.asks_of_records)
     return _without_what_fails(
-        lambda used, left: arrange(used, left, page_size_bytes=page_size_bytes, records_only=records_only),
+        lambda used, left: timeline.build(used, left, page_size_bytes=page_size_bytes, records_only=records_only),
         tuple(readings),
         skipped,
     )
@@ -207,7 +187,7 @@ def explain(
     def judged(readings: tuple[Reading, ...], skipped: tuple[Unknown, ...]) -> Verdict:
         of = evidence
         if len(readings) != len(evidence.readings):
-            of = arrange(readings, skipped, page_size_bytes=page_size_bytes, records_only=records_only)
+            of = timeline.build(readings, skipped, page_size_bytes=page_size_bytes, records_only=records_only)
         return judge(of, question, chosen)
 
     return _without_what_fails(judged, evidence.readings, evidence.unused)
@@ -226,186 +206,16 @@ def explain_events(
     return judge_each(evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unused:
-    origin: str
-    error: OomscopeError
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How every input is read; `images` are files that may be the debug info of a dump beside them."""
-
-    selection: Selection
-    ranking_only: bool
-    vmlinux: Path | None
-    images: tuple[Path, ...]
-    progress: Progress | None
-
-    def pages_of(self, origin: str) -> Callable[[int, int], None] | None:
-        """Progress in pages on one input."""
-        progress = self.progress
-        return None if progress is None else lambda done, total: progress(origin, done, total, PAGES)
-
-
-def _images(found: Iterable[Input]) -> tuple[Path, ...]:
-    """Files that may be a vmlinux; what cannot be looked into is none."""
-    images = []
-    for each in found:
-        if each.path is not None and each.path.is_file() and not must_be_read_whole(each.path):
-            try:
-                with each.path.open("rb") as file:
-                    if is_kernel_image(file.read(64)):
-                        images.append(each.path)
-            except OSError:
-                continue
-    return tuple(images)
-
-
-def _read_one(each: Input, options: _Options, unused: list[_Unused]) -> list[Reading]:
-    if each.path in options.images:
-        raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
-    stream = each.open()
-    try:
-        kind = archive.kind_of(stream.head)
-        if kind is not None:
-            return _read_archive(stream, kind, options, unused)
-        source = recognise(stream.head) or _text_of_any_kind(stream)
-        return _read_stream(each, stream, source, options)
-    finally:
-        stream.close()
-
-
-def _read_archive(stream: Stream, kind: str, options: _Options, unused: list[_Unused]) -> list[Reading]:
-    """What an archive holds of known content; what it holds of other content is counted, what breaks in it is told."""
-    readings: list[Reading] = []
-    unknown: Counter[str] = Counter()
-    options = replace(options, ranking_only=False)  # several moments need their times
-
-    def take(member: Stream, within: Stream) -> None:
-        source = recognise(member.head)
-        if source is None:
-            unknown[within.origin] += 1
-        else:
-            readings.extend(_read_stream(Input(member.origin, None), member, source, options))
-
-    def refuse(origin: str, error: OomscopeError) -> None:
-        unused.append(_Unused(origin, error))
-
-    archive.walk(stream, kind, archive.Budget(), take=take, refuse=refuse)
-    for origin, count in unknown.items():
-        unused.append(_Unused(f"{count:,} files in {origin}", UnknownContent("they are of no known kind")))
-    return readings
-
-
-def _read_stream(each: Input, stream: Stream, source: Source | None, options: _Options) -> list[Reading]:
-    selection, ranking_only, progress = options.selection, options.ranking_only, options.progress
-    if source is None:
-        raise _unrecognised(each.origin, stream)
-    if isinstance(source, Vmcore):
-        return read_dump(
-            each,
-            stream,
-            selection,
-            vmlinux=options.vmlinux,
-            images=options.images,
-            ranking_only=ranking_only,
-            progress=options.pages_of(each.origin),
-        )
-    is_small = len(stream.head) < HEAD_BYTES or (stream.is_plain_file and (stream.raw_size_bytes or 0) < PART_BYTES)
-    defect = None
-    if source.separator is None or is_small or worker_count() == 1:
-        counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
-    else:
-        try:
-            counts, notes, defect = _tally_in_workers(
-                stream, source, source.separator, selection, ranking_only, progress
-            )
-        except WorkersOutOfReachError:
-            counts, notes = _tally_here(stream, source, selection, ranking_only, progress)
-    if isinstance(source, KernelLog) and not (notes.reports or notes.events or source.recognises(stream.head)):
-        raise _unrecognised(each.origin, stream)
-    return [told_by_folder(Reading(each.origin, source.format, notes, counts, stream.defect or defect))]
-
-
-def _text_of_any_kind(stream: Stream) -> Source | None:
-    """Text that no source knows by its beginning may be a log whose report comes late."""
-    return KernelLog() if stream.head and _is_text(stream.head) else None
-
-
-def _tally_here(
-    stream: Stream, source: Source, selection: Selection, ranking_only: bool, progress: Progress | None
-) -> tuple[Counts, Notes]:
-    parser = source.parser(ranking_only=ranking_only)
-    tally = Tally(selection)
-    for batch in parser.batches(_watched(stream, progress)):
-        tally.add(batch)
-    return tally.counts(), parser.notes
-
-
-def _tally_in_workers(
-    stream: Stream,
-    source: Source,
-    separator: bytes,
-    selection: Selection,
-    ranking_only: bool,
-    progress: Progress | None,
-) -> tuple[Counts, Notes, str | None]:
-    parts: Iterable[Part]
-    if stream.descriptor is not None and stream.raw_size_bytes is not None:
-        parts = file_parts(stream.descriptor, stream.raw_size_bytes, separator)
-    else:
-        parts = stream_parts(stream.chunks(), separator)
-    watch = _Watch(stream, progress)
-    return tally_in_workers(source, parts, selection, ranking_only=ranking_only, on_part=watch.on_part)
-
-
-class _Watch:
-    """Turns parts done into progress on the input."""
-
-    def __init__(self, stream: Stream, progress: Progress | None) -> None:
-        self._stream = stream
-        self._progress = progress
-        self._bytes_done = 0
-
-    def on_part(self, size_bytes: int) -> None:
-        self._bytes_done += size_bytes
-        done = self._bytes_done if self._stream.is_plain_file else self._stream.raw_bytes_done
-        if self._progress is not None:
-            self._progress(self._stream.origin, done, self._stream.raw_size_bytes, BYTES)
-
-
-def _watched(stream: Stream, progress: Progress | None) -> Iterator[bytes]:
-    for chunk in stream.chunks():
-        if progress is not None:
-            progress(stream.origin, stream.raw_bytes_done, stream.raw_size_bytes, BYTES)
-        yield chunk
-
-
-def _unrecognised(origin: str, stream: Stream) -> OomscopeError:
-    if not stream.head:
-        if stream.defect is not None:
-            return CorruptInput(f"{origin}: {stream.defect}, nothing of it could be read")
-        return NothingToExplain(f"{origin}: empty")
-    kind = "text, but of no kind that is known here" if _is_text(stream.head) else "binary data of no known kind"
-    return UnknownContent(f"{origin}: {kind}")
-
-
-def _is_text(head: bytes) -> bool:
-    sample = head[:4096]
-    return b"\0" not in sample and sum(byte < 9 or 13 < byte < 32 for byte in sample) * 20 <= len(sample)
-
-
-def _why_nothing(readings: list[Reading], unused: list[_Unused]) -> OomscopeError:
+def _why_nothing(readings: list[Reading], unused: list[Unused]) -> OomscopeError:
     """The one error that says best why there is no evidence."""
-    empty_dumps = [r for r in readings if r.format.startswith("page_owner")]
+    empty_dumps = [r for r in readings if r.role in (Role.DUMP, Role.STACK_COUNTS)]
     if empty_dumps:
         first = empty_dumps[0]
         if first.notes.corrupt_records:
             return CorruptInput(f"{first.origin}: not one of {first.notes.corrupt_records:,} records is whole")
         return NothingToExplain(f"{first.origin}: {first.format} without a single count")
     problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
-    logs = [r for r in readings if r.format == "kernel log"]
+    logs = [r for r in readings if r.role is Role.LOG]
     if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):
         ends = "" if logs[0].defect is None else f", as far as it could be read: {logs[0].defect}"
         return NothingToExplain(f"{logs[0].origin}: a kernel log without any OOM or allocation failure{ends}")

@@ -21,9 +21,10 @@ from oomscope.errors import CorruptInput, NoAccess
 from oomscope.host.facts import Machine
 from oomscope.model.batch import Batch
 from oomscope.model.counts import Counts
-from oomscope.model.reading import Notes, Reading
+from oomscope.model.reading import Notes, Reading, Role
 from oomscope.model.stack import Frame, parse_frame
 from oomscope.sources.kernel_log.source import KernelLog
+from oomscope.sources.page_owner.stacks import PageOwnerStacks
 from oomscope.sources.tracker.reports import rows_of
 from oomscope.sources.tracker.table import FORMAT, OwnerRows
 from oomscope.sources.vmcore import LIVE, Vmcore, require_drgn
@@ -94,7 +95,7 @@ def read_tracked(machine: Machine | None = None) -> list[Reading]:
     rows, tally = OwnerRows(table, lambda addresses: map(parse_frame, machine.frames(addresses))), Tally()
     for batch in rows.batches():
         tally.add(batch)
-    return [Reading(TRACKED, FORMAT, rows.notes, tally.counts())]
+    return [Reading(TRACKED, FORMAT, Role.TRACKED, rows.notes, tally.counts())]
 
 
 def read_armed() -> list[Reading]:
@@ -127,7 +128,9 @@ def _read(
             census.add(batch)
     notes = reader.notes
     assert notes.system is not None
-    whole = Reading(origin, Vmcore.format, notes, tally.counts(), census=census.census(notes.system.vmstat))
+    whole = Reading(
+        origin, Vmcore.format, Role.MEMORY, notes, tally.counts(), census=census.census(notes.system.vmstat)
+    )
     readings = [whole]
     for name, counted in (("stack depot", reader.counted_by_depot()), ("stack_list", reader.counted_by_list())):
         if counted is not None and selection.is_empty:
@@ -135,7 +138,14 @@ def _read(
             witness.add(counted)
             its_notes = Notes(records=len(counted.stack))
             readings.append(
-                Reading(f"{origin}: {name}", "page_owner_stacks", its_notes, witness.counts(), witness_of=origin)
+                Reading(
+                    f"{origin}: {name}",
+                    PageOwnerStacks.format,
+                    Role.STACK_COUNTS,
+                    its_notes,
+                    witness.counts(),
+                    witness_of=origin,
+                )
             )
     if selection.is_empty:
         readings += _by_program(reader.counted_by_program(), origin)
@@ -144,7 +154,9 @@ def _read(
     notes.events, notes.events_left_out = log_notes.events, log_notes.events_left_out
     if selection.is_empty and log_notes.reports:
         log_notes.events = ()
-        readings.append(Reading(f"{origin}: kernel log", KernelLog.format, log_notes, printed, witness_of=origin))
+        readings.append(
+            Reading(f"{origin}: kernel log", KernelLog.format, Role.LOG, log_notes, printed, witness_of=origin)
+        )
     return readings
 
 
@@ -156,7 +168,9 @@ def _by_program(kept: list[tuple[Notes, Batch]], origin: str) -> list[Reading]:
         tally.add(batch)
         of_kill = not notes.panicked
         name = f"{origin}: report of OOM kill {number}" if of_kill else f"{origin}: report of the OOM panic"
-        readings.append(Reading(name, KernelLog.format, notes, tally.counts(), witness_of=None if of_kill else origin))
+        readings.append(
+            Reading(name, KernelLog.format, Role.LOG, notes, tally.counts(), witness_of=None if of_kill else origin)
+        )
     return readings
 
 

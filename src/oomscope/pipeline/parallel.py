@@ -16,9 +16,8 @@ from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
 from oomscope.errors import Unreadable, cause_of
 from oomscope.io.input import CHUNK_BYTES
-from oomscope.model.counts import Counts
 from oomscope.model.reading import Notes
-from oomscope.sources import Source
+from oomscope.sources.base import Added, RowSource
 
 PART_BYTES = 8 << 20
 _WORKERS_AT_MOST = 16
@@ -102,13 +101,13 @@ def stream_parts(chunks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
 
 
 def tally_in_workers(
-    source: Source,
+    source: RowSource,
     parts: Iterable[Part],
     selection: Selection,
     *,
     ranking_only: bool,
     on_part: Callable[[int], None],
-) -> tuple[Counts, Notes, str | None]:
+) -> Added:
     """Parse and add up the parts; `on_part` is told the size of each when it is done.
 
     The sums, the notes, and one clause on what could not be read. Raises Unreadable where a worker died,
@@ -136,7 +135,9 @@ def tally_in_workers(
                 worker.join()
 
 
-def _started(source: Source, selection: Selection, *, ranking_only: bool) -> tuple[list[BaseProcess], list[Connection]]:
+def _started(
+    source: RowSource, selection: Selection, *, ranking_only: bool
+) -> tuple[list[BaseProcess], list[Connection]]:
     """As many workers as there are CPUs, or as this machine lets us have."""
     context = multiprocessing.get_context("fork")
     workers: list[BaseProcess] = []
@@ -173,7 +174,7 @@ def _ready(connections: list[Connection], on_part: Callable[[int], None]) -> lis
     return ready
 
 
-def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> tuple[Counts, Notes, str | None]:
+def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> Added:
     tally, notes, defect = Tally(), Notes(), None
     working = list(connections)
     while working:
@@ -190,11 +191,11 @@ def _gathered(connections: list[Connection], on_part: Callable[[int], None]) -> 
             tally.absorb(counts)
             notes.add(worker_notes)
             working.remove(connection)
-    return tally.counts(), notes, defect
+    return Added(tally.counts(), notes, defect)
 
 
 def _work(
-    connection: Connection, of_others: list[Connection], source: Source, selection: Selection, ranking_only: bool
+    connection: Connection, of_others: list[Connection], source: RowSource, selection: Selection, ranking_only: bool
 ) -> None:
     for other in of_others:
         other.close()  # inherited through fork; a parent that dies must be seen as the end of its pipe

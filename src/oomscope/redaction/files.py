@@ -22,11 +22,10 @@ from oomscope import bounds
 from oomscope.errors import BadQuestion, OutputFailed, UnknownContent, cause_of
 from oomscope.io import archive
 from oomscope.io.input import Input, Stream, inputs
+from oomscope.model.reading import Role
 from oomscope.redaction.text import LEFT_OUT, Redactor
 from oomscope.sources import Source, recognise
 from oomscope.sources.kernel_log.source import KernelLog
-from oomscope.sources.manifest import ManifestText
-from oomscope.sources.vmcore import Vmcore
 
 
 @dataclass
@@ -80,7 +79,7 @@ def _opened(path: str | os.PathLike[str]) -> Stream:
 
 def _source_of(stream: Stream) -> Source:
     source = recognise(stream.head)
-    if isinstance(source, Vmcore):
+    if source is not None and source.role is Role.MEMORY:
         raise BadQuestion(f"{stream.origin}: a core dump holds all of memory: it cannot be redacted")
     if source is None:
         if b"\0" in stream.head[:4096] or not stream.head:
@@ -91,7 +90,7 @@ def _source_of(stream: Stream) -> Source:
 
 def _member(member: Stream, redactor: Redactor, tar: tarfile.TarFile, told: Redacted) -> None:
     source = recognise(member.head)
-    if source is None or isinstance(source, Vmcore | ManifestText):
+    if source is None or source.role in (Role.MEMORY, Role.MANIFEST):
         raise UnknownContent("of no kind that can be looked through")
     with tempfile.SpooledTemporaryFile(max_size=bounds.SPOOL_BYTES) as held:
         for text in _texts(member, source, redactor):
@@ -110,7 +109,7 @@ def _member(member: Stream, redactor: Redactor, tar: tarfile.TarFile, told: Reda
 
 def _texts(stream: Stream, source: Source, redactor: Redactor) -> Iterator[bytes]:
     """The text in pieces of whole lines. A log is read twice where that is possible, for names told late in it."""
-    is_log = isinstance(source, KernelLog)
+    is_log = source.role is Role.LOG
     redacted = redactor.log if is_log else redactor.account
     chunks = stream.chunks()
     if is_log:

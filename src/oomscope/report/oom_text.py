@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from oomscope.model.answer import Answer
 from oomscope.model.oom_analysis import OomAnalysis, ZoneCheck
 from oomscope.model.oom_event import NOT_IN_RAM, OomEvent, own_pages
 from oomscope.model.verdict import EventLine, Oom
@@ -15,23 +16,19 @@ _ROWS = 8
 _EVENTS_SHOWN = 20
 
 
-def story(console: Console, oom: Oom) -> None:
-    """The class, then the paragraph."""
+def story(console: Console, oom: Oom, answer: Answer) -> None:
+    """The class, the paragraph, and what to do right under it."""
     head = Text()
-    head.append(f"OOM class: {oom.oom_class}", style="bold red")
-    head.append(f" ({oom.certainty})" if oom.certainty else "")
+    head.append(f"OOM class: {answer.oom_class}", style="bold red")
+    head.append(f" ({answer.certainty})" if answer.certainty else "")
     if oom.also:
         head.append(f", also {', '.join(oom.also)}")
     console.print(head)
     console.print()
-    console.print(Text(" ".join(oom.story)))
+    console.print(Text(" ".join(answer.paragraph)))
     console.print()
-
-
-def next_step(console: Console, text: str) -> None:
-    """What to do, right under the paragraph."""
     line = Text("Next: ", style="bold")
-    line.append(text, style="not bold")
+    line.append(answer.next, style="not bold")
     console.print(line)
 
 

@@ -15,7 +15,6 @@ from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.verdict import Consumer, Finding, Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
-from oomscope.report.answer import amount_of, headline, name_of
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
@@ -43,14 +42,18 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
     """The report as text; `colour` adds terminal escapes of our own, never of the input's."""
     out = io.StringIO()
     console = console_to(out, colour=colour, width=width)
-    oom = verdict.oom
-    if oom is not None and oom.story:
-        oom_text.story(console, oom)
-        oom_text.next_step(console, oom.next)
-        if verdict.consumers:
-            console.print()
-    if verdict.consumers or oom is None or not oom.story:
-        _answer(console, verdict, top)
+    oom, answer = verdict.oom, verdict.answer
+    console.print(Text.assemble((answer.who, "bold red"), (answer.text, "bold")))
+    if answer.second:
+        console.print(Text(answer.second))
+    if verdict.selection_note is not None:
+        console.print(f"  ({verdict.selection_note})", style="dim")
+    if oom is not None and answer.paragraph:
+        oom_text.story(console, oom, answer)
+    if verdict.greatest is not None:
+        _greatest_stack(console, verdict, verdict.greatest)
+    elif not answer.paragraph:
+        _no_stack(console, verdict, top)
     if verdict.groups_by is not None:
         _groups(console, verdict, top)
     else:
@@ -71,17 +74,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _answer(console: Console, verdict: Verdict, top: int) -> None:
-    consumer = verdict.greatest
-    if consumer is None:
-        _no_answer(console, verdict, top)
-        return
-    answer = headline(verdict)
-    console.print(Text.assemble((answer.who, "bold red"), (answer.text, "bold")))
-    if answer.second:
-        console.print(Text(answer.second))
-    if verdict.selection_note is not None:
-        console.print(f"  ({verdict.selection_note})", style="dim")
+def _greatest_stack(console: Console, verdict: Verdict, consumer: Consumer) -> None:
     console.print()
     console.print(Text(f"OOM: greatest memory consumer: {consumer.pages} pages are allocated from:"), soft_wrap=True)
     holding = consumer.holding
@@ -96,17 +89,14 @@ def _answer(console: Console, verdict: Verdict, top: int) -> None:
         console.print(f" handle: {holding.stack.handle}")
     console.print()
     _facts(console, (*_size_if_usual(verdict, consumer), *_facts_of(consumer)))
-    if verdict.greatest_kernel is not None and verdict.greatest_kernel is not consumer:
+    kernel = verdict.greatest_kernel
+    if kernel is not None and kernel is not consumer:
         console.print()
-        kernel = verdict.greatest_kernel
-        console.print(
-            Text(f"Greatest kernel consumer: {name_of(kernel.holding)}, {amount_of(kernel)}", style="bold"),
-            soft_wrap=True,
-        )
+        text = f"Greatest kernel consumer: {kernel.holding.name}, {kernel.amount}"
+        console.print(Text(text, style="bold"), soft_wrap=True)
 
 
-def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
-    console.print(Text(f"{headline(verdict).who}{headline(verdict).text}", style="bold"))
+def _no_stack(console: Console, verdict: Verdict, top: int) -> None:
     if verdict.most_allocations:
         console.print()
         for frame in verdict.most_allocations[0].stack.texts:
@@ -116,10 +106,10 @@ def _no_answer(console: Console, verdict: Verdict, top: int) -> None:
             return
         rows_shown = table(("allocations", True), ("culprit", False))
         for holding in verdict.most_allocations[:top]:
-            rows_shown.add_row(f"{holding.blocks:,}", name_of(holding))
+            rows_shown.add_row(f"{holding.blocks:,}", holding.name)
         console.print(rows_shown)
     elif verdict.findings and not verdict.counted_stacks:
-        console.print(Text(f"Next: {verdict.findings[0].next}"))
+        console.print(Text(f"Next: {verdict.answer.next}"))
 
 
 def _size_if_usual(verdict: Verdict, consumer: Consumer) -> Iterable[tuple[str, str]]:
@@ -191,7 +181,7 @@ def _consumers(console: Console, verdict: Verdict, top: int) -> None:
     rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
     for consumer in verdict.consumers[:top]:
         rows_shown.add_row(
-            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, name_of(consumer.holding)
+            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, consumer.holding.name
         )
     show(console, rows_shown)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oomscope.model.triage import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED, Cluster, Triage
+from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
+from oomscope.model.triage import Cluster, Triage
 from oomscope.units import counted, pages_text
 
 

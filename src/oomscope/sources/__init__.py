@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oomscope.sources.base import Parser, Source
+from oomscope.sources.base import Source
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
-from oomscope.sources.debugfs.kmemleak import KmemleakText
+from oomscope.sources.debugfs.kmemleak import KMEMLEAK
 from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.manifest import ManifestText
@@ -39,7 +39,7 @@ SOURCES: tuple[Source, ...] = (
     VMALLOCINFO,
     ALLOCINFO,
     ALLOC_TRACES,
-    KmemleakText(),
+    KMEMLEAK,
     DMA_BUF,
     PERCPU_STATS,
     PAGETYPEINFO,
@@ -52,7 +52,7 @@ SOURCES: tuple[Source, ...] = (
     KernelLog(),
 )
 
-__all__ = ["SOURCES", "Parser", "Source", "recognise"]
+__all__ = ["SOURCES", "Source", "recognise"]
 
 
 def recognise(head: bytes) -> Source | None:

@@ -6,46 +6,36 @@ import json
 from collections.abc import Iterable, Iterator
 
 from oomscope import bounds
-from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes
+from oomscope.io.input import Stream
+from oomscope.model.reading import Notes, Reading, Role
 from oomscope.model.unknown import Unknown
+from oomscope.sources.base import Options
 from oomscope.text import printable
 
 
 class ManifestText:
-    """The format: its first key."""
+    """The format: its first key. `notes.absent` has what could not be read."""
 
     format = "manifest"
-    separator: bytes | None = None
+    role = Role.MANIFEST
 
     def recognises(self, head: bytes) -> bool:
         """The key that no other file has, at the very beginning."""
         return head.startswith(b'{\n "oomscope-case": ')
 
-    def parser(self, *, ranking_only: bool) -> ManifestParser:  # noqa: ARG002 - it has nothing to leave out
-        """A parser for one file."""
-        return ManifestParser()
-
-
-class ManifestParser:
-    """Yields no rows; `notes.absent` has what could not be read; see Parser."""
-
-    def __init__(self) -> None:
-        self.notes = Notes()
-
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """No rows."""
-        text = b"".join(_beginning(chunks))
+    def read(self, stream: Stream, options: Options) -> list[Reading]:
+        """One reading; see Source."""
+        notes = Notes()
         try:
-            unread = json.loads(text)["unread"]
-            told = [(str(each["path"]), str(each["reason"])) for each in unread]
-            self.notes.absent = tuple(
+            unread = json.loads(b"".join(_beginning(options.chunks(stream))))["unread"]
+            parsed = [(str(each["path"]), str(each["reason"])) for each in unread]
+            notes.absent = tuple(
                 Unknown(printable(path.encode()), printable(f"not collected: {reason}".encode()))
-                for path, reason in told[: bounds.NAMES]
+                for path, reason in parsed[: bounds.NAMES]
             )
         except (ValueError, KeyError, TypeError, RecursionError):
-            self.notes.unknown_lines += 1
-        yield from ()
+            notes.unknown_lines += 1
+        return [Reading(stream.origin, self.format, self.role, notes, None, stream.defect)]
 
 
 def _beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from oomscope.model.triage import ANSWERS, BY_STACKS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
+from oomscope.model.answer import BY_STACKS
+from oomscope.model.triage import ANSWERS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
 from oomscope.units import counted
 

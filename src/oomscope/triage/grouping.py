@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from oomscope.io import archive
 from oomscope.io.input import Stream
+from oomscope.model.reading import Role
 from oomscope.sources import recognise
-from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.triage import places
 from oomscope.triage.places import File
 
@@ -29,8 +29,7 @@ _OWN = re.compile(
 )
 _OWN_TABLES = re.compile(r"(?:^|/)(?:cases|consumers|findings)/part-\d{5,}\.parquet$")
 _HEAD_BYTES, _BZIP2_BLOCK_BYTES = 1 << 16, 1 << 20
-_OF_HOLDERS = ("page_owner", "page_owner_stacks", "page_owner_sort", "tracked pages", "kernel memory")
-# What sources/by_folder.py takes from a path.
+# What a source takes from a path: AccountSource.located.
 _TOLD_BY_FOLDER = re.compile(r"slab/[^/]+/(?:alloc|free)_traces|zram\d+[/.:]mm_stat|free_traces")
 
 
@@ -91,8 +90,8 @@ def look(file: File, *, whole: bool) -> Recognised:
         kind, holders = ALONE, False
         if archive.kind_of(stream.head) is None:
             source = recognise(stream.head)
-            kind = LOG if isinstance(source, KernelLog) else NEEDS_COMPANY if source is not None else ALONE
-            holders = source is not None and source.format in _OF_HOLDERS
+            kind = ALONE if source is None else LOG if source.role is Role.LOG else NEEDS_COMPANY
+            holders = source is not None and source.role.names_holders
         if _OWN.match(stream.head[:_OWN_HEAD_BYTES]) or _OWN_TABLES.search(file.relative):
             kind = OWN
         state = places.state(file.url) if whole else None

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 from oomscope.attribution.culprit import attribute
 from oomscope.errors import OomscopeError
+from oomscope.model.answer import BY_STACKS, CALL_SITE, CULPRIT, LACKING
 from oomscope.model.oom_event import OomEvent
-from oomscope.model.triage import BY_STACKS, LACKING, CaseResult, CaseRow, ConsumerRow
+from oomscope.model.triage import CaseResult, CaseRow, ConsumerRow
 from oomscope.model.unknown import Inaccessible, Unknown
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline.api import read
-from oomscope.report.answer import headline
 from oomscope.triage import places
-from oomscope.triage.answerability import answered_by
 from oomscope.triage.grouping import Unit
-from oomscope.triage.signature import call_site, named, signature
+from oomscope.triage.signature import signature
 from oomscope.units import counted
 from oomscope.verdict import judge_each
 
@@ -135,16 +134,9 @@ def _result(verdict: Verdict, place: str) -> CaseResult:
 
 
 def _row(verdict: Verdict) -> CaseRow:
-    oom, kernel, row, called = verdict.oom, verdict.kernel, named(verdict), signature(verdict)
+    answer, oom, kernel = verdict.answer, verdict.oom, verdict.kernel
     event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
-    function, module, pages = call_site(verdict) or (None, None, None)
-    if row is not None:
-        function, module, pages = row.culprit.function, row.culprit.module, row.pages
-    elif pages is None and verdict.findings:
-        pages = verdict.findings[0].pages
-    share = row.share_of_ram if row is not None else None
-    if share is None and pages is not None and verdict.ram_pages:
-        share = pages / verdict.ram_pages
+    is_code = answer.holder_kind in (CULPRIT, CALL_SITE)
     return CaseRow(
         event=None if oom is None else oom.number,
         stamp=None if event is None else event.stamp,
@@ -153,47 +145,30 @@ def _row(verdict: Verdict) -> CaseRow:
         arch=_known(kernel.arch),
         page_size_bytes=None if isinstance(kernel.page_size_bytes, Unknown) else kernel.page_size_bytes,
         ram_pages=verdict.ram_pages,
-        oom_class=called.oom_class,
+        oom_class=answer.oom_class,
         also=() if oom is None else oom.also,
-        certainty=_certainty(verdict),
+        certainty=answer.certainty,
         panic=None if oom is None else oom.panic,
         kind=None if event is None else event.kind,
         trigger_comm=None if event is None else event.asked.comm,
         trigger_order=None if event is None else event.asked.order,
         trigger_gfp=None if event is None else _gfp(event),
-        culprit=function,
-        module=module or None,
-        subsystem=None if row is None else row.culprit.subsystem,
-        pages=pages,
-        share_of_ram=share,
-        growth=None if row is None else row.growth,
-        answered_by=answered_by(verdict),
-        headline=_headline(verdict),
-        next=_next(verdict),
+        culprit=answer.holder if is_code else None,
+        module=answer.module,
+        subsystem=None if answer.row is None else answer.row.culprit.subsystem,
+        pages=answer.pages,
+        share_of_ram=answer.share_of_ram,
+        growth=None if answer.row is None else answer.row.growth,
+        answered_by=answer.by,
+        headline=answer.headline,
+        next=answer.next,
         source=verdict.source,
         partial=verdict.partial,
         stacks=verdict.counted_stacks,
         counted_pages=verdict.counted_pages,
         unexplained_pages=None if verdict.balance is None else verdict.balance.unexplained_pages,
-        signature=called,
+        signature=signature(verdict),
     )
-
-
-def _certainty(verdict: Verdict) -> str | None:
-    if verdict.oom is not None and verdict.oom.certainty is not None:
-        return verdict.oom.certainty
-    return verdict.findings[0].certainty if verdict.findings else None
-
-
-def _headline(verdict: Verdict) -> str:
-    answer = headline(verdict)
-    return f"{answer.who}{answer.text}"
-
-
-def _next(verdict: Verdict) -> str:
-    if verdict.oom is not None and verdict.oom.next:
-        return verdict.oom.next
-    return verdict.findings[0].next if verdict.findings else ""
 
 
 def _gfp(event: OomEvent) -> str | None:

@@ -1,37 +1,24 @@
-"""What the evidence means: consumers ranked, rules applied, what is missing said."""
+"""What the evidence means: events classified, facts gathered, holders ranked, rules applied, one answer given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oomscope.attribution.balance import balance, through_vmalloc
-from oomscope.attribution.census import census_balance
+from oomscope.attribution.facts import Facts
 from oomscope.attribution.groups import group
-from oomscope.attribution.holdings import holdings
 from oomscope.attribution.selection import Selection
-from oomscope.attribution.side_accounts import SideAccounts, side_accounts
-from oomscope.attribution.timeline import total_pages, without_stacks
-from oomscope.attribution.vmstat_balance import counters_of, vmstat_balance
-from oomscope.attribution.witness_comparison import pages_by_culprit, pages_by_stack
+from oomscope.attribution.timeline import without_stacks
 from oomscope.errors import NothingToExplain
-from oomscope.model.balance import Balance
 from oomscope.model.evidence import Evidence, Moment
-from oomscope.model.holding import KERNEL, SLAB, Holding
-from oomscope.model.reading import Reading
+from oomscope.model.holding import Holding
+from oomscope.model.reading import Reading, Role
 from oomscope.model.unknown import Unknown
-from oomscope.model.verdict import CulpritRow, InputSummary, Oom, Verdict
+from oomscope.model.verdict import Finding, InputSummary, Oom, Verdict
 from oomscope.verdict import witnesses
+from oomscope.verdict.answer import answer, row_for
 from oomscope.verdict.missing import missing
-from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
 from oomscope.verdict.oom.case import UNDETERMINED
-from oomscope.verdict.oom.classification import (
-    WANTS_A_NAME,
-    WORTH_NAMING,
-    Classification,
-    ClassifiedEvents,
-    classify_event,
-    classify_events,
-)
+from oomscope.verdict.oom.classification import Classification, ClassifiedEvents, classify_event, classify_events
 from oomscope.verdict.ranking import Ranking, greatest, greatest_kernel, may_be_named
 from oomscope.verdict.rules import RULES, RuleCase
 from oomscope.verdict.rules.case import where_command
@@ -55,137 +42,134 @@ class Question:
 
 def judge_each(evidence: Evidence) -> list[Verdict]:
     """A verdict on every OOM event, in their order in time; where none is told of, the one on the latest moment."""
-    told = classify_events(evidence)
+    classified = classify_events(evidence)
     numbers: list[int | None] = [*range(1, len(evidence.events) + 1)]
-    return [judge(evidence, Question(event=number), Selection(), told=told) for number in numbers or [None]]
+    return [judge(evidence, Question(event=number), Selection(), classified=classified) for number in numbers or [None]]
 
 
 def judge(
-    evidence: Evidence, question: Question, selection: Selection, *, told: ClassifiedEvents | None = None
+    evidence: Evidence, question: Question, selection: Selection, *, classified: ClassifiedEvents | None = None
 ) -> Verdict:
     """The verdict on the latest moment; earlier ones show growth.
 
-    `told` are the evidence's events where they have been looked at already. Raises NothingToExplain where the filters
-    leave nothing over, BadQuestion for a grouping that does not exist.
+    `classified` are the evidence's events where they have been looked at already. Raises NothingToExplain where the
+    filters leave nothing over, BadQuestion for a grouping that does not exist.
     """
-    classification = classify_event(evidence, told or classify_events(evidence), question.event)
-    if classification is not None and not classification.is_default:
-        evidence = without_stacks(evidence, classification.logged)  # they are of a later moment
+    event = classify_event(evidence, classified or classify_events(evidence), question.event)
+    facts = _gathered(evidence, selection, event)
+    if event is not None:
+        event = event.with_stacks(*facts.vmalloc)
+    case = _ranked(facts, question, selection, event)
+    findings = _found(case, event)
+    return _verdict(case, question, event, findings)
+
+
+def _gathered(evidence: Evidence, selection: Selection, event: Classification | None) -> Facts:
+    """The facts at the moment of the event; stacks that were counted at another one are no part of them."""
+    if event is not None and not event.is_default:
+        evidence = without_stacks(evidence, event.logged)
+    facts = Facts(evidence, None if event is None else event.case.analysis, not selection.is_empty)
     latest = evidence.latest
-    counts = latest.counts
-    held = holdings(counts)
-    others = side_accounts(evidence)
-    if classification is not None:
-        classification = classification.with_stacks(*_vmalloc_pages(latest, held, others))
-    tells_without_stacks = latest.reading.census is not None or classification is not None or not latest.counts.stacks
-    if not held and not (tells_without_stacks and selection.is_empty):
-        raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(evidence, selection))
-    nameable = [h for h in held if may_be_named(h)]
-    earlier = _comparable_earlier_moment(evidence)
-    ranking = Ranking(
-        evidence,
-        earlier_stacks=None if earlier is None else pages_by_stack(earlier.counts),
-        earlier_culprits=None if earlier is None else pages_by_culprit(earlier.counts),
-        apart_ns=None if earlier is None else _apart_ns(earlier, latest),
-    )
-    consumers = ranking.consumers(h for h in nameable if _amount(h) >= question.min_pages)
-    case = RuleCase(
-        evidence=evidence,
+    tells_without_stacks = latest.reading.census is not None or event is not None or not latest.counts.stacks
+    if not facts.holdings and not (tells_without_stacks and selection.is_empty):
+        raise NothingToExplain("no page is left after the filters", advice=_why_nothing_left(latest, selection))
+    return facts
+
+
+def _ranked(facts: Facts, question: Question, selection: Selection, event: Classification | None) -> RuleCase:
+    """Who holds how much, the greatest first."""
+
+    def is_asked_for(holding: Holding) -> bool:
+        return (holding.pages if holding.pages is not None else holding.blocks or 0) >= question.min_pages
+
+    latest = facts.evidence.latest
+    nameable = [holding for holding in facts.holdings if may_be_named(holding)]
+    ranking = Ranking(facts)
+    asked = tuple(filter(is_asked_for, nameable))
+    return RuleCase(
+        facts=facts,
         selection=selection,
-        consumers=consumers,
-        excepted=ranking.consumers(h for h in held if not may_be_named(h) and _amount(h) >= question.min_pages),
+        consumers=ranking.consumers(asked),
+        excepted=ranking.consumers(h for h in facts.holdings if not may_be_named(h) and is_asked_for(h)),
         culprits=tuple(row for row in ranking.culprits(nameable) if row.pages >= question.min_pages),
-        most_allocations=()
-        if counts.pages is not None
-        else tuple(h for h in nameable if _amount(h) >= question.min_pages),
-        balance=_balance(evidence, selection, classification, held, others),
-        event=None if classification is None else classification.case,
+        most_allocations=() if latest.counts.pages is not None else asked,
         witnesses=() if not selection.is_empty else witnesses.reports(latest),
-        earlier=earlier,
-        others=others,
+        event=None if event is None else event.case,
     )
+
+
+def _found(case: RuleCase, event: Classification | None) -> tuple[Finding, ...]:
+    """What the rules find, the class of the event first. Raises NothingToExplain where nothing names a holder."""
     findings = tuple(finding for rule in RULES for finding in rule(case))
+    latest = case.evidence.latest
     if case.is_of_accounts and not findings and not _saw_oom(latest):
-        known = ", ".join(sorted({reading.format for reading in evidence.readings}))
+        known = ", ".join(sorted({reading.format for reading in case.evidence.readings}))
         raise NothingToExplain(
             f"{latest.reading.origin}: only {known}, which does not say who holds memory",
             advice="give an OOM report, a page_owner dump, show_stacks, a core dump, or /proc/meminfo beside it",
         )
-    absent = missing(case)
-    if classification is not None:
-        absent = (*classification.absent(), *absent)
-    totals = latest.totals if selection.is_empty else None
+    return findings if event is None else (*event.findings, *findings)
+
+
+def _verdict(
+    case: RuleCase, question: Question, event: Classification | None, findings: tuple[Finding, ...]
+) -> Verdict:
+    """All of it in one value, with the one answer."""
+    facts, evidence, latest = case.facts, case.evidence, case.evidence.latest
+    oom = _oom(case, event)
     return Verdict(
-        partial=_is_partial(evidence, latest, classification),
+        answer=answer(case, oom, findings),
+        partial=_is_partial(evidence, latest, event),
         kernel=evidence.kernel,
-        at_ns=_at_ns(latest, classification),
+        at_ns=_at_ns(latest, event),
         source=latest.reading.format,
-        oom=_oom(case, classification),
-        greatest=greatest(consumers),
-        greatest_kernel=greatest_kernel(consumers),
-        consumers=consumers,
+        oom=oom,
+        greatest=greatest(case.consumers),
+        greatest_kernel=greatest_kernel(case.consumers),
+        consumers=case.consumers,
         most_allocations=case.most_allocations,
         excepted=case.excepted,
         culprits=case.culprits,
-        counted_pages=total_pages(counts) if totals is None else totals.pages,
-        counted_stacks=len(held) if totals is None else totals.stacks,
+        counted_pages=case.counted_pages,
+        counted_stacks=case.counted_stacks,
         ram_pages=None if isinstance(evidence.ram_pages, Unknown) else evidence.ram_pages,
-        balance=case.balance,
+        balance=facts.balance,
         witnesses=case.witnesses,
-        findings=(
-            *(() if classification is None else classification.findings),
-            *findings,
-        ),
-        absent=absent,
+        findings=findings,
+        absent=(*(() if event is None else event.absent()), *missing(case)),
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
-        cache_objects=latest.reading.notes.cache_objects or others.cache_objects,
-        accounts=others.accounts,
+        cache_objects=latest.reading.notes.cache_objects or facts.accounts.cache_objects,
+        accounts=facts.accounts.accounts,
         free_blocks=next((r.notes.free_blocks for r in evidence.readings if r.notes.free_blocks), ()),
-        selection_note=None if selection.is_empty else "filters are set: only what they leave over is counted",
+        selection_note=None if case.selection.is_empty else "filters are set: only what they leave over is counted",
         groups_by=question.by,
         groups=()
         if question.by is None
-        else tuple(group(counts, held, question.by, sort=question.sort, min_pages=question.min_pages)),
-        events=() if classification is None else classification.lines,
+        else tuple(group(latest.counts, facts.holdings, question.by, sort=question.sort, min_pages=question.min_pages)),
+        events=() if event is None else event.lines,
     )
 
 
-def _oom(case: RuleCase, classification: Classification | None) -> Oom | None:
+def _oom(case: RuleCase, event: Classification | None) -> Oom | None:
     """The OOM event; without a report, that there was one is all that at-panic lines or a dump tell."""
     latest = case.evidence.latest
-    if classification is None:
+    if event is None:
         return Oom(UNDETERMINED, (), latest.reading.notes.panicked) if _saw_oom(latest) else None
-    named = next((row for row in case.culprits if _names_hidden_memory(row, classification)), None)
-    event_ns, stacks_ns = classification.case.event.at_ns, latest.at_ns
+    named = row_for([cause.oom_class for cause in event.causes], case.culprits)
+    event_ns, stacks_ns = event.case.event.at_ns, latest.at_ns
     apart_ns = None
     if event_ns is not None and not isinstance(stacks_ns, Unknown) and not latest.is_panic_report:
         apart_ns = event_ns - stacks_ns
     rows = [c for c in case.consumers if named is not None and c.holding.culprit == named.culprit]
     where = where_command(rows[0].holding.stack.texts, rows[0].holding.culprit) if rows else None
-    return classification.oom(named, apart_ns, where)
+    return event.oom(named, apart_ns, where)
 
 
-def _names_hidden_memory(row: CulpritRow, classification: Classification) -> bool:
-    """Whether a culprit holds much of what the event's class leaves without a name."""
-    wanted = {cause.oom_class: SLAB if cause.oom_class == SLAB_CLASS else KERNEL for cause in classification.causes}
-    kinds = {kind for oom_class, kind in wanted.items() if oom_class in WANTS_A_NAME}
-    return not kinds.isdisjoint(row.kinds) and (row.share_of_ram or 0) >= WORTH_NAMING
-
-
-def _vmalloc_pages(latest: Moment, held: list[Holding], others: SideAccounts) -> tuple[int, str]:
-    """What vmalloc holds, and who counts it: a census, allocation stacks, or /proc/vmallocinfo."""
-    if latest.reading.census is not None:
-        return latest.reading.census.pages["vmalloc"], "the census of page frames"
-    if held:
-        return through_vmalloc(held), "allocation stacks"
-    return others.vmalloc_pages, "/proc/vmallocinfo"
-
-
-def _at_ns(latest: Moment, classification: Classification | None) -> int | None:
+def _at_ns(latest: Moment, event: Classification | None) -> int | None:
     """The moment explained: that of the event, where the log alone tells of it."""
-    if classification is not None and not latest.counts.stacks:
-        return classification.case.event.at_ns
+    if event is not None and not latest.counts.stacks:
+        return event.case.event.at_ns
     return None if isinstance(latest.at_ns, Unknown) else latest.at_ns
 
 
@@ -193,64 +177,10 @@ def _saw_oom(moment: Moment) -> bool:
     return moment.is_panic_report or bool(moment.reading.notes.panicked)
 
 
-def _amount(holding: Holding) -> int:
-    """Pages, or allocations where the evidence counts those."""
-    return holding.pages if holding.pages is not None else holding.blocks or 0
-
-
-def _comparable_earlier_moment(evidence: Evidence) -> Moment | None:
-    """The moment before the latest, if it counts every stack's pages: it shows growth."""
-    if len(evidence.moments) < 2:
-        return None
-    earlier = evidence.moments[-2]
-    if earlier.is_panic_report or earlier.counts.pages is None or evidence.latest.counts.pages is None:
-        return None
-    return earlier
-
-
-def _apart_ns(earlier: Moment, later: Moment) -> int | None:
-    if isinstance(earlier.at_ns, Unknown) or isinstance(later.at_ns, Unknown):
-        return None
-    return later.at_ns - earlier.at_ns
-
-
-def _balance(
-    evidence: Evidence,
-    selection: Selection,
-    classification: Classification | None,
-    held: list[Holding],
-    others: SideAccounts,
-) -> Balance | None:
-    """The balance, where all of RAM was counted: page by page, else by the OOM report, else by the stacks."""
-    latest = evidence.latest
-    if isinstance(evidence.ram_pages, Unknown):
-        return None
-    if latest.reading.census is not None:
-        return census_balance(latest.reading.census, evidence.ram_pages)
-    if classification is not None and selection.is_empty:
-        of_report = classification.balance(held, others)
-        if of_report is not None:
-            return of_report
-    if not latest.counts.stacks:
-        page_bytes = evidence.kernel.page_size_bytes
-        return vmstat_balance(
-            counters_of(evidence.readings),
-            evidence.meminfo,
-            others,
-            ram_pages=evidence.ram_pages,
-            page_bytes=None if isinstance(page_bytes, Unknown) else page_bytes,
-        )
-    if isinstance(evidence.free_pages, Unknown):
-        return None
-    if latest.is_panic_report or latest.counts.pages is None or not selection.is_empty:
-        return None
-    return balance(holdings(latest.counts), ram_pages=evidence.ram_pages, free_pages=evidence.free_pages)
-
-
-def _is_partial(evidence: Evidence, latest: Moment, classification: Classification | None) -> bool:
+def _is_partial(evidence: Evidence, latest: Moment, event: Classification | None) -> bool:
     """Whether a part of this moment's evidence is missing or damaged."""
     notes = latest.reading.notes
-    if classification is not None and (classification.case.event.cut or classification.case.event.distrusted):
+    if event is not None and (event.case.event.cut or event.case.event.distrusted):
         return True
     return (
         latest.reading.defect is not None
@@ -265,9 +195,9 @@ def _is_partial(evidence: Evidence, latest: Moment, classification: Classificati
     )
 
 
-def _why_nothing_left(evidence: Evidence, selection: Selection) -> str:
-    told = evidence.latest.reading.format
-    if selection.asks_of_records and told != "page_owner":
+def _why_nothing_left(latest: Moment, selection: Selection) -> str:
+    told = latest.reading.format
+    if selection.asks_of_records and latest.reading.role is not Role.DUMP:
         return f"{told} does not tell what {', '.join(selection.asks_of_records)} asks for; page_owner records do"
     return "loosen the filters"
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from oomscope.attribution.diff import Scale, both, changes
-from oomscope.attribution.selection import Selection
+from oomscope.attribution.facts import facts_of
 from oomscope.errors import NothingToExplain
-from oomscope.model.balance import Balance
 from oomscope.model.diff import Difference
 from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.unknown import Unknown
-from oomscope.verdict import Question, judge
 
 
 def difference(before: Evidence, after: Evidence) -> Difference:
@@ -27,7 +25,8 @@ def difference(before: Evidence, after: Evidence) -> Difference:
     page_bytes = next(
         (e.kernel.page_size_bytes for e in (after, before) if not isinstance(e.kernel.page_size_bytes, Unknown)), None
     )
-    found = changes(before, after, (_balance(before), _balance(after)), Scale(page_bytes, apart_ns))
+    one, other = facts_of(before), facts_of(after)
+    found = changes(one, other, Scale(page_bytes, apart_ns))
     absent: list[Unknown] = []
     if apart_ns is None:
         reason = "the machine restarted" if restart is not None else "one of the readings carries no time"
@@ -40,7 +39,7 @@ def difference(before: Evidence, after: Evidence) -> Difference:
             f"{_name(before)} and {_name(after)} have no kind of evidence in common",
             advice="give two readings of the same kind: page_owner, slabinfo, allocinfo, logs with an OOM report",
         )
-    return Difference(_name(before), _name(after), apart_ns, restart, found, tuple(absent), stacks=both(before, after))
+    return Difference(_name(before), _name(after), apart_ns, restart, found, tuple(absent), stacks=both(one, other))
 
 
 def moments_apart(evidence: Evidence) -> tuple[Evidence, Evidence]:
@@ -71,13 +70,6 @@ def _by_stacks(one: Moment, other: Moment) -> str | None:
     if ours and theirs and ours.isdisjoint(theirs) and not one.is_panic_report and not other.is_panic_report:
         return "they have no stack in common"
     return None
-
-
-def _balance(evidence: Evidence) -> Balance | None:
-    try:
-        return judge(evidence, Question(), Selection()).balance
-    except NothingToExplain:
-        return None
 
 
 def _has_common_ground(before: Evidence, after: Evidence) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from oomscope.attribution.facts import Facts
 from oomscope.attribution.holdings import Details, ages_of, culprits
+from oomscope.attribution.witness_comparison import pages_by_stack
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
-from oomscope.model.evidence import Evidence
-from oomscope.model.holding import KERNEL, SLAB, Culprit, Holding
-from oomscope.model.stack import Stack
+from oomscope.model.holding import KERNEL, SLAB, Holding
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.verdict import growth
@@ -23,25 +23,18 @@ _ROWS_AT_ONCE = 1 << 14
 class Ranking:
     """Turns holdings of the latest moment into ranked consumers and culprits.
 
-    `earlier_stacks` and `earlier_culprits` are pages at an earlier moment, `apart_ns` how long before it was; they
-    are None where there is none.
+    Growth is told against an earlier moment, where there is one.
     """
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        *,
-        earlier_stacks: dict[Stack, int] | None,
-        earlier_culprits: dict[Culprit, int] | None,
-        apart_ns: int | None,
-    ) -> None:
+    def __init__(self, facts: Facts) -> None:
+        evidence, earlier = facts.evidence, facts.earlier
         self._counts = evidence.latest.counts
         self._page_size_bytes = _known(evidence.kernel.page_size_bytes)
         self._ram_pages = _known(evidence.ram_pages)
         self._captured_ns = _known(evidence.latest.at_ns)
-        self._earlier_stacks = earlier_stacks
-        self._earlier_culprits = earlier_culprits
-        self._apart_ns = apart_ns
+        self._earlier_stacks = None if earlier is None else pages_by_stack(earlier.counts)
+        self._earlier_culprits = facts.earlier_by_culprit
+        self._apart_ns = facts.apart_ns
         self._details = Details(self._counts)
         self._has_times = bool(self._counts.timed_pages.any())
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from oomscope.model.reading import Notes
-from oomscope.sources import recognise
 from tests.support import captures, corpus
+from tests.support.accounts import notes_of
 
 # mm/slab_common.c cache_show(): "%-17s %6lu %6lu %6u %4u %4d" and tunables, slabdata.
 SLABINFO = """\
@@ -48,14 +47,6 @@ ALLOC_TRACES = """\
         vfs_write+0xe1/0x410
 
 """
-
-
-def notes_of(text: str) -> Notes:
-    source = recognise(text.encode())
-    assert source is not None
-    parser = source.parser(ranking_only=False)
-    assert list(parser.batches([text[:40].encode(), text[40:].encode()])) == []
-    return parser.notes
 
 
 def test_alloc_traces_tells_who_holds_objects() -> None:

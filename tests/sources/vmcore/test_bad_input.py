@@ -124,8 +124,8 @@ def test_a_question_about_records_is_asked_of_the_dump() -> None:
     kernel.own(entries, slice(0, 4), handle=kernel.handle(0), order=2, ts_nsec=5, pid=7, comm=b"seven")
     kernel.own(entries, slice(8, 11), handle=kernel.handle(1), order=0, ts_nsec=6, pid=8, comm=b"eight")
     kernel.sections[0] = entries
+    from oomscope.attribution import timeline
     from oomscope.attribution.selection import Selection
-    from oomscope.attribution.timeline import arrange
     from oomscope.pipeline.memory import _read
 
     for selection, by, expected in (
@@ -134,5 +134,5 @@ def test_a_question_about_records_is_asked_of_the_dump() -> None:
         (Selection(orders=frozenset({2})), "order", [("2", 4)]),
     ):
         readings = _read(kernel.dump(), "mock", selection, ranking_only=False, progress=None)
-        verdict = judge(arrange(tuple(readings)), Question(by=by), selection)
+        verdict = judge(timeline.build(tuple(readings)), Question(by=by), selection)
         assert [(group.name, group.pages) for group in verdict.groups] == expected

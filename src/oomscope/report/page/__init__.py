@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from oomscope.errors import NotOffered
 from oomscope.model.account import BYTES, KINDS
 from oomscope.model.diff import BALANCE, CULPRIT, STACK
-from oomscope.report.answer import headline, name_of
 from oomscope.report.page import charts
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 
@@ -60,13 +59,12 @@ def render(verdict: Verdict, trees: dict[str, FrameTree]) -> str:
 
     Raises NotOffered where the extra is not installed.
     """
-    answer = headline(verdict)
     lines = _evidence_lines(verdict)
     pictures = charts.of_verdict(verdict, trees)
     return filled(
         "page.html.j2",
-        title=f"{answer.who}{answer.text}",
-        answer=answer,
+        title=verdict.answer.headline,
+        answer=verdict.answer,
         verdict=verdict,
         facts=_facts(verdict),
         pictures=pictures,
@@ -176,7 +174,7 @@ def _tables(verdict: Verdict) -> list[Table]:
             ("culprit", "pages", "% of RAM", "kind", "growth", "stack"),
             [
                 [
-                    name_of(c.holding),
+                    c.holding.name,
                     c.pages,
                     _percent(c.share_of_ram),
                     c.holding.kind,

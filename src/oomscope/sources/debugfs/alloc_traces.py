@@ -6,17 +6,21 @@ The file does not say which cache it is of: the kernel says that in the name of 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from oomscope import bounds
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Reading
 from oomscope.model.slab_objects import BY_TRACKS, CacheObjects
 from oomscope.model.stack import Frame, Stack
+from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import Lines, first_line
 
 _OWNER = re.compile(rb" *+(?P<count>\d{1,15}) (?P<caller>\S.{0,600}?)(?: waste=\d{1,20}/\d{1,20})? age=\d\S*+ pid=")
 _NO_OWNERS = b"No data\n"
+_CACHE = re.compile(r"slab/(?P<cache>[^/:]{1,200})/(?:alloc|free)_traces")
+_FREE_TRACES = re.compile(r"(?:^|[/:])free_traces(?:\.\w+)?$")
 _FRAME = b"    "
 
 
@@ -84,4 +88,16 @@ class _Owners:
         return tuple((stacks[at], count) for at, count in sorted(self._held.items(), key=lambda pair: -pair[1]))
 
 
-ALLOC_TRACES = AccountSource("alloc_traces", _recognises, _read)
+def _located(reading: Reading) -> Reading:
+    """With the cache that its folder names; free_traces, of the same lines, says who freed an object's place last."""
+    notes = reading.notes
+    if _FREE_TRACES.search(reading.origin):
+        reason = "it tells who freed objects last, not who holds them: no part of it"
+        notes.cache_objects, notes.absent = (), (Unknown(reading.origin, reason),)
+        return replace(reading, format="free_traces")
+    if cache := _CACHE.search(reading.origin):
+        notes.cache_objects = tuple(replace(objects, cache=cache["cache"]) for objects in notes.cache_objects)
+    return reading
+
+
+ALLOC_TRACES = AccountSource("alloc_traces", _recognises, _read, _located)

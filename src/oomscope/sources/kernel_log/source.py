@@ -10,9 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from oomscope import bounds
+from oomscope.errors import UnknownContent
+from oomscope.io.input import Stream
 from oomscope.model.batch import Batch
 from oomscope.model.oom_event import PANIC
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Reading, Role
+from oomscope.sources.base import Options, RowSource
 from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
 from oomscope.sources.kernel_log.events import EventsReader
 from oomscope.sources.kernel_log.prefilter import is_worth_reading, stretches
@@ -37,11 +40,11 @@ _LINES_BEFORE, _LINES_BEHIND = 3, 64
 _PANIC = b"Kernel panic - not syncing"
 
 
-class KernelLog:
+class KernelLog(RowSource):
     """The format: a line of an OOM report anywhere near the beginning, or lines stamped as a kernel log's are."""
 
     format = "kernel log"
-    separator: bytes | None = None
+    role = Role.LOG
 
     def recognises(self, head: bytes) -> bool:
         """Whether this is a kernel log; one without stamps is known by an at-panic line or by a report's."""
@@ -50,6 +53,13 @@ class KernelLog:
     def parser(self, *, ranking_only: bool) -> KernelLogParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser for one log."""
         return KernelLogParser()
+
+    def read(self, stream: Stream, options: Options) -> list[Reading]:
+        """See Source. Raises UnknownContent where neither the beginning nor any line is a kernel's."""
+        (reading,) = super().read(stream, options)
+        if not (reading.notes.reports or reading.notes.events or self.recognises(stream.head)):
+            raise UnknownContent(f"{stream.origin}: text, but of no kind that is known here")
+        return [reading]
 
 
 class KernelLogParser:

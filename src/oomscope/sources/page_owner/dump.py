@@ -19,8 +19,9 @@ import numpy as np
 
 from oomscope import bounds
 from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame
+from oomscope.sources.base import RowSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import printable
 
@@ -54,11 +55,12 @@ _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 _NO_NEWS = re.compile(rb"Slab cache page|Page has been migrated, last migrate reason: .*|")
 
 
-class PageOwnerText:
+class PageOwnerText(RowSource):
     """The format: recognised by a record's first line."""
 
     format = "page_owner"
-    separator: bytes | None = SEPARATOR
+    role = Role.DUMP
+    separator = SEPARATOR
 
     def recognises(self, head: bytes) -> bool:
         """A line that begins with a page_owner header."""

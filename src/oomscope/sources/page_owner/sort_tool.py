@@ -13,8 +13,9 @@ import numpy as np
 
 from oomscope import bounds
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame
+from oomscope.sources.base import RowSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import lines
 
@@ -24,11 +25,11 @@ _KNOWN = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?:\
 _ROWS_PER_BATCH = 4096
 
 
-class PageOwnerSortText:
+class PageOwnerSortText(RowSource):
     """The format: recognised by a group's line and what follows it."""
 
     format = "page_owner_sort"
-    separator: bytes | None = None
+    role = Role.STACK_COUNTS
 
     def recognises(self, head: bytes) -> bool:
         """A group's line with a header or a frame behind it."""

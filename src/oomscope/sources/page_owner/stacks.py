@@ -14,8 +14,9 @@ import numpy as np
 
 from oomscope import bounds
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame, Stack
+from oomscope.sources.base import RowSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import lines
 
@@ -25,11 +26,11 @@ _KNOWN = re.compile(rb"(?:^|\n)(?:nr_base_pages|stack_count|handle): -?\d{1,20}\
 _BLOCKS_PER_BATCH = 4096
 
 
-class PageOwnerStacks:
+class PageOwnerStacks(RowSource):
     """The format: recognised by a count or handle line."""
 
     format = "page_owner_stacks"
-    separator: bytes | None = None
+    role = Role.STACK_COUNTS
 
     def recognises(self, head: bytes) -> bool:
         """A line that is `nr_base_pages: N`, `stack_count: N` or `handle: N`."""

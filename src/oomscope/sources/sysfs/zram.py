@@ -6,9 +6,10 @@ The file does not say which disk it is of: the kernel says that in the name of i
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from oomscope.model.account import BYTES, ZRAM_DISK, Entry, account
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Reading
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 from oomscope.units import bytes_text
@@ -18,6 +19,7 @@ from oomscope.units import bytes_text
 _ROW = re.compile(rb"(?P<stored> *\d{1,20}) (?P<compressed> *\d{1,20}) (?P<used> *\d{1,20})(?: +-?\d{1,20}){4,6}")
 _LEAST_BYTES = 7 * 9 - 1
 _UNNAMED = "zram"
+_DISK = re.compile(r"(?P<disk>zram\d{1,4})[/.:]mm_stat")
 
 
 def _recognises(head: bytes) -> bool:
@@ -27,7 +29,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the one disk: the memory it takes, and its pages."""
+    """`notes.accounts` has the one disk: the memory it takes, and its pages."""
     notes = Notes()
     entries: list[Entry] = []
     for line in rows:
@@ -41,4 +43,15 @@ def _read(rows: Lines) -> Notes:
     return notes
 
 
-ZRAM = AccountSource("zram mm_stat", _recognises, _read)
+def _located(reading: Reading) -> Reading:
+    """With the disk that its folder names."""
+    if disk := _DISK.search(reading.origin):
+        notes = reading.notes
+        notes.accounts = tuple(
+            replace(each, entries=tuple(replace(entry, name=disk["disk"]) for entry in each.entries))
+            for each in notes.accounts
+        )
+    return reading
+
+
+ZRAM = AccountSource("zram mm_stat", _recognises, _read, _located)

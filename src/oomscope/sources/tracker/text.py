@@ -22,9 +22,10 @@ import numpy as np
 
 from oomscope import bounds
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame
 from oomscope.model.unknown import Unknown
+from oomscope.sources.base import RowSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.sources.tracker.table import FORMAT, OwnerRows
 from oomscope.text import first_line, lines, printable
@@ -58,11 +59,11 @@ def text_of(rows: OwnerRows, at_ns: int) -> Iterator[str]:
         yield f"\n{frames}allocated_ns: {times}\nnr_base_pages: {int(pages[index].sum())}\n"
 
 
-class TrackedText:
+class TrackedText(RowSource):
     """The format: recognised by its first line."""
 
     format = FORMAT
-    separator: bytes | None = None
+    role = Role.TRACKED
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file begins so."""

@@ -7,7 +7,9 @@ explained where drgn is not installed.
 from __future__ import annotations
 
 from oomscope.errors import NoAccess
-from oomscope.sources.base import Parser
+from oomscope.io.input import Stream
+from oomscope.model.reading import Reading, Role
+from oomscope.sources.base import Options
 
 LIVE = "/proc/kcore"
 _MAGICS = (b"KDUMP   ", b"DISKDUMP", b"makedumpfile\0")
@@ -18,15 +20,15 @@ class Vmcore:
     """The format: an ELF core, or one of makedumpfile's forms (compressed, flattened)."""
 
     format = "kernel memory"
-    separator: bytes | None = None
+    role = Role.MEMORY
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file begins as a core dump does; of a process or of a kernel is told when it is opened."""
         return head.startswith(_MAGICS) or (head.startswith(_ELF) and head[16:18] == _ET_CORE)
 
-    def parser(self, *, ranking_only: bool) -> Parser:
-        """A dump is not read as a stream: see reader.Reader."""
-        raise NotImplementedError
+    def read(self, stream: Stream, options: Options) -> list[Reading]:
+        """Its page frames, and what else in it counts the same pages; see Source and reader.Reader."""
+        return options.kernel_memory(stream)
 
 
 def is_kernel_image(head: bytes) -> bool:

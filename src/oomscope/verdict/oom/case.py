@@ -22,6 +22,10 @@ _MOSTLY = 4
 _SOME_PAGES = 256
 
 
+# Classes that leave memory without a name, which allocation stacks may give.
+WANTS_A_NAME = (HIDDEN_KERNEL, VMALLOC, SLAB)
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """A class that an event is of, and the finding that says so."""

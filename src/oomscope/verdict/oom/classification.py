@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from oomscope.attribution.balance import split
-from oomscope.attribution.side_accounts import SideAccounts
+from oomscope.attribution.oom.events import explained
 from oomscope.errors import BadQuestion
-from oomscope.model import oom_analysis as rows
-from oomscope.model.balance import Balance
 from oomscope.model.evidence import Evidence, LoggedEvent
-from oomscope.model.holding import KERNEL, SLAB, Holding
-from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, OomEvent
+from oomscope.model.oom_event import PANIC, OomEvent
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CulpritRow, EventLine, Finding, Oom
 from oomscope.units import pages_text
 from oomscope.verdict.oom import Cause, OomCase, causes, vmalloc
-from oomscope.verdict.oom.case import HIDDEN_KERNEL, VMALLOC
-from oomscope.verdict.oom.case import SLAB as SLAB_CLASS
+from oomscope.verdict.oom.case import WANTS_A_NAME
 from oomscope.verdict.oom.narrative import one_line, story
-
-_ONE_MOMENT_NS = 10**9
-# Classes whose next step is to find a name, which allocation stacks may have given already.
-WANTS_A_NAME = (HIDDEN_KERNEL, VMALLOC, SLAB_CLASS)
-WORTH_NAMING = 0.05  # of RAM: a culprit that belongs into the first paragraph
-# Kernel memory outside slab that the report does count.
-_COUNTED_KERNEL = (rows.PAGE_TABLES, rows.SECOND_TABLES, rows.KERNEL_STACKS, rows.MISC, rows.BOUNCE, rows.ZSPAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +52,6 @@ class Classification:
             analysis=self.case.analysis,
             origin=self.logged.origin,
             number=self.number,
-        )
-
-    def balance(self, held: list[Holding], others: SideAccounts) -> Balance | None:
-        """Every page of RAM in a row; slab and the remainder split by culprit as far as other evidence tells."""
-        accounting = self.case.accounting
-        if accounting.ram_pages is None or accounting.unexplained_pages is None:
-            return None
-        notes = [f"{kind}: {reason}" for kind, reason in accounting.bounds]
-        notes += accounting.problems
-        slab, kernel = split(held, SLAB), split(held, KERNEL)
-        of_slab = slab.parts or others.parts_of_slab() or _caches(self.case)
-        shown = tuple(
-            replace(row, parts=of_slab) if row.kind == rows.SLAB_UNRECLAIMABLE else row for row in accounting.rows
-        )
-        of_rest = kernel.parts or others.parts_of_the_rest(self.case.analysis.page_bytes)
-        if kernel.pages:
-            notes.append(_beside(self.case, kernel.pages))
-        return Balance(
-            ram_pages=accounting.ram_pages,
-            reserved_pages=accounting.reserved_pages,
-            rows=shown,
-            unexplained_pages=accounting.unexplained_pages,
-            unexplained_parts=of_rest,
-            notes=tuple(notes),
         )
 
     def absent(self) -> tuple[Unknown, ...]:
@@ -132,7 +96,7 @@ def classify_events(evidence: Evidence) -> ClassifiedEvents:
     events = evidence.events
     cases = tuple(OomCase(e.analysis, _before(evidence, index)) for index, e in enumerate(events))
     told = tuple(causes(case) for case in cases)
-    default = _last_word([case.event for case in cases]) if cases else 0
+    default = explained(events) if events else 0
     lines = tuple(
         EventLine(
             number=index,
@@ -168,48 +132,5 @@ def classify_event(evidence: Evidence, told: ClassifiedEvents, number: int | Non
     )
 
 
-def _caches(case: OomCase) -> tuple[tuple[str, int], ...]:
-    """The report's own table of unreclaimable caches, in pages."""
-    ranked = sorted(case.event.slab_caches, key=lambda cache: -cache.total_kib)
-    page_kib = case.event.page_kib or 4
-    return tuple((cache.name, cache.total_kib // page_kib) for cache in ranked[:10])
-
-
 def _before(evidence: Evidence, index: int) -> tuple[OomEvent, ...]:
     return tuple(logged.analysis.event for logged in evidence.events[max(index - 1, 0) : index])
-
-
-def _last_word(events: list[OomEvent]) -> int:
-    """The event that is explained: the last one; of those of one second, a kill or panic before a mere failure."""
-    last = max(range(len(events)), key=lambda index: _rank(events[index], index))
-    at_ns = events[last].at_ns
-    if events[last].kind not in (KILL, PANIC, MEMCG_KILL) and at_ns is not None:
-        for index in range(last - 1, -1, -1):
-            other = events[index]
-            if other.at_ns is None or at_ns - other.at_ns > _ONE_MOMENT_NS:
-                break
-            if other.kind in (KILL, PANIC) and other.counters:
-                return index
-    return last
-
-
-def _rank(event: OomEvent, index: int) -> tuple[bool, int, int]:
-    """The last event counts; one whose numbers are there before one of which kill lines or a header alone are left."""
-    has_numbers = bool(event.counters or event.zones or (event.memcg is not None and event.memcg.usage_kib is not None))
-    tells = 2 if has_numbers else int(bool(event.victims or event.processes))
-    return event.kind not in (SHOWN, FOREIGN), tells, index
-
-
-def _beside(case: OomCase, stacks_pages: int) -> str:
-    """What allocation stacks and the report say of the same memory."""
-    accounting = case.accounting
-    counted = accounting.pages(*_COUNTED_KERNEL)
-    left = (accounting.unexplained_pages or 0) + counted
-    says = (
-        f"allocation stacks count {pages_text(stacks_pages)} of kernel memory outside slab; the report leaves "
-        f"{left:,} for it, {counted:,} of them page tables, kernel stacks and the like"
-    )
-    if stacks_pages == left:
-        return says
-    between = "memory from before page_owner started, and what changed between the two readings"
-    return f"{says}; the {abs(left - stacks_pages):,} between them: {between}"

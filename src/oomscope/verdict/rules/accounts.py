@@ -23,7 +23,7 @@ from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share
 from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_NAMING = 0.05  # of RAM
-# What is told beside stacks or a report, too: the others stand in its balance already.
+# What is told beside stacks or a report, too: the accounts stand in its balance already.
 _OBJECT_LEVEL = (UNREFERENCED, DMA_BUFFER, ZRAM_DISK)
 _CLAIMS = {
     SLAB_CACHE: "{name} is the largest slab cache: {amount}, {count} objects in use",
@@ -49,12 +49,12 @@ _NEXT = {
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the largest row of the balance and of each file, where neither stacks nor a report tell more."""
-    others = case.others
+    accounts = case.facts.accounts
     alone = case.is_of_accounts
     found: list[Finding] = []
     if alone and case.balance is not None:
         found += _of_balance(case.balance)
-    for told in others.accounts:
+    for told in accounts.accounts:
         if alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
             found.append(_of_file(told, told.entries[0], case))
     return tuple(found)

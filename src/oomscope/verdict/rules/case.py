@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oomscope.attribution.facts import Facts
 from oomscope.attribution.selection import Selection
-from oomscope.attribution.side_accounts import SideAccounts
 from oomscope.attribution.slab_owners import SlabOwnership, slab_ownership
+from oomscope.attribution.witness_matching import total_pages
 from oomscope.model.balance import Balance
-from oomscope.model.evidence import Evidence, Moment
+from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit, Holding
 from oomscope.model.stack import Stack
 from oomscope.model.verdict import Consumer, CulpritRow, WitnessReport
@@ -20,22 +21,39 @@ MOST = 0.9  # who holds this share of a cache's objects holds the cache
 
 @dataclass(frozen=True, slots=True)
 class RuleCase:
-    """The evidence, and what has been ranked from it so far; `event` is the OOM event that is explained.
+    """The facts, and what has been ranked of them; `event` is the OOM event that is explained."""
 
-    `others` is what the kernel's own accounts say beside it.
-    """
-
-    evidence: Evidence
+    facts: Facts
     selection: Selection
     consumers: tuple[Consumer, ...]
     excepted: tuple[Consumer, ...]
     culprits: tuple[CulpritRow, ...]
     most_allocations: tuple[Holding, ...]
-    balance: Balance | None
     witnesses: tuple[WitnessReport, ...]
-    earlier: Moment | None
-    others: SideAccounts
     event: OomCase | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was read."""
+        return self.facts.evidence
+
+    @property
+    def balance(self) -> Balance | None:
+        """Every page of RAM in a row; see Facts."""
+        return self.facts.balance
+
+    @property
+    def counted_stacks(self) -> int:
+        """The stacks that this moment's evidence counts, named or not; see Verdict."""
+        totals = self.evidence.latest.totals if self.selection.is_empty else None
+        return len(self.facts.holdings) if totals is None else totals.stacks
+
+    @property
+    def counted_pages(self) -> int | None:
+        """Their pages."""
+        latest = self.evidence.latest
+        totals = latest.totals if self.selection.is_empty else None
+        return total_pages(latest.counts) if totals is None else totals.pages
 
     @property
     def is_of_accounts(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from oomscope.attribution.witness_comparison import pages_by_culprit
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import pages_text
 from oomscope.verdict.rules.case import RuleCase
@@ -12,9 +11,9 @@ _WORTH_SAYING_PAGES = 256
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the greatest growth; behind an at-panic report, also who held most in the dump before it."""
-    if case.earlier is None:
+    earlier, before = case.facts.earlier, case.facts.earlier_by_culprit
+    if earlier is None or before is None:
         return ()
-    before = pages_by_culprit(case.earlier.counts)
     grown = [(row.pages - before.get(row.culprit, 0), row) for row in case.culprits]
     grown = [(more, row) for more, row in grown if more >= _WORTH_SAYING_PAGES]
     findings = []
@@ -26,7 +25,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
                 pages=more,
                 certainty=CERTAIN,
                 because=(
-                    f"{case.earlier.reading.origin}: {pages_text(before.get(row.culprit, 0))}",
+                    f"{earlier.reading.origin}: {pages_text(before.get(row.culprit, 0))}",
                     f"{case.evidence.latest.reading.origin}: {pages_text(row.pages)}",
                 ),
                 refuted_by="a restart of the machine between the two",
@@ -43,7 +42,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
                     claim=f"{culprit} held {pages_text(pages)} before the panic; the at-panic lines do not list it",
                     pages=pages,
                     certainty=POSSIBLE,
-                    because=(f"{case.earlier.reading.origin}: its stacks hold {pages_text(pages)}",),
+                    because=(f"{earlier.reading.origin}: its stacks hold {pages_text(pages)}",),
                     refuted_by="a core dump of the panic",
                     next="explain the earlier dump by itself for its full ranking",
                 )

@@ -10,13 +10,13 @@ from oomscope.verdict.rules.case import RuleCase
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims the owner of most objects, where the kernel has kept it object by object."""
-    others = case.others
-    if not others.cache_objects:
+    accounts = case.facts.accounts
+    if not accounts.cache_objects:
         return ()
-    named = {objects.cache for objects in others.cache_objects if objects.cache}
-    largest = next((cache.name for cache in others.of(SLAB_CACHE) if not named or cache.name in named), None)
+    named = {objects.cache for objects in accounts.cache_objects if objects.cache}
+    largest = next((cache.name for cache in accounts.of(SLAB_CACHE) if not named or cache.name in named), None)
     cache = largest or next(iter(named), "")
-    told = others.owners_of(cache)
+    told = accounts.owners_of(cache)
     if told is None:
         return ()
     owner, held, objects = told

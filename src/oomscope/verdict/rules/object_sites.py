@@ -16,7 +16,7 @@ _SLAB_PAGES = ("alloc_slab_page", "allocate_slab", "new_slab")
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims that the greatest slab culprit holds what it grew, or that another call site does."""
     row = next((row for row in case.culprits if SLAB in row.kinds), None)
-    sites = [site for site in case.others.of(CALL_SITE) if site.name not in _SLAB_PAGES]
+    sites = [site for site in case.facts.accounts.of(CALL_SITE) if site.name not in _SLAB_PAGES]
     page_bytes = case.evidence.kernel.page_size_bytes
     if row is None or (row.share_of_ram or 0) < _ENOUGH_TO_NAME or not sites or isinstance(page_bytes, Unknown):
         return ()

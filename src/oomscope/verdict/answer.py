@@ -1,0 +1,276 @@
+"""The one answer: who holds the memory, how much, by what evidence. Every output reads it and decides nothing.
+
+With an OOM report its class decides. A class that leaves memory without a name (WANTS_A_NAME) takes the name from
+allocation stacks, else from the report's own call sites and caches; any other class is its own answer, whatever stacks
+lie beside it. Without a report, or where it cannot tell, the greatest culprit over all its stacks answers, or the
+greatest stack where that holds more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from oomscope.model import answer as kinds
+from oomscope.model.account import (
+    BYTES,
+    CALL_SITE,
+    DMA_BUFFER,
+    PAGES,
+    PER_CPU,
+    SLAB_CACHE,
+    UNREFERENCED,
+    VMALLOC_CALLER,
+    ZRAM_DISK,
+)
+from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, NO_REPORT, Answer
+from oomscope.model.answer import UNDETERMINED as NOT_TOLD
+from oomscope.model.holding import KERNEL
+from oomscope.model.holding import SLAB as SLAB_KIND
+from oomscope.model.oom_event import CallSite, OomEvent, own_pages
+from oomscope.model.unknown import Unknown
+from oomscope.model.verdict import POSSIBLE, CulpritRow, Finding, Oom
+from oomscope.units import bytes_text, pages_text, share_text
+from oomscope.verdict.oom.case import (
+    HIDDEN_KERNEL,
+    MEMCG_LIMIT,
+    SHMEM,
+    SLAB,
+    UNDETERMINED,
+    USER_ANON,
+    VMALLOC,
+    WANTS_A_NAME,
+)
+from oomscope.verdict.oom.case import PAGE_CACHE as PAGE_CACHE_CLASS
+from oomscope.verdict.oom.hidden_kernel import COUNTED
+from oomscope.verdict.rules.case import RuleCase
+
+WORTH_NAMING = 0.05  # of RAM: a holder that answers for the case
+_OF_PROCESSES = (USER_ANON, MEMCG_LIMIT, SHMEM, PAGE_CACHE_CLASS)
+# Which files say who holds the memory of a class.
+_ACCOUNTS_FOR = {
+    SLAB: (SLAB_CACHE, CALL_SITE, UNREFERENCED),
+    VMALLOC: (VMALLOC_CALLER, CALL_SITE),
+    HIDDEN_KERNEL: (CALL_SITE, VMALLOC_CALLER, DMA_BUFFER, ZRAM_DISK, PER_CPU),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who holds the memory, as far as it is known, and how that is said."""
+
+    name: str | None
+    kind: str
+    module: str | None = None
+    pages: int | None = None
+    share: float | None = None
+    who: str = ""
+    text: str = ""
+    second: str = ""
+    row: CulpritRow | None = None
+
+
+def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> Answer:
+    """The answer of a case; `findings` are all of its findings, those of the class first."""
+    oom_class = NO_REPORT if oom is None else oom.oom_class
+    holder = _by_report(case, oom, findings) if oom is not None and _decides(oom) else _by_stacks(case, findings)
+    first = findings[0] if findings else None
+    pages = holder.pages if holder.pages is not None or first is None else first.pages
+    ram_pages = case.facts.evidence.ram_pages
+    share = holder.share
+    if share is None and pages is not None and not isinstance(ram_pages, Unknown) and 0 <= pages <= ram_pages:
+        share = pages / ram_pages
+    return Answer(
+        oom_class=oom_class,
+        holder=holder.name,
+        holder_kind=holder.kind,
+        module=holder.module,
+        pages=pages,
+        share_of_ram=share,
+        certainty=oom.certainty if oom is not None and oom.certainty else None if first is None else first.certainty,
+        by=_by(case, oom, holder, first),
+        who=holder.who,
+        text=holder.text,
+        second=holder.second,
+        paragraph=_paragraph(oom, holder, first) if oom is not None else (),
+        next=oom.next if oom is not None and oom.next else "" if first is None else first.next,
+        row=holder.row,
+    )
+
+
+def row_for(classes: Collection[str], culprits: Iterable[CulpritRow]) -> CulpritRow | None:
+    """The first culprit that holds enough of the memory which one of these classes leaves without a name."""
+    wanted = {KERNEL for each in classes if each in WANTS_A_NAME}
+    if SLAB in classes:
+        wanted = {SLAB_KIND, KERNEL}  # kmalloc of more than two pages is no slab, and counted as such (mm/slub.c)
+    return next((row for row in culprits if wanted.intersection(row.kinds) and _is_worth_naming(row)), None)
+
+
+def _paragraph(oom: Oom, holder: _Holder, first: Finding | None) -> tuple[str, ...]:
+    """The event's story; the class's claim is no part of it where it is the headline already."""
+    what_happened, *rest = oom.story or ("",)
+    if not oom.story:
+        return ()
+    return (what_happened, *(rest[1:] if first is not None and holder.text == first.claim else rest))
+
+
+def _decides(oom: Oom) -> bool:
+    """Whether the report's class is the answer, or says at least what is to be named."""
+    return oom.analysis is not None and oom.oom_class != UNDETERMINED
+
+
+def _is_worth_naming(row: CulpritRow) -> bool:
+    return (row.share_of_ram or 0) >= WORTH_NAMING
+
+
+def _by_report(case: RuleCase, oom: Oom, findings: tuple[Finding, ...]) -> _Holder:
+    claim = findings[0].claim
+    row = row_for((oom.oom_class,), case.culprits)
+    if row is not None:
+        return _of_row(row, case)
+    assert oom.analysis is not None
+    event = oom.analysis.event
+    site = _call_site(case, oom, event)
+    if site is not None:
+        return site
+    if oom.oom_class == SLAB and event.slab_caches:
+        cache = max(event.slab_caches, key=lambda each: each.total_kib)
+        return _Holder(cache.name, kinds.SLAB_CACHE, text=claim)
+    process = _greatest_process(event) if oom.oom_class in _OF_PROCESSES else None
+    if process is not None:
+        return _Holder(process, kinds.PROCESS, text=claim)
+    return _Holder(None, kinds.NOBODY, text=claim)
+
+
+def _by_stacks(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
+    """The greatest culprit where its stacks together hold more than any one, else the greatest stack, else why none."""
+    row = case.culprits[0] if case.culprits else None
+    consumer = case.consumers[0] if case.consumers else None
+    if consumer is None:
+        return _without_a_name(case, findings)
+    if row is not None and (row.pages > consumer.pages or consumer.holding.culprit is not None):
+        return _of_row(row, case)
+    holding = consumer.holding
+    return _Holder(
+        holding.kind,
+        kinds.MEMORY,
+        pages=consumer.pages,
+        share=consumer.share_of_ram,
+        who=holding.name,
+        text=f" {_holds(holding.kind)} {consumer.amount}",
+    )
+
+
+def _without_a_name(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
+    if case.most_allocations:
+        first = case.most_allocations[0]
+        text = f" made most allocations: {first.blocks:,}; pages are not counted here"
+        return _Holder(None, kinds.NOBODY, who=first.name, text=text)
+    if not case.counted_stacks and (case.facts.balance is not None or findings):
+        return _Holder(
+            None, kinds.NOBODY, text=findings[0].claim if findings else "Who took the pages was not recorded"
+        )
+    return _Holder(None, kinds.NOBODY, text="Nobody can be named: only early, dummy or failure stacks hold pages")
+
+
+def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
+    consumer = next((each for each in case.consumers if each.holding.culprit == row.culprit), None)
+    greatest = case.consumers[0] if case.consumers else None
+    kind = row.kinds[0] if len(row.kinds) == 1 else ""
+    text, second = f" {_holds(kind)} {_amount_of_row(row)}, over {row.stacks:,} stacks", ""
+    if consumer is not None and row.stacks == 1:
+        text = f" {_holds(consumer.holding.kind)} {consumer.amount}"
+    elif consumer is not None and consumer is greatest:
+        second = f"its greatest single stack holds {consumer.amount}"
+    if greatest is not None and consumer is not greatest:
+        second = f"the greatest single stack: {greatest.holding.name} holds {greatest.amount}"
+    return _Holder(
+        row.culprit.function,
+        kinds.CULPRIT,
+        row.culprit.module,
+        row.pages,
+        row.share_of_ram,
+        str(row.culprit),
+        text,
+        second,
+        row,
+    )
+
+
+def _amount_of_row(row: CulpritRow) -> str:
+    share = "" if row.share_of_ram is None else f", {share_text(row.share_of_ram)} of RAM"
+    return f"{pages_text(row.pages)}{share}"
+
+
+def _holds(kind: str) -> str:
+    return "grew slab caches to hold" if kind == SLAB_KIND else "holds"
+
+
+def _call_site(case: RuleCase, oom: Oom, event: OomEvent) -> _Holder | None:
+    """Whom the report's own allocation profiling names, where that holds a part of RAM worth naming.
+
+    Slab and user memory, which the report counts, are none of it.
+    """
+    ram_pages, page_bytes = case.facts.evidence.ram_pages, case.facts.evidence.kernel.page_size_bytes
+    if oom.oom_class not in (HIDDEN_KERNEL, VMALLOC) or isinstance(ram_pages, Unknown):
+        return None
+    if isinstance(page_bytes, Unknown):  # bytes cannot be held against pages
+        return None
+    site = max(filter(_is_uncounted, event.call_sites), key=lambda each: each.size_bytes, default=None)
+    if site is None or site.size_bytes < WORTH_NAMING * ram_pages * page_bytes:
+        return None
+    pages = site.size_bytes // page_bytes
+    function = site.function.removesuffix("_noprof")
+    share = pages / ram_pages if pages <= ram_pages else None
+    of_ram = "" if share is None else f", {share_text(share)} of RAM"
+    return _Holder(
+        function,
+        kinds.CALL_SITE,
+        site.module,
+        pages,
+        share,
+        f"{function} [{site.module}]" if site.module else function,
+        f" allocated {bytes_text(site.size_bytes)}{of_ram}, by the report's allocation profiling",
+    )
+
+
+def _is_uncounted(site: CallSite) -> bool:
+    return not any(word in site.function for word in COUNTED)
+
+
+def _greatest_process(event: OomEvent) -> str | None:
+    """The process with most memory of its own, else the victim."""
+    most = max(event.processes, key=own_pages, default=None)
+    if most is not None:
+        return most.comm
+    return event.victims[0].comm if event.victims else None
+
+
+def _by(case: RuleCase, oom: Oom | None, holder: _Holder, first: Finding | None) -> str:
+    """What it took to answer; see Answer."""
+    if holder.kind == kinds.CULPRIT:
+        return BY_STACKS
+    if oom is None:
+        return BY_STACKS if case.consumers else NOT_TOLD
+    if oom.oom_class in WANTS_A_NAME:
+        return BY_REPORT if _accounts_name_it(case, oom, first) else LACKING
+    return NOT_TOLD if oom.oom_class == UNDETERMINED or oom.certainty in (None, POSSIBLE) else BY_REPORT
+
+
+def _accounts_name_it(case: RuleCase, oom: Oom, first: Finding | None) -> bool:
+    """Whether the kernel's own accounts name who holds most of such memory: caches, call sites, areas of vmalloc."""
+    event = None if oom.analysis is None else oom.analysis.event
+    if oom.oom_class == SLAB and event is not None and event.slab_caches:
+        return True
+    page_bytes = case.facts.evidence.kernel.page_size_bytes
+    fitting = _ACCOUNTS_FOR[oom.oom_class]
+    amounts = [(each.total, each.unit) for each in case.facts.accounts.accounts if each.kind in fitting]
+    if event is not None:
+        amounts.append((sum(site.size_bytes for site in event.call_sites), BYTES))
+    if isinstance(page_bytes, Unknown):  # bytes cannot be held against pages
+        amounts = [(amount, unit) for amount, unit in amounts if unit == PAGES]
+        page_bytes = 1
+    if first is None or first.pages is None:
+        return False
+    named_pages = [amount if unit == PAGES else amount / page_bytes for amount, unit in amounts]
+    return max(named_pages, default=0) >= first.pages / 2
