@@ -182,6 +182,20 @@ def test_what_is_new_since_an_earlier_triage(tmp_path: Path) -> None:
     assert "gone: atomic-reserve" in text
 
 
+def test_an_earlier_triage_of_other_signatures_is_not_compared(tmp_path: Path) -> None:
+    """Where causes were named in another way, that is said, and nothing is called new."""
+    lay_out(tmp_path / "fleet")
+    before = as_json(tmp_path, "fleet")
+    del before["signature_version"]  # as the first triages wrote it
+    (tmp_path / "before.json").write_text(json.dumps(before))
+    told = as_json(tmp_path, "fleet", "--since", "before.json")
+    assert {cluster["is_new"] for cluster in told["clusters"]} == {None}
+    assert told["since"] is None
+    (note,) = told["notes"]
+    assert note.startswith(f"not compared with the triage of {before['made']}: its signatures are of version 1")
+    assert "not compared" in run(tmp_path, "fleet", "--since", "before.json").stdout
+
+
 def test_clusters_are_ranked_by_cases_or_by_pages(tmp_path: Path) -> None:
     """Each order is that of its own number; a cluster whose cases tell no pages has none, not 0."""
     lay_out(tmp_path / "fleet")

@@ -14,6 +14,8 @@ from typing import Any, Self
 from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
 from oomscope.model.verdict import Consumer, Finding
 
+# Raised when equal causes get other names than before. 1 named nobody where a report cannot tell and stacks do.
+SIGNATURE_VERSION = 2
 ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)  # what it took to explain a case: see model.answer
 
 

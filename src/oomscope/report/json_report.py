@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from oomscope.model.account import Account
+from oomscope.model.answer import Answer
 from oomscope.model.balance import BalanceRow
 from oomscope.model.free_area import FreeArea
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
@@ -89,6 +90,7 @@ def to_json(verdict: Verdict, *, top: int | None = None) -> dict[str, Any]:
 def _members(verdict: Verdict, top: int | None) -> Iterator[tuple[str, Any]]:
     """Keys and values in their order; a long list is made an entry at a time."""
     yield "schema", SCHEMA
+    yield "answer", _answer(verdict.answer)
     yield "partial", verdict.partial
     yield (
         "kernel",
@@ -204,6 +206,21 @@ def _members(verdict: Verdict, top: int | None) -> Iterator[tuple[str, Any]]:
             for i in verdict.inputs
         ),
     )
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "headline": answer.headline,
+        "class": answer.oom_class,
+        "holder": answer.holder,
+        "holder_kind": answer.holder_kind,
+        "module": answer.module,
+        "pages": answer.pages,
+        "share_of_ram": answer.share_of_ram,
+        "certainty": answer.certainty,
+        "by": answer.by,
+        "next": answer.next,
+    }
 
 
 def _recent(recent: Recent | None) -> dict[str, Any] | None:

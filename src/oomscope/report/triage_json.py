@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from oomscope.model.triage import Case, Cluster, Signature, Triage, fields, ranked
+from oomscope.model.triage import SIGNATURE_VERSION, Case, Cluster, Signature, Triage, fields, ranked
 from oomscope.report.triage_answer import sentence
 
 SCHEMA = "oomscope-triage/1"
@@ -18,6 +18,7 @@ def pieces(triage: Triage, cases: Iterable[Case], *, made: str) -> Iterator[str]
     head = {
         "schema": SCHEMA,
         "made": made,
+        "signature_version": SIGNATURE_VERSION,
         "answer": sentence(triage),
         "counts": {"cases": triage.cases, "failed": triage.failed, **triage.answers},
         "classes": [{"class": name, "cases": count, "certain": certain} for name, count, certain in triage.classes],

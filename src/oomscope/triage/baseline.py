@@ -23,6 +23,7 @@ class _Triage(msgspec.Struct):
     schema: str
     clusters: list[_Cluster]
     made: str | None = None
+    signature_version: int = 1  # which the first triages did not write
 
 
 def previous(path: str) -> Previous:
@@ -36,4 +37,4 @@ def previous(path: str) -> Previous:
     if found.schema != SCHEMA:
         raise BadQuestion(f"{shown(path)}: not the JSON of a triage: schema {shown(found.schema)}")
     signatures = {shown(each.id): shown(each.signature) for each in found.clusters}
-    return Previous(signatures, shown(found.made or "an earlier triage"))
+    return Previous(signatures, shown(found.made or "an earlier triage"), found.signature_version)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from oomscope.model.answer import BY_STACKS
-from oomscope.model.triage import ANSWERS, Case, CaseResult, CaseRow, Cluster, Signature, Triage
+from oomscope.model.triage import ANSWERS, SIGNATURE_VERSION, Case, CaseResult, CaseRow, Cluster, Signature, Triage
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
 from oomscope.units import counted
 
@@ -20,10 +20,14 @@ FAILED = "failed"
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """As much of an earlier triage as a later one is compared with: its clusters by id, and when it was made."""
+    """As much of an earlier triage as a later one is compared with: its clusters by id, and when it was made.
+
+    `signature_version` says how it names causes: with another version than ours nothing of it can be found again.
+    """
 
     signatures: Mapping[str, str]
     made: str
+    signature_version: int = SIGNATURE_VERSION
 
 
 @dataclass
@@ -76,7 +80,9 @@ class Clusters:
     """Takes cases, gives a Triage; `before` is an earlier one to compare with."""
 
     def __init__(self, before: Previous | None = None) -> None:
-        self._before = before
+        is_comparable = before is None or before.signature_version == SIGNATURE_VERSION
+        self._before: Previous | None = before if is_comparable else None
+        self._incomparable: Previous | None = None if is_comparable else before
         self._exit_code = 0
         self._growing: dict[Signature, _Growing] = {}
         self._answers: Counter[str] = Counter()
@@ -129,9 +135,17 @@ class Clusters:
         )
 
     def _notes(self) -> list[str]:
-        if not self._with_unused:
-            return []
-        return [f"{counted(self._with_unused, 'case')} with files that took no part, the first {self._first_unused}"]
+        notes = []
+        if self._incomparable is not None:
+            version = self._incomparable.signature_version
+            notes.append(
+                f"not compared with the triage of {self._incomparable.made}: its signatures are of version {version}, "
+                f"these of version {SIGNATURE_VERSION}; run the earlier one again to compare"
+            )
+        if self._with_unused:
+            files = f"{counted(self._with_unused, 'case')} with files that took no part"
+            notes.append(f"{files}, the first {self._first_unused}")
+        return notes
 
 
 def _order(cluster: Cluster, sort: str) -> tuple[int, int, str]:

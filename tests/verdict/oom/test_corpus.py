@@ -62,8 +62,9 @@ def test_every_report_can_be_shown(report: Report) -> None:
     for form in (text, json_report.render(verdict), kernel_log.render(verdict)):
         assert "\x1b" not in form
     assert max(map(len, text.splitlines())) <= terminal.WIDTH
-    first, _, paragraph, *_ = text.split("\n", 3)
-    assert first.startswith("OOM class: ")
+    head, paragraph, *_ = text.split("\n\n")
+    assert " ".join(head.split()).startswith(" ".join(verdict.answer.headline.split()))
+    assert "\nOOM class: " in head
     assert paragraph
 
 
