@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "verdict": {"attribution", "errors", "model", "units"},
     "report": {"errors", "model", "units"},
     "export": {"__init__", "errors", "io", "model", "units"},
-    "redaction": BASE | {"io", "sources"},
+    "redaction": BASE | {"io", "model", "sources"},
     "host": BASE | {"io", "model", "redaction", "sources"},
     "pipeline": BASE | {"attribution", "host", "io", "model", "sources", "verdict"},
     "host/top": BASE | {"attribution", "host", "model", "pipeline"},

@@ -322,7 +322,7 @@ def test_a_bug_met_while_judging_costs_one_reading(tmp_path: Path, monkeypatch: 
             raise KeyError("x")
         return real(evidence)
 
-    monkeypatch.setattr("oomscope.verdict.side_accounts", broken)
+    monkeypatch.setattr("oomscope.attribution.facts.side_accounts", broken)
     verdict = oomscope.explain(tmp_path)
     assert verdict.greatest is not None
     assert any("slabinfo" in each.what and "a bug in oomscope" in each.reason for each in verdict.absent)

@@ -15,6 +15,9 @@ _CONTROL = re.compile(
 )
 
 
+_TOO_LONG = bytes(bounds.LINE_BYTES + 1)
+
+
 def printable(raw: bytes) -> str:
     r"""Text that is safe to show: invalid UTF-8 and control characters appear as `\\xNN`."""
     text = raw.decode("utf-8", errors="backslashreplace")
@@ -37,23 +40,33 @@ def first_line(head: bytes) -> bytes:
     return line if len(line) <= bounds.LINE_BYTES else b""
 
 
+def stretches(chunks: Iterable[bytes], beyond: bytes | None = b"") -> Iterator[bytes]:
+    """The input in stretches of whole lines, the last one without its end where it has none.
+
+    Of a line beyond 64 KiB, which no kernel prints, `beyond` stands for what was read of it so far; with None it goes
+    on as it comes, in pieces.
+    """
+    rest = b""
+    for chunk in chunks:
+        text = rest + chunk
+        cut = text.rfind(b"\n") + 1
+        if cut:
+            yield text[:cut]
+        rest = text[cut:]
+        if len(rest) > bounds.LINE_BYTES:
+            if beyond is None:
+                yield rest
+            rest = beyond or b""
+    if rest:
+        yield rest
+
+
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
     """The lines of an input without their ends (LF or CRLF); a line beyond 64 KiB is None: read past, never held."""
-    rest = b""
-    skipping = False
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if skipping:
-                skipping = False
-                continue
+    for stretch in stretches(chunks, _TOO_LONG):
+        *whole, last = stretch.split(b"\n")
+        for line in (*whole, last) if last else whole:
             yield line.rstrip(b"\r") if len(line) <= bounds.LINE_BYTES else None
-        if len(rest) > bounds.LINE_BYTES:
-            if not skipping:
-                yield None
-            skipping, rest = True, b""
-    if rest and not skipping:
-        yield rest.rstrip(b"\r")
 
 
 Lines = Iterable[bytes | None]

@@ -25,7 +25,10 @@ MIXED = {
     "processes beside a dump": ("001-el6-sshd-java-swap-full.log", DUMP),
     "memory without a name beside a dump": ("086-nfsd-page-leak-88pct.log", DUMP),
     "a report that cannot tell beside a dump": ("023-syz-order0-atomic-hang.log", DUMP),
-    "a report beside slabinfo": ("057-syz-io_uring-slab-panic.log", captures.DATA / "accounts" / "6.12-set-aside" / "slabinfo.zst"),
+    "a report beside slabinfo": (
+        "057-syz-io_uring-slab-panic.log",
+        captures.DATA / "accounts" / "6.12-set-aside" / "slabinfo.zst",
+    ),
     "a fragmented zone beside a dump": ("063-nfs-mount-order5-96GB.log", DUMP),
 }
 INPUTS: dict[str, tuple[Path, ...]] = {

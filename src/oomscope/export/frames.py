@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oomscope.model.ranked import Consumer
 from oomscope.model.stack import Frame
-from oomscope.model.verdict import Consumer
 
 
 def name_of(frame: Frame) -> str:

@@ -10,7 +10,8 @@ import gzip
 from collections.abc import Iterable
 
 from oomscope.export.frames import name_of
-from oomscope.model.verdict import Consumer, Verdict
+from oomscope.model.ranked import Consumer
+from oomscope.model.verdict import Verdict
 
 _BUILT_IN = "vmlinux"
 

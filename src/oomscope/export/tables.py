@@ -8,8 +8,9 @@ from typing import Any
 
 from oomscope.errors import NotOffered
 from oomscope.export.frames import path_of
+from oomscope.model.ranked import Consumer
 from oomscope.model.triage import ConsumerRow, fields
-from oomscope.model.verdict import Consumer, Verdict
+from oomscope.model.verdict import Verdict
 
 # Columns in their order, with the names that Parquet's types have in Arrow.
 COLUMNS = {

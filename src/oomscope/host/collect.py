@@ -23,7 +23,6 @@ from typing import IO
 
 import zstandard
 
-from oomscope.bounds import LINE_BYTES
 from oomscope.errors import NoAccess, NotOffered, OutputFailed, cause_of
 from oomscope.host.bpf import arm
 from oomscope.host.facts import Machine
@@ -33,6 +32,7 @@ from oomscope.model.stack import parse_frame
 from oomscope.redaction.text import LEFT_OUT, Redactor
 from oomscope.sources.tracker.table import OwnerRows
 from oomscope.sources.tracker.text import text_of
+from oomscope.text import stretches
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 1 << 30
@@ -237,26 +237,27 @@ def _copy(
     redacted: Callable[[bytes], bytes] | None,
 ) -> str | None:
     """Copy a file as far as the bounds allow, to the end of a line; the one that cut it, None where it is whole."""
-    rest = b""
-    for data in pieces:
-        reached = None
-        if len(data) > bounds.bytes_left:
-            data = data[: bounds.bytes_left]
-            reached = "the size bound was reached"
-        bounds.bytes_left -= len(data)
-        if redacted is None:
+    reached: str | None = None
+
+    def within_bounds() -> Iterator[bytes]:
+        nonlocal reached
+        for data in pieces:
+            if len(data) > bounds.bytes_left:
+                reached = "the size bound was reached"
+            yield data[: bounds.bytes_left]
+            bounds.bytes_left -= min(len(data), bounds.bytes_left)
+            reached = reached or bounds.reached()
+            if reached is not None:
+                return
+
+    if redacted is None:
+        for data in within_bounds():
             held.write(data)
-        else:
-            whole, newline, rest = (rest + data).rpartition(b"\n")
-            held.write(redacted(whole + newline))
-            if len(rest) > LINE_BYTES:
-                rest = LEFT_OUT  # no line of a kernel's text is that long
-        reached = reached or bounds.reached()
-        if reached is not None:
-            return reached
-    if redacted is not None:
-        held.write(redacted(rest))
-    return None
+        return reached
+    for stretch in stretches(within_bounds(), LEFT_OUT):
+        if reached is None or stretch.endswith(b"\n"):  # what is cut within a name may no longer be known as one
+            held.write(redacted(stretch))
+    return reached
 
 
 class _UnreadableError(Exception):

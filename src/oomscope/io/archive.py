@@ -24,7 +24,7 @@ from typing import IO, Protocol, Self
 from oomscope import bounds
 from oomscope.errors import CorruptInput, OomscopeError, OutputFailed, isolated
 from oomscope.io.input import Stream
-from oomscope.text import printable
+from oomscope.text import printable, stretches
 from oomscope.units import bytes_text
 
 TAR, ZIP, SECTIONS = "tar", "zip", "bugreport"
@@ -331,7 +331,8 @@ def _of_sections(stream: Stream, budget: Budget) -> Iterator[Stream]:
     """Android's bugreport is one text whose sections are files: `------ SLAB INFO (/proc/slabinfo) ------`."""
     name = ""
     held = io.BytesIO()
-    for line in _lines(stream.chunks()):
+    lines = (line for stretch in stretches(stream.chunks(), None) for line in stretch.splitlines(keepends=True))
+    for line in lines:
         match = _SECTION.fullmatch(line) if line.startswith(b"------ ") else None
         if match is None:
             held.write(line[: bounds.SECTION_BYTES + 1 - held.tell()])
@@ -357,16 +358,3 @@ class _Section:
         if not data and size and self._held.tell() > bounds.SECTION_BYTES:
             raise BeyondBounds(f"the section has more than {bytes_text(bounds.SECTION_BYTES)}", advice="")
         return data
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-        if len(rest) > bounds.LINE_BYTES:  # no title: it goes on as it comes
-            yield rest
-            rest = b""
-    if rest:
-        yield rest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oomscope.model.verdict import CulpritRow
+    from oomscope.model.ranked import CulpritRow
 
 NO_REPORT = "no-report"  # the class of a case in which no OOM is told of
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
-from oomscope.model.verdict import Consumer, Finding
+from oomscope.model.ranked import Consumer
+from oomscope.model.verdict import Finding
 
 # Raised when equal causes get other names than before. 1 named nobody where a report cannot tell and stacks do.
 SIGNATURE_VERSION = 2

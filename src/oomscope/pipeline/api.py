@@ -28,7 +28,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Reading, Role
 from oomscope.model.unknown import Inaccessible, Unknown
 from oomscope.model.verdict import Verdict
-from oomscope.pipeline.inputs import Progress, Request, Unused, images, read_input
+from oomscope.pipeline.inputs import Progress, ReadRequest, Unused, images, read_input
 from oomscope.pipeline.memory import ARMED, TRACKED, read_armed, read_live, read_tracked
 from oomscope.sources.vmcore import LIVE
 from oomscope.verdict import Question, judge, judge_each
@@ -64,7 +64,7 @@ def read(
     found = [*inputs(paths), *(live_files() if live else ())]
     # Several inputs may be several moments, and the ranking alone does not tell their order.
     ranking_only = ranking_only and len(found) + live == 1
-    request = Request(selection, ranking_only, None if vmlinux is None else Path(vmlinux), images(found), progress)
+    request = ReadRequest(selection, ranking_only, None if vmlinux is None else Path(vmlinux), images(found), progress)
     if live:
         try:
             readings += read_live(

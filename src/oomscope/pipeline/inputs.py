@@ -43,7 +43,7 @@ class Unused:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReadRequest:
     """How every input is read; `images` are files that may be the debug info of a dump beside them."""
 
     selection: Selection
@@ -134,7 +134,7 @@ def images(found: Iterable[Input]) -> tuple[Path, ...]:
     return tuple(images)
 
 
-def read_input(each: Input, request: Request, unused: list[Unused]) -> list[Reading]:
+def read_input(each: Input, request: ReadRequest, unused: list[Unused]) -> list[Reading]:
     """The readings of one input; what of an archive took no part is added to `unused`. Raises OomscopeError."""
     if each.path in request.images:
         raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
@@ -151,7 +151,7 @@ def read_input(each: Input, request: Request, unused: list[Unused]) -> list[Read
         stream.close()
 
 
-def _read_archive(stream: Stream, kind: str, request: Request, unused: list[Unused]) -> list[Reading]:
+def _read_archive(stream: Stream, kind: str, request: ReadRequest, unused: list[Unused]) -> list[Reading]:
     """What an archive holds of known content; what it holds of other content is counted, what breaks in it is told."""
     readings: list[Reading] = []
     unknown: Counter[str] = Counter()

@@ -26,6 +26,7 @@ from oomscope.model.reading import Role
 from oomscope.redaction.text import LEFT_OUT, Redactor
 from oomscope.sources import Source, recognise
 from oomscope.sources.kernel_log.source import KernelLog
+from oomscope.text import stretches
 
 
 @dataclass
@@ -120,15 +121,7 @@ def _texts(stream: Stream, source: Source, redactor: Redactor) -> Iterator[bytes
                 break
         redactor.learn(held.getvalue())
         chunks = _chained(held.getvalue(), chunks)
-    rest = b""
-    for chunk in chunks:
-        whole, end, rest = (rest + chunk).rpartition(b"\n")
-        if whole or end:
-            yield redacted(whole + end)
-        if len(rest) > bounds.LINE_BYTES:
-            rest = LEFT_OUT  # no line of a kernel's text is that long
-    if rest:
-        yield redacted(rest)
+    yield from map(redacted, stretches(chunks, LEFT_OUT))
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,11 +12,12 @@ from oomscope.model.answer import Answer
 from oomscope.model.balance import BalanceRow
 from oomscope.model.free_area import FreeArea
 from oomscope.model.holding import Culprit, Group, HoldingDetail, Part
+from oomscope.model.ranked import Consumer, Recent
 from oomscope.model.reading import System
 from oomscope.model.slab_objects import CacheObjects
 from oomscope.model.stack import Stack
 from oomscope.model.unknown import Unknown
-from oomscope.model.verdict import Consumer, Recent, Verdict
+from oomscope.model.verdict import Verdict
 from oomscope.report import oom_json
 
 SCHEMA = "oomscope/1"

@@ -13,7 +13,8 @@ from rich.text import Text
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
-from oomscope.model.verdict import Consumer, Finding, Verdict, WitnessReport
+from oomscope.model.ranked import Consumer
+from oomscope.model.verdict import Finding, Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text

@@ -28,8 +28,9 @@ from oomscope.model.answer import UNDETERMINED as NOT_TOLD
 from oomscope.model.holding import KERNEL
 from oomscope.model.holding import SLAB as SLAB_KIND
 from oomscope.model.oom_event import CallSite, OomEvent, own_pages
+from oomscope.model.ranked import CulpritRow
 from oomscope.model.unknown import Unknown
-from oomscope.model.verdict import POSSIBLE, CulpritRow, Finding, Oom
+from oomscope.model.verdict import POSSIBLE, Finding, Oom
 from oomscope.units import bytes_text, pages_text, share_text
 from oomscope.verdict.oom.case import (
     HIDDEN_KERNEL,

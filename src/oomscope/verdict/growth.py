@@ -6,7 +6,7 @@ import numpy as np
 
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
-from oomscope.model.verdict import Recent
+from oomscope.model.ranked import Recent
 from oomscope.units import duration_text, uptime_text
 
 EVEN = "spread evenly"

@@ -12,8 +12,8 @@ from oomscope.attribution.witness_comparison import pages_by_stack
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
 from oomscope.model.holding import KERNEL, SLAB, Holding
+from oomscope.model.ranked import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.model.unknown import Unknown
-from oomscope.model.verdict import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.verdict import growth
 
 _SHOWN_OVER_TIME = 20  # culprits

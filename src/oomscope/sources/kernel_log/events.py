@@ -9,7 +9,9 @@ from oomscope import bounds
 from oomscope.model.oom_event import SHOWN, OomEvent
 from oomscope.sources.kernel_log.continuation import joined
 from oomscope.sources.kernel_log.prefixes import LogLine
-from oomscope.sources.kernel_log.report import EventReader, begins_alone, is_of_a_report, is_sysrq_kill, opens
+from oomscope.sources.kernel_log.report.assembler import EventReader
+from oomscope.sources.kernel_log.report.beginnings import begins_alone, is_of_a_report
+from oomscope.sources.kernel_log.report.header import is_sysrq_kill, opens
 
 _SYSRQ_LINES = 20
 

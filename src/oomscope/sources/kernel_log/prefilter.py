@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oomscope import bounds
+from oomscope.text import stretches
 
 # The word, and the four letters of it that are rarest in logs.
 _WORDS: dict[bytes, bytes] = {
@@ -43,17 +43,9 @@ def is_worth_reading(stretch: bytes) -> bool:
     return any(any(bool((view == letters).any()) for view in views) and word in stretch for word, letters in _LETTERS)
 
 
-def stretches(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def numbered_stretches(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """The log in stretches of whole lines, each with the number of line ends before it; endless lines are left out."""
-    rest = b""
     lines_before = 0
-    for chunk in chunks:
-        text = rest + chunk
-        cut = text.rfind(b"\n") + 1
-        if cut == 0 and len(text) > bounds.LINE_BYTES:
-            rest = b""  # no line of a kernel log is that long
-            continue
-        stretch, rest = text[:cut], text[cut:]
+    for stretch in stretches(chunks):
         yield lines_before, stretch
         lines_before += int(np.count_nonzero(np.frombuffer(stretch, np.uint8) == _LINE_END))
-    yield lines_before, rest

@@ -73,6 +73,8 @@ _MAY_STAND: tuple[tuple[re.Pattern[bytes], ...], ...] = tuple(
     tuple(form for first, form in _PREFIXES if first.match(bytes((byte,)))) for byte in range(256)
 )
 _MOST_PREFIXES = 8
+# What panic() dumps of the trace buffer, and tp_printk: no line of printk stands between two of its lines.
+_TRACE, TRACE_BUFFER = b"bpf_trace_printk: ", b"trace buffer"
 
 
 class LogLine(NamedTuple):
@@ -151,6 +153,8 @@ def without_prefixes(text: bytes, number: int) -> LogLine:
         if written is not None:
             stamp = written.decode("utf-8", "backslashreplace")
         text = text[match.end() :].lstrip()
+    if _TRACE in text:
+        caller, text = TRACE_BUFFER, text.partition(_TRACE)[2]
     text = text.lstrip()
     return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length)
 

@@ -18,9 +18,9 @@ from oomscope.model.reading import Notes, Reading, Role
 from oomscope.sources.base import Options, RowSource
 from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
 from oomscope.sources.kernel_log.events import EventsReader
-from oomscope.sources.kernel_log.prefilter import is_worth_reading, stretches
+from oomscope.sources.kernel_log.prefilter import is_worth_reading, numbered_stretches
 from oomscope.sources.kernel_log.prefixes import LogLine, log_lines
-from oomscope.sources.kernel_log.report import MAY_BEGIN
+from oomscope.sources.kernel_log.report.beginnings import MAY_BEGIN
 from oomscope.sources.kernel_log.transport import in_order, mended_lines
 from oomscope.sources.procfs.version import RELEASE
 from oomscope.text import printable
@@ -81,7 +81,7 @@ class KernelLogParser:
 
     def _lines_worth_reading(self, chunks: Iterable[bytes]) -> Iterator[LogLine]:
         was_worth_reading = False
-        for lines_before, stretch in stretches(chunks):
+        for lines_before, stretch in numbered_stretches(chunks):
             if lines_before == 0 and (match := RELEASE.search(stretch)) is not None:
                 self.notes.release = printable(match["release"])
             goes_on = was_worth_reading or self._at_panic.is_reading or self._events.is_reading
@@ -94,12 +94,13 @@ class KernelLogParser:
             if len(raw) > bounds.LOG_LINE_BYTES:
                 self.notes.unknown_lines += 1
                 continue
-            self._at_panic.take(raw)
             if _PANIC in raw and b"---[ end" not in raw:
                 self.notes.panicked = True
             elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
                 self.notes.release = printable(match["release"])
-            yield from log_lines(raw, number)
+            for line in log_lines(raw, number):
+                if not self._at_panic.take(line):
+                    yield line
 
     def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         """Every line while something is being read; else those that may begin it, each with some around it."""

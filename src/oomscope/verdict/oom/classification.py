@@ -8,8 +8,9 @@ from oomscope.attribution.oom.events import explained
 from oomscope.errors import BadQuestion
 from oomscope.model.evidence import Evidence, LoggedEvent
 from oomscope.model.oom_event import PANIC, OomEvent
+from oomscope.model.ranked import CulpritRow
 from oomscope.model.unknown import Unknown
-from oomscope.model.verdict import CulpritRow, EventLine, Finding, Oom
+from oomscope.model.verdict import EventLine, Finding, Oom
 from oomscope.units import pages_text
 from oomscope.verdict.oom import Cause, OomCase, causes, vmalloc
 from oomscope.verdict.oom.case import WANTS_A_NAME

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from oomscope.model import oom_analysis as rows
 from oomscope.model.oom_event import FAILURE, FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, VMALLOC_FAILURE
-from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow
+from oomscope.model.ranked import CulpritRow
+from oomscope.model.verdict import CERTAIN, LIKELY
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,

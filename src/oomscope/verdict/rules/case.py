@@ -12,8 +12,9 @@ from oomscope.attribution.witness_matching import total_pages
 from oomscope.model.balance import Balance
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit, Holding
+from oomscope.model.ranked import Consumer, CulpritRow
 from oomscope.model.stack import Stack
-from oomscope.model.verdict import Consumer, CulpritRow, WitnessReport
+from oomscope.model.verdict import WitnessReport
 from oomscope.verdict.oom.case import OomCase
 
 MOST = 0.9  # who holds this share of a cache's objects holds the cache

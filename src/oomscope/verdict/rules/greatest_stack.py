@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oomscope.model.holding import HUGETLB, PAGE_CACHE, SLAB, USER
-from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Consumer, Finding
+from oomscope.model.ranked import Consumer
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import pages_text, share_text
 from oomscope.verdict.rules.case import MOST, RuleCase, where_command
 

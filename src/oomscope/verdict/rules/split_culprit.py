@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oomscope.model.holding import SLAB
-from oomscope.model.verdict import CERTAIN, LIKELY, CulpritRow, Finding
+from oomscope.model.ranked import CulpritRow
+from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import pages_text, share_text
 from oomscope.verdict.rules.case import MOST, RuleCase
 

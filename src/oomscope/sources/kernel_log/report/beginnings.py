@@ -1,0 +1,66 @@
+"""Which lines an event may begin with: its header, or any other where the header was lost or never printed."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN
+from oomscope.sources.kernel_log.prefixes import LogLine
+from oomscope.sources.kernel_log.report import counters, end, memcg, nodes, tasks, totals, zones
+from oomscope.sources.kernel_log.report.header import OPENING
+
+# Words of which each line that begins an event has one: most lines are asked for no more.
+_BEGINNING = re.compile(
+    rb"Mem-Info:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of memory|Kernel panic|Task|: usage |pid *\]|Killed process"
+    rb"|lowmemorykiller"
+)
+# What a line has, whatever stands before it, that may matter where no event is open; the words of a header by
+# themselves, for a mailer may have broken it between them. See also consumer_lines.py.
+MAY_BEGIN = re.compile(
+    OPENING.pattern
+    + b"|"
+    + _BEGINNING.pattern
+    + rb"|invoked|oom-killer|page alloc|allocation failure|vmalloc|vmap |vmemmap|_anon:|_file:|evictable:|slab_recl"
+    rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
+    rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
+)
+_OF_A_REPORT = (counters.COUNTERS, nodes.NODE, zones.ZONE, zones.RESERVE, zones.FREE_LISTS, totals.HUGE)
+# By the first byte of a line: the forms that may begin there.
+_MAY_STAND = tuple(
+    tuple(
+        form
+        for form, first in zip(
+            _OF_A_REPORT,
+            (counters.Counters, nodes.Nodes, zones.Zones, zones.Zones, zones.Zones, totals.Totals),
+            strict=True,
+        )
+        if byte in first.first_bytes or bytes((byte,)).isspace()
+    )
+    for byte in range(256)
+)
+
+
+def is_of_a_report(line: LogLine) -> bool:
+    """Whether a line is one that stands in a report only: where none is open, the beginning of this one is lost."""
+    text = line.text
+    return bool(text) and any(form.match(text) is not None for form in _MAY_STAND[text[0]])
+
+
+def begins_alone(line: LogLine) -> str | None:
+    """The kind of event that a line may begin where no event is open: its header was lost, or was never printed."""
+    text = line.text
+    if _BEGINNING.search(text) is None:
+        return None
+    if counters.is_title(text) or (counters.COUNTERS.match(text) is not None and b"active_anon:" in text):
+        return SHOWN
+    if end.SUMMARY.match(text) is not None or end.KILL_LINE.match(text) is not None or end.NO_VICTIM.match(text):
+        return KILL
+    if end.is_panic_of_oom(text):
+        return PANIC
+    if memcg.begins(text):
+        return MEMCG_KILL
+    if tasks.TASKS_HEAD.match(text) is not None or (
+        (match := end.KILLED.match(text)) is not None and b"total-vm" in match["rest"]
+    ):
+        return KILL
+    return FOREIGN if end.android_kill(text) is not None else None

@@ -1,0 +1,129 @@
+"""How it ended: the summary, who was killed, the panic (mm/oom_kill.c oom_kill_process(), out_of_memory())."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from oomscope import bounds
+from oomscope.model.oom_event import KILL, SHOWN, Victim
+from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
+from oomscope.text import printable
+
+SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
+_OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*+(?:,(?!task_memcg=)[^,]*+)*+)")
+KILL_LINE = re.compile(
+    rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: [Kk]ill(?:ed)? process (?P<pid>\d{1,9})"
+    rb"(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)"
+)
+KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)")
+_SCORE = re.compile(rb"score (?P<score>\d{1,6})")
+_RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>\d{1,20}) ?kB")
+NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
+_PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
+_PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
+_ANDROID = re.compile(rb"lowmemorykiller: Killing '(?P<comm>[^']{1,40})' \((?P<pid>\d{1,9})\)")
+_AT_END = re.compile(rb"oom-kill:|ut of memory|Killed process|Kernel panic|lowmemorykiller")
+
+
+def _panic(text: bytes) -> re.Match[bytes] | None:
+    return _PANIC.search(text) if b"Kernel panic" in text else None
+
+
+def is_of_oom(message: bytes) -> bool:
+    """Whether a panic's message says that memory was the reason."""
+    return _PANIC_OF_OOM.search(message) is not None
+
+
+def is_panic_of_oom(text: bytes) -> bool:
+    """Whether a line is the panic of an OOM."""
+    return (match := _panic(text)) is not None and is_of_oom(match["message"])
+
+
+def android_kill(text: bytes) -> re.Match[bytes] | None:
+    """Whom Android's low memory killer killed, where a line tells that."""
+    return _ANDROID.search(text) if b"lowmemorykiller" in text else None
+
+
+class End(ReportSection):
+    """Victims by pid; what the panic said."""
+
+    __slots__ = ("constraint", "panic", "victims")
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(draft)
+        self.constraint: str | None = None
+        self.panic: str | None = None
+        self.victims: dict[int, Victim] = {}
+
+    def take(self, text: bytes, number: int) -> bool:
+        """See ReportSection."""
+        if _AT_END.search(text) is None:
+            return False
+        match = SUMMARY.match(text)
+        if match is not None:
+            self.constraint = match["constraint"].decode()
+            self.draft.section = ""
+            self.draft.take_nodes(text)
+            if self.draft.kind == SHOWN:
+                self.draft.kind = KILL
+            self.draft.at("oom-kill", number, text)
+            if self.constraint == "CONSTRAINT_MEMCG":
+                path = _OOM_MEMCG.search(match["rest"])
+                self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
+            return True
+        match = KILL_LINE.match(text)
+        if match is not None and match["memcg"] != b"O":
+            self.draft.is_of_memcg(None, number, text)
+        match = match or KILLED.match(text)
+        if match is not None:
+            self._take_victim(match, text, number)
+            return True
+        if NO_VICTIM.match(text) is not None:
+            self.draft.at("no killable processes", number, text)
+            self.draft.section = ""
+            return True
+        match = _panic(text)
+        if match is not None:
+            self.panic = self.panic or printable(match["message"].strip())
+            self.draft.at("panic", number, text)
+            return True
+        match = android_kill(text)
+        if match is not None:
+            pid = int(match["pid"])
+            if self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+                self.victims.setdefault(pid, Victim(pid, printable(match["comm"]), {}, None, number))
+            self.draft.at("lowmemorykiller", number, text)
+            return True
+        return False
+
+    def _take_victim(self, match: re.Match[bytes], text: bytes, number: int) -> None:
+        self.draft.section = ""
+        if self.draft.kind == SHOWN:
+            self.draft.kind = KILL  # its header is lost
+        pid, comm = int(match["pid"]), printable(match["comm"])
+        rest = match["rest"] or b""
+        kib = {}
+        for rss in _RSS.finditer(rest):
+            value = self.draft.number(rss["value"], text)
+            if value is not None:
+                kib[rss["name"].decode()] = value
+        score = _SCORE.search(rest)
+        # "Kill process N or sacrifice child" announces, "Killed process M" tells who it was and what it held.
+        last = next(reversed(self.victims.values()), None)
+        if (victim := self.victims.get(pid)) is not None:
+            self.victims[pid] = replace(victim, kib={**victim.kib, **kib})
+        elif last is not None and kib and not last.kib:
+            del self.victims[last.pid]
+            self.victims[pid] = Victim(pid, comm, kib, last.score, number)
+        elif self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+            self.victims[pid] = Victim(pid, comm, kib, None if score is None else int(score["score"]), number)
+        self.draft.at(f"victim {pid}", number, text)
+
+    def is_behind(self, text: bytes) -> bool:
+        """Whether the event had ended before this line, which tells of an end, too."""
+        if self.panic is not None:
+            return True
+        if _panic(text) is not None or NO_VICTIM.match(text) is not None:
+            return False
+        return bool(self.victims) and KILLED.match(text) is None

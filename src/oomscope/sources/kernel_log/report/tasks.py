@@ -1,0 +1,61 @@
+"""The task table (mm/oom_kill.c dump_tasks()): columns by its header."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope import bounds
+from oomscope.model.oom_event import Process, own_pages
+from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
+from oomscope.text import printable
+
+_COMM_BYTES = 15  # TASK_COMM_LEN - 1
+_TASKS_TITLE = re.compile(rb"Tasks state \(memory values in pages\):")
+TASKS_HEAD = re.compile(rb"\[ *pid *\] +(?P<columns>uid +tgid +total_vm.{0,400}name)\s*$")
+_TASK_NUMBER = re.compile(rb"-?\d{1,20}")
+_TASK = re.compile(rb"\[ *(?P<pid>\d{1,9})\] +(?P<rest>\d.*)$")
+_TASK_COLUMNS_MOST = 20
+
+
+class Tasks(ReportSection):
+    """Processes in their order."""
+
+    __slots__ = ("_columns", "processes")
+    first_bytes = b"T["
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(draft)
+        self.processes: list[Process] = []
+        self._columns: list[str] = []
+
+    def take(self, text: bytes, number: int) -> bool:
+        """See ReportSection."""
+        if _TASKS_TITLE.match(text) is not None:
+            return True
+        head = TASKS_HEAD.match(text)
+        if head is not None:
+            self._columns = head["columns"].decode(errors="replace").split()[:_TASK_COLUMNS_MOST]
+            self.draft.section = "tasks"
+            self.draft.at("task table", number, text)
+            return True
+        match = _TASK.match(text) if self._columns else None
+        if match is None:
+            return False
+        words = match["rest"].split(None, len(self._columns) - 1)
+        if len(words) == len(self._columns):
+            values = {}
+            for name, word in zip(self._columns[:-1], words, strict=False):
+                value = self.draft.number(word, text) if _TASK_NUMBER.fullmatch(word) is not None else None
+                if value is not None:
+                    values[name] = value
+            comm = words[-1].strip()
+            comm = comm if len(comm) <= _COMM_BYTES else comm.split()[0][:_COMM_BYTES]
+            if "rss" in values and self.draft.has_room("tasks", self.processes, bounds.TASKS):
+                self.processes.append(Process(int(match["pid"]), printable(comm), values, number))
+        return True
+
+    def keep_greatest(self, most: int) -> None:
+        """Let all but the greatest rows of the task table go."""
+        if len(self.processes) > most:
+            self.draft.left_out["tasks"] = self.draft.left_out.get("tasks", 0) + len(self.processes) - most
+            self.processes = sorted(self.processes, key=lambda process: -own_pages(process))[:most]
