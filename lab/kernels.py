@@ -81,8 +81,15 @@ _DISK_OF_DEBIAN = (
     *("crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"),
 )
 
+# What an older kernel does in another way: forms of page_owner and of the report, slab and its owners, the dump's
+# structures, what the BPF programs hook. The rest is the same code on both sides: `make lab-all` runs it.
+_DIFFER_BY_KERNEL = (
+    *("kmalloc-panic", "vmalloc-panic", "slab-owners", "set-aside", "live", "memcg-kill", "tasks"),
+    *("armed-kmalloc-panic", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
+)
+
 KERNELS = (
-    Kernel("6.1", "linux-source-6.1", "bookworm", default=True),
+    Kernel("6.1", "linux-source-6.1", "bookworm", default=True, default_scenarios=_DIFFER_BY_KERNEL),
     Kernel("6.12", "linux-source-6.12", "bookworm", default=True, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
     Kernel("5.10", "linux-source-5.10", "bullseye", can_be_armed=False),
     Kernel("7.2", "linux-source-7.2", "sid"),
