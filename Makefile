@@ -22,6 +22,7 @@ test: lint
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m lint.sizes
 	$(BIN)/python -m lint.patterns
 
 types: $(VENV)/.dev

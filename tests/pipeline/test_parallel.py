@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
-from oomscope.pipeline import api, parallel
+from oomscope.pipeline import inputs, parallel
 from oomscope.sources.page_owner.dump import SEPARATOR
 from tests.support import brute_force, captures
 from tests.support.transcriptions import ORDINARY, awkward_records, linux_6_12
@@ -20,7 +20,7 @@ from tests.support.transcriptions import ORDINARY, awkward_records, linux_6_12
 def three_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine with three CPUs, whatever threads the test runner has."""
     monkeypatch.setattr(parallel, "worker_count", lambda: 3)
-    monkeypatch.setattr(api, "worker_count", lambda: 3)
+    monkeypatch.setattr(inputs, "worker_count", lambda: 3)
 
 
 TEXT = captures.text(captures.AFTER_6_12)
@@ -69,7 +69,7 @@ def test_many_processes_count_what_one_counts(
 ) -> None:
     """A dump read in parts by several processes gives the sums of a slow reading, from a file and from a pipe."""
     monkeypatch.setattr(parallel, "PART_BYTES", 1 << 20)
-    monkeypatch.setattr(api, "PART_BYTES", 1 << 20)
+    monkeypatch.setattr(inputs, "PART_BYTES", 1 << 20)
     text = TEXT + b"".join(linux_6_12(r) for r in awkward_records()) * 50
     path = tmp_path / "dump"
     if as_stream:
@@ -91,7 +91,7 @@ def test_many_processes_count_what_one_counts(
 def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While reading, bytes done rise to the size of the input."""
     monkeypatch.setattr(parallel, "PART_BYTES", 1 << 20)
-    monkeypatch.setattr(api, "PART_BYTES", 1 << 20)
+    monkeypatch.setattr(inputs, "PART_BYTES", 1 << 20)
     path = tmp_path / "dump"
     path.write_bytes(TEXT)
     told: list[tuple[int, int | None]] = []
@@ -103,7 +103,7 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_worker_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a process is killed while reading, there is an error and no hang."""
     monkeypatch.setattr(parallel, "PART_BYTES", 1 << 18)
-    monkeypatch.setattr(api, "PART_BYTES", 1 << 18)
+    monkeypatch.setattr(inputs, "PART_BYTES", 1 << 18)
     monkeypatch.setattr(parallel.FilePart, "chunks", _die)
     path = tmp_path / "dump"
     path.write_bytes(linux_6_12(ORDINARY) * 10_000)
@@ -126,7 +126,7 @@ def _die(_: parallel.FilePart) -> Iterator[bytes]:
 def test_crlf_at_the_ends_of_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a part ends between CR and LF, no line is made of it."""
     monkeypatch.setattr(parallel, "PART_BYTES", 1 << 16)
-    monkeypatch.setattr(api, "PART_BYTES", 1 << 16)
+    monkeypatch.setattr(inputs, "PART_BYTES", 1 << 16)
     path = tmp_path / "dump"
     path.write_bytes(TEXT[: 3 << 20].rpartition(b"\n\n")[0].replace(b"\n", b"\r\n"))
     notes = oomscope.read(path).latest.reading.notes

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from oomscope.attribution.selection import Selection
+from oomscope.attribution.splitter import NEVER_NS, ROWS_PER_FLUSH, Measures, Splitter, add_known, grown, sums, zeros
 from oomscope.model.batch import OPTIONAL_COLUMNS, Batch, Column, Mask, Place, Request, Tables, Task
-from oomscope.model.counts import Ages, Counts, Split
+from oomscope.model.counts import Ages, Counts
 from oomscope.model.stack import Stack
 
 Value = TypeVar("Value", bound=Hashable)
 
 AGE_BINS = 64
 _FIRST_BIN_NS = 1 << 20
-_ROWS_PER_FLUSH = 1 << 16
-_DENSE_CELLS = 1 << 18
-_PAIRS_KEPT = 1 << 17
-_LARGEST_PER_STACK = 32
-_EXACT_DOUBLES = 1 << 53
 _STACKS_AT_ONCE = 1 << 12  # up to so many, adding to the ages of all is faster than to those of each row
-_NEVER_NS = np.iinfo(np.int64).max
 
 
 class Tally:
@@ -36,18 +31,18 @@ class Tally:
     def __init__(self, selection: Selection | None = None) -> None:
         self._selection = selection or Selection()
         self._stacks: dict[Stack, int] = {}
-        self._requests = _Splitter[Request](self._selection.keeps_request)
-        self._tasks = _Splitter[Task](self._selection.keeps_task)
-        self._places = _Splitter[Place](self._selection.keeps_place)
-        self._memcgs = _Splitter[str | None](lambda _: True)
+        self._requests = Splitter[Request](self._selection.keeps_request)
+        self._tasks = Splitter[Task](self._selection.keeps_task)
+        self._places = Splitter[Place](self._selection.keeps_place)
+        self._memcgs = Splitter[str | None](lambda _: True)
         self._join = _Join(Tables())
         self._pending: list[Batch] = []
         self._pending_rows = 0
-        self._pages = _zeros(0)
-        self._blocks = _zeros(0)
-        self._timed_pages = _zeros(0)
-        self._first_ns = _zeros(0)
-        self._last_ns = _zeros(0)
+        self._pages = zeros(0)
+        self._blocks = zeros(0)
+        self._timed_pages = zeros(0)
+        self._first_ns = zeros(0)
+        self._last_ns = zeros(0)
         self._bin_ns = _FIRST_BIN_NS
         self._ages: Column | None = None  # 512 bytes a stack: from the first time stamp on
         self._counts_pages = True
@@ -60,7 +55,7 @@ class Tally:
         """Add the rows of a batch; it is kept by reference until enough rows have come together."""
         self._pending.append(batch)
         self._pending_rows += len(batch.stack)
-        if self._pending_rows >= _ROWS_PER_FLUSH:
+        if self._pending_rows >= ROWS_PER_FLUSH:
             self._flush()
 
     def absorb(self, counts: Counts, resolve: Callable[[Stack], Stack] = lambda stack: stack) -> None:
@@ -68,8 +63,8 @@ class Tally:
         self._flush()
         stack_at = np.array([self._stack_id(resolve(stack)) for stack in counts.stacks], np.int64)
         self._grow()
-        _add_known(self._pages, stack_at, counts.pages)
-        _add_known(self._blocks, stack_at, counts.blocks)
+        add_known(self._pages, stack_at, counts.pages)
+        add_known(self._blocks, stack_at, counts.blocks)
         self._counts_pages &= counts.pages is not None
         self._counts_blocks &= counts.blocks is not None
         np.add.at(self._timed_pages, stack_at, counts.timed_pages)
@@ -148,13 +143,13 @@ class Tally:
         size = len(self._stacks)
         self._counts_pages &= rows.pages is not None
         self._counts_blocks &= rows.blocks is not None
-        pages = _zeros(len(stack)) if rows.pages is None else rows.pages
-        blocks = _zeros(len(stack)) if rows.blocks is None else rows.blocks
-        self._pages += _sums(stack, pages, size)
-        self._blocks += _sums(stack, blocks, size)
+        pages = zeros(len(stack)) if rows.pages is None else rows.pages
+        blocks = zeros(len(stack)) if rows.blocks is None else rows.blocks
+        self._pages += sums(stack, pages, size)
+        self._blocks += sums(stack, blocks, size)
         if rows.allocated_ns is not None:
             self._add_times(stack, pages, rows.allocated_ns)
-        measures = _Measures(stack, pages, blocks, rows.allocated_ns)
+        measures = Measures(stack, pages, blocks, rows.allocated_ns)
         if rows.request is not None:
             self._requests.add(join.request[rows.request], measures, size)
         if rows.task is not None:
@@ -166,7 +161,7 @@ class Tally:
 
     def _within_time(self, allocated_ns: Column) -> Mask:
         since_ns = 0 if self._selection.since_ns is None else self._selection.since_ns
-        until_ns = _NEVER_NS if self._selection.until_ns is None else self._selection.until_ns
+        until_ns = NEVER_NS if self._selection.until_ns is None else self._selection.until_ns
         within: Mask = (allocated_ns >= since_ns) & (allocated_ns <= until_ns)
         return within
 
@@ -174,7 +169,7 @@ class Tally:
         if not len(stack):
             return
         size = len(self._stacks)
-        self._timed_pages += _sums(stack, pages, size)
+        self._timed_pages += sums(stack, pages, size)
         np.minimum.at(self._first_ns, stack, allocated_ns)
         np.maximum.at(self._last_ns, stack, allocated_ns)
         newest_ns = int(allocated_ns.max())
@@ -185,7 +180,7 @@ class Tally:
         if size > _STACKS_AT_ONCE:
             np.add.at(ages.reshape(-1), cell, pages)
         else:
-            ages += _sums(cell, pages, size * AGE_BINS).reshape(size, AGE_BINS)
+            ages += sums(cell, pages, size * AGE_BINS).reshape(size, AGE_BINS)
 
     def _fold_ages(self) -> None:
         self._bin_ns *= 2
@@ -204,23 +199,11 @@ class Tally:
 
     def _grow(self) -> None:
         size = len(self._stacks)
-        self._pages = _grown(self._pages, size)
-        self._blocks = _grown(self._blocks, size)
-        self._timed_pages = _grown(self._timed_pages, size)
-        self._first_ns = _grown(self._first_ns, size, _NEVER_NS)
-        self._last_ns = _grown(self._last_ns, size)
-
-
-class _Measures:
-    """The columns that a Splitter adds up beside a value."""
-
-    __slots__ = ("allocated_ns", "blocks", "pages", "stack")
-
-    def __init__(self, stack: Column, pages: Column, blocks: Column, allocated_ns: Column | None) -> None:
-        self.stack = stack
-        self.pages = pages
-        self.blocks = blocks
-        self.allocated_ns = allocated_ns
+        self._pages = grown(self._pages, size)
+        self._blocks = grown(self._blocks, size)
+        self._timed_pages = grown(self._timed_pages, size)
+        self._first_ns = grown(self._first_ns, size, NEVER_NS)
+        self._last_ns = grown(self._last_ns, size)
 
 
 class _Join:
@@ -231,7 +214,7 @@ class _Join:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.stack = self.request = self.task = self.place = self.memcg = _zeros(0)
+        self.stack = self.request = self.task = self.place = self.memcg = zeros(0)
         nothing: Mask = np.zeros(0, np.bool_)
         self.keep_stack = self.keep_request = self.keep_task = self.keep_place = nothing
 
@@ -251,151 +234,9 @@ class _Join:
         self.memcg, _ = tally._memcgs.join(self.memcg, np.zeros(len(self.memcg), np.bool_), tables.memcgs)
 
 
-class _Splitter(Generic[Value]):
-    """Adds up one property: exact sums per value, and per (stack, value) while the pairs are few enough."""
-
-    def __init__(self, keeps: Callable[[Value], bool]) -> None:
-        self._keeps = keeps
-        self._ids: dict[Value, int] = {}
-        self._pages = _zeros(0)
-        self._blocks = _zeros(0)
-        self._timed_blocks = _zeros(0)
-        self._first_ns = _zeros(0)
-        self._last_ns = _zeros(0)
-        self._runs: list[tuple[Column, Column, Column]] = []
-        self._settled_rows = 0
-        self._pruned = False
-
-    def join(self, known: Column, kept: Mask, table: list[Value]) -> tuple[Column, Mask]:
-        """Extend the map from a table's indices to ours by what the table has grown by."""
-        new = table[len(known) :]
-        if not new:
-            return known, kept
-        ids = np.array([self._ids.setdefault(value, len(self._ids)) for value in new], np.int64)
-        keep = np.array([self._keeps(value) for value in new], np.bool_)
-        return np.append(known, ids), np.append(kept, keep)
-
-    def add(self, value: Column, measures: _Measures, stacks: int) -> None:
-        """Add rows: `value` are our indices."""
-        self._grow()
-        size = len(self._ids)
-        self._pages += _sums(value, measures.pages, size)
-        self._blocks += _sums(value, measures.blocks, size)
-        if measures.allocated_ns is not None:
-            self._timed_blocks += _sums(value, measures.blocks, size)
-            np.minimum.at(self._first_ns, value, measures.allocated_ns)
-            np.maximum.at(self._last_ns, value, measures.allocated_ns)
-        if stacks * size <= _DENSE_CELLS:
-            cell = measures.stack * size + value
-            pages = _sums(cell, measures.pages, stacks * size)
-            blocks = _sums(cell, measures.blocks, stacks * size)
-            used = np.flatnonzero(blocks | pages)
-            key = (used // size) << 32 | used % size
-            self._add_run((key, pages[used], blocks[used]))
-        else:
-            key = measures.stack << 32 | value
-            self._add_run(_reduced(key, measures.pages, measures.blocks))
-
-    def absorb(self, split: Split[Value], stack_at: Column) -> None:
-        """Add another splitter's sums; `stack_at` maps its stacks to ours."""
-        value_at, _ = self.join(_zeros(0), np.zeros(0, np.bool_), list(split.values))
-        self._grow()
-        np.add.at(self._pages, value_at, split.pages)
-        np.add.at(self._blocks, value_at, split.blocks)
-        np.add.at(self._timed_blocks, value_at, split.timed_blocks)
-        np.minimum.at(self._first_ns, value_at, split.first_ns)
-        np.maximum.at(self._last_ns, value_at, split.last_ns)
-        self._pruned |= split.pruned
-        key = stack_at[split.pair_stack] << 32 | value_at[split.pair_value]
-        self._add_run(_reduced(key, split.pair_pages, split.pair_blocks))
-
-    def split(self) -> Split[Value]:
-        """The sums so far."""
-        self._grow()
-        key, pages, blocks = self._settled()
-        value = key & 0xFFFFFFFF
-        return Split(
-            values=tuple(self._ids),
-            pages=self._pages.copy(),
-            blocks=self._blocks.copy(),
-            stacks=np.bincount(value, minlength=len(self._ids)).astype(np.int64),
-            timed_blocks=self._timed_blocks.copy(),
-            first_ns=self._first_ns.copy(),
-            last_ns=self._last_ns.copy(),
-            pair_stack=key >> 32,
-            pair_value=value,
-            pair_pages=pages,
-            pair_blocks=blocks,
-            pruned=self._pruned,
-        )
-
-    def _add_run(self, run: tuple[Column, Column, Column]) -> None:
-        self._runs.append(run)
-        if sum(len(key) for key, _, _ in self._runs) > max(2 * self._settled_rows, 2 * _ROWS_PER_FLUSH):
-            self._settled()
-
-    def _settled(self) -> tuple[Column, Column, Column]:
-        """One run of distinct keys in order, cut to the largest values per stack if there are too many."""
-        key, pages, blocks = (np.concatenate([run[column] for run in self._runs] or [_zeros(0)]) for column in range(3))
-        key, pages, blocks = _reduced(key, pages, blocks)
-        if len(key) > _PAIRS_KEPT:
-            self._pruned = True
-            by_size = np.lexsort((-pages, key >> 32))
-            stack = (key >> 32)[by_size]
-            starts = np.flatnonzero(np.diff(stack, prepend=-1))
-            rank = np.arange(len(stack)) - np.repeat(starts, np.diff(np.append(starts, len(stack))))
-            keep = np.sort(by_size[rank < _LARGEST_PER_STACK])
-            key, pages, blocks = key[keep], pages[keep], blocks[keep]
-        self._runs = [(key, pages, blocks)]
-        self._settled_rows = len(key)
-        return key, pages, blocks
-
-    def _grow(self) -> None:
-        size = len(self._ids)
-        self._pages = _grown(self._pages, size)
-        self._blocks = _grown(self._blocks, size)
-        self._timed_blocks = _grown(self._timed_blocks, size)
-        self._first_ns = _grown(self._first_ns, size, _NEVER_NS)
-        self._last_ns = _grown(self._last_ns, size)
-
-
-def _zeros(size: int) -> Column:
-    return np.zeros(size, np.int64)
-
-
-def _grown(column: Column, size: int, fill: int = 0) -> Column:
-    if len(column) == size:
-        return column
-    return np.concatenate((column, np.full(size - len(column), fill, np.int64)))
-
-
-def _add_known(sums: Column, at: Column, values: Column | None) -> None:
-    if values is not None:
-        np.add.at(sums, at, values)
-
-
 def _no_ages(size: int) -> Column:
     """Ages of stacks without times, which take no memory: one row that stands for all."""
     return np.broadcast_to(np.zeros(AGE_BINS, np.int64), (size, AGE_BINS))
-
-
-def _sums(index: Column, values: Column, size: int) -> Column:
-    """Sum of `values` per index. bincount adds doubles, which are exact up to 2^53: beyond, whole numbers are added."""
-    if len(values) and int(values.max()) * len(values) >= _EXACT_DOUBLES:
-        sums = _zeros(size)
-        np.add.at(sums, index, values)
-        return sums
-    return np.bincount(index, weights=values, minlength=size).astype(np.int64)
-
-
-def _reduced(key: Column, pages: Column, blocks: Column) -> tuple[Column, Column, Column]:
-    """Distinct keys in order with their sums."""
-    if not len(key):
-        return key, pages, blocks
-    order = np.argsort(key)
-    key = key[order]
-    starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
-    return key[starts], np.add.reduceat(pages[order], starts), np.add.reduceat(blocks[order], starts)
 
 
 def _folded(ages: Column) -> Column:

@@ -50,8 +50,8 @@ def arm(
     page_owner; what that takes is told first.
     """
     from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf import requirements, trace_output
     from oomscope.host.bpf import systemd_unit as units
-    from oomscope.host.bpf import trace_output
 
     machine = Machine()
     if ask:
@@ -60,7 +60,7 @@ def arm(
     if (kernel_only or confirmed) and not track:
         raise BadQuestion(f"{'--kernel-only' if kernel_only else '--yes'} goes with --track")
     if at_boot:
-        arming.require_access(machine)  # a unit that cannot arm would fail at every boot, and nobody would see it
+        requirements.require_access(machine)  # a unit that cannot arm would fail at every boot, and nobody would see it
         if track:
             try:
                 _planned(machine, kernel_only=kernel_only, confirmed=confirmed)
@@ -90,11 +90,12 @@ def arm(
 def disarm(at_boot: bool) -> None:
     """Take away what `oomscope arm` put into the kernel, and put its settings back."""
     from oomscope.host.bpf import arm as arming
+    from oomscope.host.bpf import requirements
     from oomscope.host.bpf import systemd_unit as units
 
     try:
         if at_boot:
-            arming.require_root(Machine())
+            requirements.require_root(Machine())
             units.disable(Machine())
             say(f"{units.UNIT} is gone")
             return
@@ -182,10 +183,9 @@ def _how(way: str) -> str:
 
 def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> tracker.Plan:
     """The cost of tracking, told before it is paid."""
-    from oomscope.host.bpf import arm as arming
-    from oomscope.host.bpf import tracker
+    from oomscope.host.bpf import requirements, tracker
 
-    arming.require_access(machine)
+    requirements.require_access(machine)
     tracker.require(machine)
     plan = tracker.plan(machine, kernel_only=kernel_only)
     tracker.require_memory(machine, plan, confirmed=confirmed)

@@ -29,7 +29,8 @@ from oomscope.host.facts import Machine
 from oomscope.io import whole_file
 from oomscope.io.kernel_files import must_be_read_whole, read_whole
 from oomscope.model.stack import parse_frame
-from oomscope.redaction.text import LEFT_OUT, Redactor
+from oomscope.redaction.patterns import LEFT_OUT
+from oomscope.redaction.text import Redactor
 from oomscope.sources.tracker.table import OwnerRows
 from oomscope.sources.tracker.text import text_of
 from oomscope.text import stretches

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from oomscope.host.bpf import arm, trace_output
+from oomscope.host.bpf import arm, requirements, trace_output
 from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.units import bytes_text
 
@@ -114,14 +114,14 @@ def programs(machine: Machine) -> Check:
     why = "the report is a BPF program; integrity, which Secure Boot sets, lets it be, confidentiality does not"
     if machine.lockdown == "confidentiality":
         return Check("BPF", State.MISSING, "locked down: confidentiality", why, "boot option lockdown=integrity")
-    lacking = {way: arm.missing_for(machine, way) for way in arm.WAYS}
+    lacking = {way: requirements.missing_for(machine, way) for way in requirements.WAYS}
     ways = [way for way, missing in lacking.items() if not missing]
     if arm.cannot_track(machine) is None:
         ways.append("tracking")
     if not ways:
         return Check("BPF", State.MISSING, "; ".join(lacking["pages"]), why, "kdump, and oomscope explain vmcore")
-    if not arm.has_bpffs(machine):
-        return Check("BPF", State.MISSING, "no bpffs", why, f"mount -t bpf bpf {arm.BPFFS}")
+    if not requirements.has_bpffs(machine):
+        return Check("BPF", State.MISSING, "no bpffs", why, f"mount -t bpf bpf {requirements.BPFFS}")
     lockdown = f", lockdown {machine.lockdown}" if machine.lockdown not in (None, "none") else ""
     return Check("BPF", State.OK, f"ways to count: {', '.join(ways)}{lockdown}", why)
 
@@ -207,7 +207,7 @@ def pstore(machine: Machine) -> Check:
         return Check(
             "pstore", State.BETTER, "no backend", why, "boot options of ramoops (memmap=, ramoops.mem_address=)"
         )
-    if not arm.is_mounted(machine, "/sys/fs/pstore", "pstore"):
+    if not requirements.is_mounted(machine, "/sys/fs/pstore", "pstore"):
         return Check("pstore", State.MISSING, f"{backend}, not mounted", why, "mount -t pstore pstore /sys/fs/pstore")
     return Check("pstore", State.OK, str(backend), why)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import Reading, Role
 from oomscope.model.unknown import Inaccessible, Unknown
 from oomscope.model.verdict import Verdict
-from oomscope.pipeline.inputs import Progress, ReadRequest, Unused, images, read_input
+from oomscope.pipeline.inputs import Progress, ReadRequest, Unused, read_input
 from oomscope.pipeline.memory import ARMED, TRACKED, read_armed, read_live, read_tracked
 from oomscope.sources.vmcore import LIVE
 from oomscope.verdict import Question, judge, judge_each
@@ -48,6 +48,7 @@ def read(
     vmlinux: Paths | None = None,
     live: bool = False,
     progress: Progress | None = None,
+    formats: Mapping[Path, str] | None = None,
 ) -> Evidence:
     """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
 
@@ -55,8 +56,9 @@ def read(
     (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
     `records_only`, what tells no records (at-panic lines, page_owner_stacks) takes no part where a page_owner dump
     does. `vmlinux` is debug info for a core dump (else one with its build-id is looked for); with `live`, this machine
-    is read too: its memory where that is allowed, its text files where not. Raises NothingToExplain, Unreadable,
-    NoAccess or BadQuestion (oomscope.errors) where there is nothing to return.
+    is read too: its memory where that is allowed, its text files where not. `formats` are those of files that have been
+    recognised already. Raises NothingToExplain, Unreadable, NoAccess or BadQuestion (oomscope.errors) where there is
+    nothing to return.
     """
     selection = selection or Selection()
     readings: list[Reading] = []
@@ -64,7 +66,8 @@ def read(
     found = [*inputs(paths), *(live_files() if live else ())]
     # Several inputs may be several moments, and the ranking alone does not tell their order.
     ranking_only = ranking_only and len(found) + live == 1
-    request = ReadRequest(selection, ranking_only, None if vmlinux is None else Path(vmlinux), images(found), progress)
+    image = None if vmlinux is None else Path(vmlinux)
+    request = ReadRequest(selection, ranking_only, image, tuple(found), progress, formats or {})
     if live:
         try:
             readings += read_live(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oomscope.attribution.selection import Selection
@@ -24,7 +24,7 @@ from oomscope.pipeline.parallel import (
     tally_in_workers,
     worker_count,
 )
-from oomscope.sources import Source, recognise
+from oomscope.sources import Source, recognise, source_named
 from oomscope.sources.base import Added, Options, RowSource
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.vmcore import is_kernel_image
@@ -44,13 +44,23 @@ class Unused:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """How every input is read; `images` are files that may be the debug info of a dump beside them."""
+    """How every input is read; among the `inputs` may be the debug info of a dump beside them.
+
+    `formats` are those of files that have been recognised already.
+    """
 
     selection: Selection
     ranking_only: bool
     vmlinux: Path | None
-    images: tuple[Path, ...]
+    inputs: tuple[Input, ...]
     progress: Progress | None
+    formats: Mapping[Path, str] = field(default_factory=dict)
+
+    def source_of(self, each: Input, stream: Stream) -> Source | None:
+        """What reads an input; text that no source knows by its beginning may be a log whose report comes late."""
+        known = None if each.path is None else self.formats.get(each.path)
+        source = recognise(stream.head) if known is None else source_named(known)
+        return source or (KernelLog() if stream.head and _is_text(stream.head) else None)
 
     def pages_of(self, origin: str) -> Callable[[int, int], None] | None:
         """Progress in pages on one input."""
@@ -66,7 +76,7 @@ class ReadRequest:
                 stream,
                 self.selection,
                 vmlinux=self.vmlinux,
-                images=self.images,
+                images=images(self.inputs),
                 ranking_only=self.ranking_only,
                 progress=self.pages_of(each.origin),
             )
@@ -120,30 +130,30 @@ class _Watch:
             self._progress(self._stream.origin, done, self._stream.raw_size_bytes, BYTES)
 
 
-def images(found: Iterable[Input]) -> tuple[Path, ...]:
+def images(inputs: Iterable[Input]) -> tuple[Path, ...]:
     """Files that may be a vmlinux; what cannot be looked into is none."""
-    images = []
-    for each in found:
+    found = []
+    for each in inputs:
         if each.path is not None and each.path.is_file() and not must_be_read_whole(each.path):
             try:
                 with each.path.open("rb") as file:
                     if is_kernel_image(file.read(64)):
-                        images.append(each.path)
+                        found.append(each.path)
             except OSError:
                 continue
-    return tuple(images)
+    return tuple(found)
 
 
 def read_input(each: Input, request: ReadRequest, unused: list[Unused]) -> list[Reading]:
     """The readings of one input; what of an archive took no part is added to `unused`. Raises OomscopeError."""
-    if each.path in request.images:
-        raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
     stream = each.open()
     try:
+        if is_kernel_image(stream.head):
+            raise UnknownContent(f"{each.origin}: an ELF image: used where a core dump has its build-id", advice="")
         kind = archive.kind_of(stream.head)
         if kind is not None:
             return _read_archive(stream, kind, request, unused)
-        source = recognise(stream.head) or _text_of_any_kind(stream)
+        source = request.source_of(each, stream)
         if source is None:
             raise _unrecognised(stream)
         return source.read(stream, request.options(each))
@@ -171,11 +181,6 @@ def _read_archive(stream: Stream, kind: str, request: ReadRequest, unused: list[
     for origin, count in unknown.items():
         unused.append(Unused(f"{count:,} files in {origin}", UnknownContent("they are of no known kind")))
     return readings
-
-
-def _text_of_any_kind(stream: Stream) -> Source | None:
-    """Text that no source knows by its beginning may be a log whose report comes late."""
-    return KernelLog() if stream.head and _is_text(stream.head) else None
 
 
 def _unrecognised(stream: Stream) -> OomscopeError:

@@ -23,7 +23,8 @@ from oomscope.errors import BadQuestion, OutputFailed, UnknownContent, cause_of
 from oomscope.io import archive
 from oomscope.io.input import Input, Stream, inputs
 from oomscope.model.reading import Role
-from oomscope.redaction.text import LEFT_OUT, Redactor
+from oomscope.redaction.patterns import LEFT_OUT
+from oomscope.redaction.text import Redactor
 from oomscope.sources import Source, recognise
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.text import stretches

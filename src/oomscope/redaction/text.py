@@ -15,175 +15,50 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
+from oomscope.redaction.patterns import (
+    AUDIT,
+    BEHIND_HOST,
+    BUILDER,
+    CHARGED,
+    COMMAND_LINE,
+    COMMON_GROUP,
+    DMA_BUFFER,
+    FACILITY,
+    FIRST_OF_PROGRAMS,
+    FROM_PROGRAM,
+    GROUPS,
+    KERNEL_THREAD,
+    KERNELS_OWN,
+    KMSG,
+    KMSG_FIELD,
+    LABEL,
+    LEAKER,
+    LEFT_OUT,
+    LINK_HEADER,
+    LIST_INDENT,
+    LISTS_FOLLOW,
+    MAY_HAVE_WORDS,
+    MAY_NAME,
+    MAY_TELL,
+    MESSAGE_BYTES,
+    NETWORK_PATH,
+    OF_A_REPORT,
+    OF_DEVICES,
+    OWNER,
+    PATH,
+    QUOTED,
+    SERIAL,
+    SERVER,
+    SETTING,
+    SLAB_GROUP,
+    SSID,
+    SUFFIX,
+    SYSLOG,
+    TASKS,
+    WITHIN,
+    WORDS,
+)
 from oomscope.sources.kernel_log.prefixes import without_prefixes
-
-LEFT_OUT = b"(redacted)"
-_MESSAGE_BYTES = 1 << 12  # printk's own bound is 1 KiB: a longer one is of nobody who prints names in known places
-# The kernel's own threads, whose names tell who asked (include/linux/kthread.h; they are started by kthreadd).
-_KERNEL_THREAD = re.compile(
-    rb"(?:kswapd|kworker|ksoftirqd|kcompactd|khugepaged|kthreadd|ksmd|kdevtmpfs|kauditd|khungtaskd|migration|cpuhp|rcu"
-    rb"|swapper|watchdog|oom_reaper|writeback|jbd2|xfs|kblockd|irq/|idle_inject|kdamond|netns|kmpath|kpsmouse|mm_percpu)"
-    rb"[^\s]{0,16}"
-)
-# Words of cgroup paths that every machine has.
-_COMMON_GROUP = re.compile(
-    rb"(?:system|user|init|machine|kubepods|kubepods-burstable|kubepods-besteffort|docker|lxc|crio|libpod_parent|app"
-    rb"|background|session)(?:\.slice|\.scope)?|"
-)
-_SUFFIX = re.compile(rb"\.(?:service|scope|slice|mount|socket|swap|payload)$")
-
-_COMM = rb"(?P<name>[^\n]{1,15}?)"
-_BEGINNING = rb"(?P<before>^|[\]>] )"  # of a message, or behind what stands before one
-# In accounts, and in what a log quotes of them: who allocated a page (page_owner) or an object (kmemleak), for whom.
-_OWNER = re.compile(rb"(?P<before>\b(?:tgid|pid) \d{1,10} \()(?P<name>[^\n]{1,15}?)(?P<after>\), ts )")
-_LEAKER = re.compile(rb"(?P<before>comm \")" + _COMM + rb"(?P<after>\", pid \d)")
-_CHARGED = re.compile(
-    rb"(?P<before>Charged (?:\(via objcg\) )?to (?:offlined? )?memcg )(?P<name>[^\n]{1,4000}?)(?P<after>\.?)"
-    rb"(?=\r?(?:\n|\Z))"
-)
-# Where the kernel prints the name of a task: what stands before it, the name, what stands behind it.
-_TASKS: tuple[re.Pattern[bytes], ...] = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb"(?P<before>\b[Cc]omm:? )"
-        + _COMM
-        + rb"(?P<after>: | (?:Not tainted|Tainted:|Kdump:)| \d{1,2}\.\d{1,3}|\s*$)",
-        rb"(?P<before>\bOOM victim \d{1,9} \()" + _COMM + rb"(?P<after>\))",
-        rb"(?P<before>#AC: )" + _COMM + rb"(?P<after>/\d)",
-        _BEGINNING + _COMM + rb"(?P<after>/\d{1,9} is trying to acquire lock)",
-        rb"(?P<before>\bProcess )" + _COMM + rb"(?P<after> pid )",
-        rb"(?P<before>\bthread )" + _COMM + rb"(?P<after>(?::\w{1,8})? pid )",
-        rb"(?P<before>\brandom: )" + _COMM + rb"(?P<after>: uninitialized)",
-        _BEGINNING + _COMM + rb"(?P<after> ?invoked oom-killer|: page allocation |: vmalloc error|: vmalloc: "
-        rb"|: vmemmap alloc failure| cpuset=\S+ mems_allowed=| used greatest stack depth| \(\d{1,9}\): drop_caches"
-        rb"|\[\d{1,9}\]:? (?:segfault|trap|unhandled|general protection|bad frame|vsyscall|potentially|undefined)"
-        rb"|\(\d{1,9}\): (?:undefined|unhandled|segfault|User))",
-        rb"(?P<before>\b[Kk]ill(?:ed)? process \d{1,9}(?:, UID \d{1,10},)? \()" + _COMM + rb"(?P<after>\)(?=,|\s|$|:))",
-        rb"(?P<before>reaped process \d{1,9} \()" + _COMM + rb"(?P<after>\))",
-        rb"(?P<before>,task=)" + _COMM + rb"(?P<after>,pid=)",
-        rb"(?P<before>(?:^|\s)\[ *\d{1,9}\] +(?:-?\d{1,20} +){7,12})(?P<name>\S[^\n]{0,14}?)(?P<after>\s*$)",
-        rb"(?P<before>\btraps?: )" + _COMM + rb"(?P<after>\[\d)",
-        rb"(?P<before>\bINFO: task )" + _COMM + rb"(?P<after>:\d{1,9} |[ :]blocked)",
-        rb"(?P<before>(?:^|\s)task:)" + _COMM + rb"(?P<after> *state:)",
-        rb"(?P<before>\bprocess ')" + _COMM + rb"(?P<after>' launched)",
-        rb"(?P<before>\bBad (?:page state|page map|swap file entry|rss-counter state) in process )"
-        + _COMM
-        + rb"(?P<after>(?:  |\s*$))",
-        rb"(?P<before>\bby task )" + _COMM + rb"(?P<after>/\d)",
-        rb"(?P<before>\bProcess )" + _COMM + rb"(?P<after> \(pid: )",
-        rb"(?P<before>\bstuck for \d{1,6}s! \[)" + _COMM + rb"(?P<after>:\d)",
-        rb"(?P<before>\bLOCK-HOLDER |\block held by |\blocks held by )" + _COMM + rb"(?P<after>/\d)",
-        rb"(?P<before>\bin )(?P<name>[^\s\[\]]{1,255})(?P<after>\[[0-9a-f]{1,16}(?:,[0-9a-f]{1,16})?\+[0-9a-f])",
-        rb"(?P<before>lowmemorykiller: Killing ')" + _COMM + rb"(?P<after>')",
-        rb"(?P<before>\bto free \d{1,12}kB on behalf of ')" + _COMM + rb"(?P<after>')",
-        rb"(?P<before>\bsend sigkill to \d{1,9} \()" + _COMM + rb"(?P<after>\))",
-    )
-)
-_GROUPS: tuple[re.Pattern[bytes], ...] = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb"(?P<before>\b(?:task|oom)_memcg=)(?P<name>[^\n]{1,4000}?)(?P<after>)(?=,(?:task_memcg|oom_memcg|task|pid)=|$)",
-        rb"(?P<before>\bcpuset=)(?P<name>[^\s,]{1,4000})(?P<after>)",
-        rb"(?P<before>^Memory cgroup stats for )(?P<name>[^\n]{1,4000}?)(?P<after>:(?:\s|$))",
-        rb"^(?P<before>Task in )(?P<name>[^\n]{1,4000}?)(?P<after> killed as)",
-        rb"(?P<before>\bas a result of limit of )(?P<name>[^\n]{1,4000})(?P<after>)",
-        rb"^(?P<before>Tasks in )(?P<name>[^\n]{1,4000}?)(?P<after> are going)",
-        rb"(?P<before>\brejected by pids controller in )(?P<name>\S{1,4000})(?P<after>)",
-    )
-)
-_SLAB_GROUP = re.compile(
-    rb"(?P<before>(?:^|\s)[\w.-]{1,60}\(\d{1,9}:)(?P<name>[^)\n]{1,200})(?P<after>\))", re.MULTILINE
-)
-_BUILDER = re.compile(rb"(?P<before>Linux version \S{1,80} )\([^()\n]{1,120}@[^()\n]{1,120}\)")
-_DMA_BUFFER = re.compile(
-    rb"(?m)^(?P<before>\d{8,20}\t[0-9a-f]{8}\t[0-9a-f]{8}\t-?\d{8,20}\t[^\t\n]{1,200}\t\d{8,20}\t)(?P<name>[^\t\n]+)(?P<after>)"
-)
-
-# --- lines that are left out, and what follows them
-
-# What stands between two messages of one line: an escaped line end, or the stamp of the second.
-_WITHIN = re.compile(rb"(#012|\\x0a|(?<=\S)[ \t]*+\[ *\d{1,9}\.\d{6}\](?:\[ *[TC]\d{1,9}\])? )")
-_FIRST_OF_PROGRAMS = 8  # facility 1: what programs wrote to /dev/kmsg
-_LIST_INDENT = 4
-_KMSG_FIELD = re.compile(rb" [A-Z_]{2,40}=")  # of a record, beside its text: devices, and programs' own
-_KMSG = re.compile(rb"(?P<priority>\d{1,4}),\d{1,18},\d{1,15},[^;\n]{0,80};")
-_SYSLOG = re.compile(
-    rb"(?:<\d{1,3}>\d? ?)?(?:[A-Z][a-z]{2} +\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,9})?"
-    rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?) "
-    rb"(?P<host>[^\s:\[\]]{1,255}) (?P<tag>[^\s:\[]{1,128})(?:\[\d{0,9}\])?: ?"
-)
-_BEHIND_HOST = re.compile(rb"(?P<host>[A-Za-z0-9][\w.-]{1,254}) kernel: ")
-_FACILITY = re.compile(rb"(?:kern|user|daemon|auth|authpriv|syslog|cron|local\d)\.[a-z]{3,7}")  # of OpenWrt's logread
-_FROM_PROGRAM = re.compile(
-    rb"(?:[\w@./-]{1,64}\[\d{1,9}\]|systemd(?:-[\w-]{1,40})?|dracut(?:-[\w-]{1,40})?|cloud-init): "
-)
-_KERNELS_OWN = re.compile(rb"[^\[]{1,16}\[\d{1,9}\]: (?:segfault|trap|unhandled|bad frame|vsyscall|potentially)")
-_COMMAND_LINE = re.compile(rb"(?P<before>(?:Kernel )?[Cc]ommand line: *|Unknown kernel command line parameters *)")
-_LISTS_FOLLOW = re.compile(rb" *with (?:arguments|environment):")
-_AUDIT = re.compile(rb"audit(?:\(|:| )|type=\d{4} audit\(")
-_OF_DEVICES = re.compile(
-    rb"(?P<before>\b(?:Product|Manufacturer|SerialNumber|Model Number|Serial Number|Hostname)\s*[:=]\s*)[^\n]+"
-)
-
-# --- what is taken out of other lines, wherever it stands
-
-# A name with dots that is no file, no suffix of a compiler, no setting: memory.oom.group, foo.isra.0, slub.c.
-_DOMAIN = (
-    rb"(?<![\w./@=-])(?!(?:kern|daemon|memory|vm|kernel|net|fs|cpu|io|sysctl|dev)\.)"
-    rb"[A-Za-z](?:[A-Za-z0-9-]{0,62})\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){0,8}"
-    rb"(?!(?:ko|rs|so|py|sh|isra|part|cold|constprop|slice|scope|service|mount|socket|conf|fw|bin|img|txt)(?![\w-]))"
-    rb"(?!(?:group|max|min|high|low|stat|events|current)(?![\w-]))[A-Za-z]{2,24}(?![\w+./:-]|\.\d)"
-)
-_WORDS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        ("uuid", rb"(?<![0-9A-Fa-f-])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![0-9A-Fa-f-])"),
-        ("mac", rb"(?<![0-9A-Fa-f:-])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,7}(?![0-9A-Fa-f:-])"),
-        ("address", rb"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"),
-        (
-            "address",
-            rb"(?<![\w:.])(?=[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){7})[0-9A-Fa-f:]{3,45}(?:%\w{1,15})?(?![\w:])",
-        ),
-        ("mail", rb"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}(?![\w-])"),
-        ("storage", rb"\b(?:iqn|nqn|eui|naa|wwn)[.-][\w.:-]{4,223}|\b0x[56][0-9a-f]{15}\b"),
-        ("link", rb"\b[a-z][a-z0-9+]{1,15}://[^\s\"'<>]{1,500}"),
-        ("domain", _DOMAIN),
-    )
-)
-_QUOTED = re.compile(rb"\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'")
-_PATH = re.compile(rb"(?<![\w./+<])/(?=[\w.@:+-]{2}|[\w.@:+-]/[\w.@:+-])(?:[\w.@:+-]{1,255}/){0,40}+[\w.@:+-]{0,255}")
-_SETTING = re.compile(
-    rb"(?i)(?P<before>\b\w{0,40}(?:pass(?:word|wd)?|token|secret|key|user|login|ssid)\w{0,40} ?[=:] ?)\S{1,300}"
-)
-_SERIAL = re.compile(rb"(?i)(?P<before>\b(?:serial(?:[ _-]?(?:number|num|no)\b)?|s/n)\.?\s?[:=#]?\s?)\S{3,64}")
-_NETWORK_PATH = re.compile(rb"(?<![\\\w])\\{2,4}[\w.$-]{1,64}(?:\\{1,2}[\w.$-]{1,64}){0,16}")
-_LINK_HEADER = re.compile(rb"(?P<before>\bll header: )[^\n]+")
-_SERVER = re.compile(rb"(?P<before>\bserver )[^\s,]{1,255}(?=,? (?:not responding|OK|timed out|error))")
-_LABEL = re.compile(
-    rb"(?P<before>\b(?:EXT[234]-fs|XFS|F2FS-fs|JFS|GFS2)(?: \w{1,10})? \((?:device )?"
-    rb"|\bBTRFS\b[^\n]{0,40}?(?:label|\(device) )"
-    rb"(?![hsv]d[a-z]\d*|nvme\d|dm-\d|md\d|mmcblk\d|loop\d|vd[a-z])[^)\s]{1,255}"
-)
-_SSID = re.compile(rb"(?i)(?P<before>\bssid ?[=:]? ?)\S{1,64}")
-# Without one of these words a line has nothing for the patterns above: most lines need three questions, not forty.
-_MAY_NAME = re.compile(
-    rb"[Cc]omm|[\[\]]|victim|AC: |acquire|rocess|thread |random|oom-killer|allocation|vmalloc|vmemmap|cpuset"
-    rb"|stack depth|drop_caches|segfault|unhandled|undefined|User|[Tt]ask|trap|held by|HOLDER|lowmemory|behalf|sigkill"
-    rb"|tgid|pid |memcg|cgroup|limit of|pids controller|\(\d|Linux version"
-)
-_MAY_HAVE_WORDS = re.compile(rb"[-.:@]|0x[56]")
-_MAY_TELL = re.compile(
-    rb"(?i)product|manufacturer|serial|model number|hostname|s/n|ssid|server |-fs|xfs|gfs2|jfs|btrfs|pass|token|secret"
-    rb"|key|user|login|ll header"
-)
-# A line of a report, whatever it holds: numbers under names that are the kernel's own.
-_OF_A_REPORT = re.compile(
-    rb"Node \d|[A-Z][A-Za-z0-9]{1,15} (?:free:|per-cpu:)|[A-Z][A-Za-z0-9]{1,15}: \d|[a-z_]{2,30}:\d|lowmem_reserve"
-    rb"|\d{1,18} (?:pages|total)|(?:Free|Total) swap|\[ *pid|Tasks state|Mem-Info|OOM: |Call [Tt]race"
-    rb"|\s*[\w.$]{1,255}\+0x|(?:memory|swap|kmem|memory\+swap): usage|\s*[a-z_]{2,40} \d{1,20}\s*$"
-    rb"|Unreclaimable slab info|Memory allocations|Memory cgroup |Tasks? in /|Out of memory|oom-kill:|oom_reaper: "
-    rb"|\s*[\d.]{1,20} ?[KMGTP]?i?B? +\d{1,15} \S{1,200}:\d"
-)
 
 
 def _told_before(match: re.Match[bytes]) -> bytes:
@@ -204,14 +79,14 @@ class Redactor:
 
     def account(self, text: bytes) -> bytes:
         """Whole lines of a file of /proc, /sys or debugfs."""
-        text = _OWNER.sub(self._task, text)
-        text = _LEAKER.sub(self._task, text)
-        text = _CHARGED.sub(self._group, text)
-        text = _SLAB_GROUP.sub(self._unit, text)
-        text = _BUILDER.sub(rb"\g<before>(builder)", text)
-        text = _DMA_BUFFER.sub(self._buffer, text)
+        text = OWNER.sub(self._task, text)
+        text = LEAKER.sub(self._task, text)
+        text = CHARGED.sub(self._group, text)
+        text = SLAB_GROUP.sub(self._unit, text)
+        text = BUILDER.sub(rb"\g<before>(builder)", text)
+        text = DMA_BUFFER.sub(self._buffer, text)
         text = self._without_hosts(text)
-        for kind, pattern in _WORDS[:5]:
+        for kind, pattern in WORDS[:5]:
             text = pattern.sub(lambda match, kind=kind: self._word(kind, match[0]), text)  # type: ignore[misc]
         return text
 
@@ -235,20 +110,20 @@ class Redactor:
     def _line(self, line: bytes) -> bytes | None:
         if line.startswith(b"{"):
             return self._of_journal(line)
-        if (syslog := _SYSLOG.match(line)) is not None:
+        if (syslog := SYSLOG.match(line)) is not None:
             self._learn_host(syslog["host"])
             if syslog["tag"] != b"kernel":
                 return None
         elif (
-            (kmsg := _KMSG.match(line)) is not None
-            and int(kmsg["priority"]) >= _FIRST_OF_PROGRAMS
+            (kmsg := KMSG.match(line)) is not None
+            and int(kmsg["priority"]) >= FIRST_OF_PROGRAMS
             and b";OOM: " not in line
         ):
             self._follows = None
             return None
-        elif _KMSG_FIELD.match(line) is not None:
+        elif KMSG_FIELD.match(line) is not None:
             return None
-        elif (behind := _BEHIND_HOST.match(line)) is not None:
+        elif (behind := BEHIND_HOST.match(line)) is not None:
             self._learn_host(behind["host"])
         stripped = without_prefixes(line, 0)
         head = line[: len(line) - len(stripped.text)]
@@ -258,44 +133,44 @@ class Redactor:
                 return self._without_hosts(head) + LEFT_OUT
             self._follows = None
         self._is_stamped = stripped.is_stamped
-        parts = _WITHIN.split(stripped.text)
+        parts = WITHIN.split(stripped.text)
         return self._without_hosts(head) + b"".join(
             self._message(part) if index % 2 == 0 else part for index, part in enumerate(parts)
         )
 
     def _message(self, text: bytes) -> bytes:
-        if (command_line := _COMMAND_LINE.search(text)) is not None:
+        if (command_line := COMMAND_LINE.search(text)) is not None:
             self._follows = _is_rest_of_command_line if text.rstrip().endswith(b"\\") else _is_nothing
             return text[: command_line.end()] + LEFT_OUT
-        if _LISTS_FOLLOW.match(text) is not None:
+        if LISTS_FOLLOW.match(text) is not None:
             self._follows = _is_listed
             return text
-        if _AUDIT.match(text) is not None:
+        if AUDIT.match(text) is not None:
             return b"audit: " + LEFT_OUT
-        if _FROM_PROGRAM.match(text) is not None and _KERNELS_OWN.match(text) is None:
+        if FROM_PROGRAM.match(text) is not None and KERNELS_OWN.match(text) is None:
             return LEFT_OUT
-        if len(text) > _MESSAGE_BYTES:
+        if len(text) > MESSAGE_BYTES:
             return LEFT_OUT
-        if _MAY_NAME.search(text) is not None:
-            text = _BUILDER.sub(rb"\g<before>(builder)", text)
-            for pattern in (_OWNER, _LEAKER, *_TASKS):
+        if MAY_NAME.search(text) is not None:
+            text = BUILDER.sub(rb"\g<before>(builder)", text)
+            for pattern in (OWNER, LEAKER, *TASKS):
                 text = pattern.sub(self._task, text)
-            for pattern in (_CHARGED, *_GROUPS):
+            for pattern in (CHARGED, *GROUPS):
                 text = pattern.sub(self._group, text)
-            text = _SLAB_GROUP.sub(self._unit, text)
+            text = SLAB_GROUP.sub(self._unit, text)
         text = self._without_hosts(text)
-        if _MAY_HAVE_WORDS.search(text) is not None:
-            for kind, pattern in _WORDS:
+        if MAY_HAVE_WORDS.search(text) is not None:
+            for kind, pattern in WORDS:
                 text = pattern.sub(lambda match, kind=kind: self._word(kind, match[0]), text)  # type: ignore[misc]
-        if _OF_A_REPORT.match(text) is not None:
+        if OF_A_REPORT.match(text) is not None:
             return text
-        text = _QUOTED.sub(b"'" + LEFT_OUT + b"'", text)
-        if _MAY_TELL.search(text) is not None:
-            for pattern in (_OF_DEVICES, _SERIAL, _SSID, _SERVER, _LABEL, _SETTING, _LINK_HEADER):
+        text = QUOTED.sub(b"'" + LEFT_OUT + b"'", text)
+        if MAY_TELL.search(text) is not None:
+            for pattern in (OF_DEVICES, SERIAL, SSID, SERVER, LABEL, SETTING, LINK_HEADER):
                 text = pattern.sub(_told_before, text)
         if b"/" in text or b"\\" in text:
-            text = _NETWORK_PATH.sub(lambda match: self._path(match[0]), text)
-            text = _PATH.sub(lambda match: self._path(match[0]), text)
+            text = NETWORK_PATH.sub(lambda match: self._path(match[0]), text)
+            text = PATH.sub(lambda match: self._path(match[0]), text)
         return self._without_tasks(text)
 
     def _of_journal(self, line: bytes) -> bytes | None:
@@ -323,7 +198,7 @@ class Redactor:
 
     def _task(self, match: re.Match[bytes]) -> bytes:
         name = match["name"]
-        if _KERNEL_THREAD.fullmatch(name) is not None or not name.strip():
+        if KERNEL_THREAD.fullmatch(name) is not None or not name.strip():
             return match[0]
         return match["before"] + self._renamed("task", name) + match["after"]
 
@@ -332,9 +207,9 @@ class Redactor:
         return match["before"] + b"/".join(map(self._group_part, parts)) + match["after"]
 
     def _group_part(self, part: bytes) -> bytes:
-        if _COMMON_GROUP.fullmatch(part) is not None or part in (b"", b"(null)", b"(deleted)"):
+        if COMMON_GROUP.fullmatch(part) is not None or part in (b"", b"(null)", b"(deleted)"):
             return part
-        suffix = _SUFFIX.search(part)
+        suffix = SUFFIX.search(part)
         return self._renamed("unit", part) + (b"" if suffix is None else suffix[0])
 
     def _unit(self, match: re.Match[bytes]) -> bytes:
@@ -358,10 +233,10 @@ class Redactor:
         return _NAME_LIKE.sub(lambda match: names.get(match[0], match[0]), text)
 
     def _learn_host(self, host: bytes) -> None:
-        if _FACILITY.fullmatch(host) is not None:
+        if FACILITY.fullmatch(host) is not None:
             return
         name = host.partition(b".")[0].lower()
-        if len(name) > 1 and name not in _NO_HOSTS and not name.isdigit():  # of an address: _WORDS
+        if len(name) > 1 and name not in _NO_HOSTS and not name.isdigit():  # of an address: WORDS
             self._hosts.add(name)
 
     def _without_hosts(self, text: bytes) -> bytes:
@@ -394,11 +269,11 @@ _JOURNAL_KEYS = (
 
 
 def _is_listed(_: bytes, indent: int) -> bool:
-    return indent >= _LIST_INDENT
+    return indent >= LIST_INDENT
 
 
 def _is_rest_of_command_line(message: bytes, _: int) -> bool:
-    return _COMMAND_LINE.search(message) is None
+    return COMMAND_LINE.search(message) is None
 
 
 def _is_nothing(_: bytes, __: int) -> bool:

@@ -52,7 +52,7 @@ SOURCES: tuple[Source, ...] = (
     KernelLog(),
 )
 
-__all__ = ["SOURCES", "Source", "recognise"]
+__all__ = ["SOURCES", "Source", "recognise", "source_named"]
 
 
 def recognise(head: bytes) -> Source | None:
@@ -61,3 +61,8 @@ def recognise(head: bytes) -> Source | None:
         if source.recognises(head):
             return source
     return None
+
+
+def source_named(format_name: str) -> Source | None:
+    """The source of a format that `recognise` has found before."""
+    return next((source for source in SOURCES if source.format == format_name), None)

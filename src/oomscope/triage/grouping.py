@@ -8,6 +8,7 @@ each file is a case, or each folder directly below a place is one.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ class Recognised:
     """What a look at one file told: whether it is a case by itself, and its content's name, empty if not asked for.
 
     `state` tells later whether it was written to meanwhile; `names_holders` that it tells who holds a machine's pages.
+    `format` is empty where no source knows it.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Recognised:
     problem: str = ""
     state: tuple[int, int] | None = None
     names_holders: bool = False
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Unit:
 
     `name` is unique in a triage; `folder` is as much of it as names folders. `digest` names the content, empty where
     none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain, `unread`
-    which files of a folder are no part of it, and why. `log_folders` are as many below a folder as have logs.
+    which files of a folder are no part of it, and why. `log_folders` are as many below a folder as have logs,
+    `formats` the files', as far as they were recognised.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Unit:
     states: tuple[tuple[int, int] | None, ...] = ()
     unread: tuple[str, ...] = ()
     log_folders: int = 0
+    formats: tuple[str, ...] = ()
 
     @property
     def is_folder(self) -> bool:
@@ -82,20 +87,19 @@ def look(file: File, *, whole: bool) -> Recognised:
     if file.problem:
         return Recognised(UNREADABLE, "", file.problem)
     try:
-        head = places.head(file.url, _HEAD_BYTES)
-        if head.startswith(b"BZh"):
-            head = places.head(file.url, _BZIP2_BLOCK_BYTES)
-        beginning = _Once(head)
-        stream = Stream(file.relative, beginning, size_bytes=None)
-        kind, holders = ALONE, False
-        if archive.kind_of(stream.head) is None:
-            source = recognise(stream.head)
-            kind = ALONE if source is None else LOG if source.role is Role.LOG else NEEDS_COMPANY
-            holders = source is not None and source.role.names_holders
+        head, digest = places.beginning(file, _HEAD_BYTES, _BZIP2_BLOCK_BYTES, whole=whole)
+        stream = Stream(file.relative, io.BytesIO(head), size_bytes=None)
+        source = recognise(stream.head) if archive.kind_of(stream.head) is None else None
+        kind = ALONE if source is None else LOG if source.role is Role.LOG else NEEDS_COMPANY
         if _OWN.match(stream.head[:_OWN_HEAD_BYTES]) or _OWN_TABLES.search(file.relative):
             kind = OWN
-        state = places.state(file.url) if whole else None
-        return Recognised(kind, places.digest(file) if whole else "", state=state, names_holders=holders)
+        return Recognised(
+            kind,
+            digest,
+            state=places.state(file.url) if whole else None,
+            names_holders=source is not None and source.role.names_holders,
+            format="" if source is None else source.format,
+        )
     except OSError as error:
         return Recognised(UNREADABLE, "", places.reason_of(error))
 
@@ -232,6 +236,7 @@ def _of_file(file: File, looked: Recognised, prefix: str) -> Unit:
         digest,
         looked.problem,
         (looked.state,),
+        formats=(looked.format,),
     )
 
 
@@ -252,7 +257,8 @@ def _of_folder(folder: str, held: list[tuple[File, Recognised]], prefix: str) ->
     log_folders = len(_children(held).get(folder, ()))
     files = files or ((place, ""),)
     shown = places.shown(name)
-    return Unit(shown, shown, files, modified_s, digest, problem, states, unread, log_folders)
+    formats = tuple(looked.format for _, looked in held if looked.kind != UNREADABLE)
+    return Unit(shown, shown, files, modified_s, digest, problem, states, unread, log_folders, formats)
 
 
 def _named(prefix: str, relative: str) -> str:
@@ -264,14 +270,3 @@ def _together(place: str, digests: list[tuple[str, str]]) -> str:
     own = [match[0] for name, _ in digests if (match := _TOLD_BY_FOLDER.search(f"{place}/{name}")) is not None]
     text = "\n".join([*own, *(f"{name}\0{digest}" for name, digest in digests)])
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-class _Once:
-    """Bytes to be read once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, size: int = -1, /) -> bytes:
-        taken, self._data = (self._data, b"") if size < 0 else (self._data[:size], self._data[size:])
-        return taken

@@ -114,15 +114,24 @@ def head(url: str, size: int) -> bytes:
         return bytes(file.read(size))
 
 
-def digest(file: File) -> str:
-    """What names a file's content: its bytes here, elsewhere what the store has said of it. Raises OSError."""
-    if is_remote(file.url):
-        return file.mark
+def beginning(file: File, size: int, size_of_bzip2: int, *, whole: bool) -> tuple[bytes, str]:
+    """The first bytes of a file, and with `whole` what names its content, in one go; that is empty where nothing does.
+
+    Content is named by its bytes here, elsewhere by what the store has said of it. Of a bzip2 file, which shows nothing
+    of itself before a block of it is there, `size_of_bzip2` are read. Raises OSError.
+    """
+    system, path = _system(file.url)
     found = hashlib.blake2b(digest_size=16)
-    with Path(file.url).open("rb", buffering=0) as opened:
+    with as_os_errors(), system.open(path, "rb") as opened:
+        head = bytes(opened.read(size))
+        if head.startswith(b"BZh"):
+            head += bytes(opened.read(size_of_bzip2 - len(head)))
+        if not whole or is_remote(file.url):
+            return head, file.mark if whole else ""
+        found.update(head)
         while chunk := opened.read(_CHUNK_BYTES):
             found.update(chunk)
-    return found.hexdigest()
+    return head, found.hexdigest()
 
 
 def state(url: str) -> tuple[int, int] | None:

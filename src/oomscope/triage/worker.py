@@ -43,7 +43,9 @@ def explained(unit: Unit) -> Worked:
     try:
         with places.fetched(unit.files) as path:
             place = str(path)
-            evidence = read(path)
+            named = zip(unit.files, unit.formats, strict=False)
+            formats = {path / relative if relative else path: form for (_, relative), form in named if form}
+            evidence = read(path, formats=formats)
             results = [_result(verdict, place) for verdict in judge_each(evidence)]
             unused = _unused(evidence.unused, place)
         results = _with_a_later_answer(results)

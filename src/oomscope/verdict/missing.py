@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oomscope.model.reading import PanicTotals
+from oomscope.model.evidence import Evidence
+from oomscope.model.reading import PanicTotals, Reading
 from oomscope.model.unknown import Unknown
 from oomscope.units import pages_text, share_text, uptime_text
 from oomscope.verdict.rules.case import RuleCase
@@ -11,77 +12,91 @@ from oomscope.verdict.rules.case import RuleCase
 def missing(case: RuleCase) -> tuple[Unknown, ...]:
     """Everything that the reader of this verdict should know is missing, the nearest to the answer first."""
     evidence, latest = case.evidence, case.evidence.latest
-    notes = latest.reading.notes
-    absent: list[Unknown] = []
-    if latest.is_panic_report:
-        if case.event is None:
-            absent.append(
-                Unknown("the class of the OOM", "the OOM report around the at-panic lines is not in this log")
-            )
-        if latest.totals is None:
-            absent.append(Unknown("the totals of the at-panic report", "no line of it holds them in a known form"))
-        else:
-            unnamed = latest.totals.stacks - len(case.consumers)
-            if unnamed > 0:
-                absent.append(Unknown(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
+    absent = _of_panic_report(case) if latest.is_panic_report else []
     for reading in evidence.readings:
-        if reading.notes.events_left_out:
-            reason = f"of a log the last {len(evidence.events):,} are kept"
-            absent.append(Unknown(f"{reading.notes.events_left_out:,} earlier OOMs of {reading.origin}", reason))
-        if reading.defect is not None:
-            absent.append(Unknown(f"the rest of {reading.origin}", reading.defect))
-        if reading.notes.cut_off and not reading.notes.reports:
-            absent.append(Unknown(f"the end of {reading.origin}", "its last record is cut"))
-        if reading.notes.unread_share:
-            share = share_text(reading.notes.unread_share)
-            absent.append(Unknown(f"{share} of what was asked of {reading.origin}", "it is not in the dump"))
-        if reading.notes.corrupt_records:
-            absent.append(
-                Unknown(
-                    f"{reading.notes.corrupt_records:,} records of {reading.origin}", "they are too damaged to count"
-                )
-            )
-    if latest.counts.untold_rows_left_out:
-        rows = f"{latest.counts.untold_rows_left_out:,} records"
-        absent.append(Unknown(rows, f"they do not tell what {', '.join(case.selection.asks_of_records)} ask of"))
-    if latest.counts.tasks.pruned or latest.counts.memcgs.pruned:
-        absent.append(Unknown("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
-    if latest.counts.pages is None and latest.counts.stacks:
-        absent.append(Unknown("pages", "stack_count counts allocations, of whatever order"))
-    if notes.ranked_only:
-        absent.append(Unknown("tasks, orders and times", "only the ranking was asked for"))
-    elif notes.absent and not notes.records:
-        pass  # who allocated is not known at all, which stands among what is absent
-    elif not latest.counts.stacks:
-        teller = "an OOM report does" if case.event is not None else "such files do"
-        reason = f"{teller} not tell: page_owner, a core dump or `oomscope arm` do"
-        absent.append(Unknown("who allocated the pages", reason))
-    elif not latest.counts.requests.values:
-        what = (
-            "orders, gfp, tasks, places" if latest.counts.timed_pages.any() else "orders, gfp, tasks, places and times"
-        )
-        absent.append(Unknown(what, f"{latest.reading.format} does not tell them"))
-    elif not latest.counts.tasks.values:
-        absent.append(Unknown("tasks and times", "page_owner of this kernel does not keep them"))
-    elif isinstance(latest.at_ns, Unknown):
-        absent.append(latest.at_ns)
-    absent += [
-        value
-        for value in (
-            evidence.ram_pages,
-            evidence.kernel.release,
-            *(() if not latest.counts.stacks else (evidence.kernel.arch,)),
-            evidence.kernel.page_size_bytes,
-        )
-        if isinstance(value, Unknown)
-    ]
+        absent += _of_reading(reading, len(evidence.events))
+    absent += _of_records(case)
+    absent += _of_machine(evidence)
     if case.balance is None and not isinstance(evidence.ram_pages, Unknown):
         absent.append(Unknown("the balance of RAM", _why_no_balance(case)))
     if latest.totals is not None:
         absent += _uncounted(latest.totals)
-    absent += evidence.absent
-    absent += evidence.unused
-    return tuple(absent)
+    return (*absent, *evidence.absent, *evidence.unused)
+
+
+def _of_panic_report(case: RuleCase) -> list[Unknown]:
+    """What a dying kernel's lines leave out."""
+    absent, totals = [], case.evidence.latest.totals
+    if case.event is None:
+        absent.append(Unknown("the class of the OOM", "the OOM report around the at-panic lines is not in this log"))
+    if totals is None:
+        absent.append(Unknown("the totals of the at-panic report", "no line of it holds them in a known form"))
+    elif totals.stacks > len(case.consumers):
+        unnamed = totals.stacks - len(case.consumers)
+        absent.append(Unknown(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
+    return absent
+
+
+def _of_reading(reading: Reading, events: int) -> list[Unknown]:
+    """What of one input could not be read, or was not kept."""
+    notes, origin = reading.notes, reading.origin
+    absent = []
+    if notes.events_left_out:
+        reason = f"of a log the last {events:,} are kept"
+        absent.append(Unknown(f"{notes.events_left_out:,} earlier OOMs of {origin}", reason))
+    if reading.defect is not None:
+        absent.append(Unknown(f"the rest of {origin}", reading.defect))
+    if notes.cut_off and not notes.reports:
+        absent.append(Unknown(f"the end of {origin}", "its last record is cut"))
+    if notes.unread_share:
+        absent.append(
+            Unknown(f"{share_text(notes.unread_share)} of what was asked of {origin}", "it is not in the dump")
+        )
+    if notes.corrupt_records:
+        absent.append(Unknown(f"{notes.corrupt_records:,} records of {origin}", "they are too damaged to count"))
+    return absent
+
+
+def _of_records(case: RuleCase) -> list[Unknown]:
+    """What the records that were counted do not tell."""
+    latest = case.evidence.latest
+    counts, absent = latest.counts, []
+    if counts.untold_rows_left_out:
+        reason = f"they do not tell what {', '.join(case.selection.asks_of_records)} ask of"
+        absent.append(Unknown(f"{counts.untold_rows_left_out:,} records", reason))
+    if counts.tasks.pruned or counts.memcgs.pruned:
+        absent.append(Unknown("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
+    if counts.pages is None and counts.stacks:
+        absent.append(Unknown("pages", "stack_count counts allocations, of whatever order"))
+    untold = _untold(case)
+    return absent if untold is None else [*absent, untold]
+
+
+def _untold(case: RuleCase) -> Unknown | None:
+    """The first of these that is so: nothing ranked, nobody named, no requests, no tasks, no time."""
+    latest = case.evidence.latest
+    notes, counts = latest.reading.notes, latest.counts
+    if notes.ranked_only:
+        return Unknown("tasks, orders and times", "only the ranking was asked for")
+    if notes.absent and not notes.records:
+        return None  # who allocated is not known at all, which stands among what is absent
+    if not counts.stacks:
+        teller = "an OOM report does" if case.event is not None else "such files do"
+        return Unknown("who allocated the pages", f"{teller} not tell: page_owner, a core dump or `oomscope arm` do")
+    if not counts.requests.values:
+        what = "orders, gfp, tasks, places" if counts.timed_pages.any() else "orders, gfp, tasks, places and times"
+        return Unknown(what, f"{latest.reading.format} does not tell them")
+    if not counts.tasks.values:
+        return Unknown("tasks and times", "page_owner of this kernel does not keep them")
+    return latest.at_ns if isinstance(latest.at_ns, Unknown) else None
+
+
+def _of_machine(evidence: Evidence) -> list[Unknown]:
+    """RAM, release, architecture and page size, where they are not known."""
+    kernel = evidence.kernel
+    arch = (kernel.arch,) if evidence.latest.counts.stacks else ()
+    facts = (evidence.ram_pages, kernel.release, *arch, kernel.page_size_bytes)
+    return [fact for fact in facts if isinstance(fact, Unknown)]
 
 
 def _uncounted(totals: PanicTotals) -> list[Unknown]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from oomscope.cli.arm import arm as command
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered
 from oomscope.host import doctor
-from oomscope.host.bpf import arm, fault_benchmark, systemd_unit, trace_output
+from oomscope.host.bpf import arm, fault_benchmark, requirements, systemd_unit, trace_output
 from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.host.last_crash import last_crash
 
@@ -50,8 +50,10 @@ def test_every_form_of_a_function_is_found(tmp_path: Path) -> None:
     """What a compiler made of a function for some of its callers counts, pieces of it do not."""
     this = machine(tmp_path, proc__kallsyms=KALLSYMS)
     assert this.functions_like("dump_header") == ["dump_header", "dump_header.constprop.0"]
-    assert arm.attach_points(this)[1] == ("dump_header", "dump_header.constprop.0")
-    assert arm.attach_points(machine(tmp_path / "other", proc__kallsyms="ffffffff81000000 T panic\n"))[1] == ("panic",)
+    assert requirements.attach_points(this)[1] == ("dump_header", "dump_header.constprop.0")
+    assert requirements.attach_points(machine(tmp_path / "other", proc__kallsyms="ffffffff81000000 T panic\n"))[1] == (
+        "panic",
+    )
 
 
 def test_addresses_get_names_as_the_kernel_prints_them(tmp_path: Path) -> None:
@@ -162,15 +164,15 @@ def test_a_kernel_without_huge_pages_has_page_faults(monkeypatch: pytest.MonkeyP
 
 def test_the_way_is_chosen_by_what_is_there(tmp_path: Path) -> None:
     """page_owner's own list where it is whole, else the pages; else the reason in one sentence."""
-    assert arm.choose_way(machine(tmp_path, proc__kallsyms=KALLSYMS)) == "stacks"
+    assert requirements.choose_way(machine(tmp_path, proc__kallsyms=KALLSYMS)) == "stacks"
     starts = ("bpf_loop", "mem_section", "page_ext_size", "page_owner_ops", "max_pfn", "stack_slabs")
     older = "".join(f"ffffffff81000000 d {name}\n" for name in starts)
-    assert arm.choose_way(machine(tmp_path / "older", proc__kallsyms=older)) == "pages"
+    assert requirements.choose_way(machine(tmp_path / "older", proc__kallsyms=older)) == "pages"
     gaps = "ffffffff81000000 T alloc_pages_nolock_noprof\n"
-    assert arm.choose_way(machine(tmp_path / "newer", proc__kallsyms=KALLSYMS + older + gaps)) == "pages"
-    assert arm.choose_way(machine(tmp_path / "stripped", proc__kallsyms=KALLSYMS + gaps)) == "stacks"
+    assert requirements.choose_way(machine(tmp_path / "newer", proc__kallsyms=KALLSYMS + older + gaps)) == "pages"
+    assert requirements.choose_way(machine(tmp_path / "stripped", proc__kallsyms=KALLSYMS + gaps)) == "stacks"
     with pytest.raises(NotOffered, match=r"no bpf_loop\(\)"):
-        arm.choose_way(machine(tmp_path / "oldest", proc__kallsyms="ffffffff81000000 T _stext\n"))
+        requirements.choose_way(machine(tmp_path / "oldest", proc__kallsyms="ffffffff81000000 T _stext\n"))
 
 
 def test_page_owner_is_on_off_or_not_there(tmp_path: Path) -> None:

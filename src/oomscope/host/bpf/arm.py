@@ -12,11 +12,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oomscope.errors import NoAccess, NothingToExplain, NotOffered
+from oomscope.errors import NothingToExplain, NotOffered
 from oomscope.host.bpf import trace_output, tracker
 from oomscope.host.bpf.fault_benchmark import page_fault_ns
 from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
-from oomscope.host.facts import Machine, PageOwnerState
+from oomscope.host.bpf.requirements import (
+    DUMP_HEADER,
+    PANIC,
+    WAYS,
+    attach_points,
+    choose_way,
+    missing_for,
+    object_path,
+    require_access,
+    require_page_owner,
+    require_root,
+)
+from oomscope.host.facts import Machine
 from oomscope.sources.tracker import panic_report
 from oomscope.sources.tracker.layout import PageOwners
 from oomscope.sources.tracker.panic_report import PanicReport
@@ -24,25 +36,16 @@ from oomscope.sources.tracker.panic_report import PanicReport
 PINS = Path("/sys/fs/bpf/oomscope")
 STATE = Path("/run/oomscope/armed.json")
 LOCK = STATE.with_name("lock")
-BPFFS = Path("/sys/fs/bpf")
 HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
-WAYS = {"stacks": panic_report.STACK_LIST, "pages": panic_report.PAGES}  # of counting what page_owner recorded
 TRACKED = "owners"  # and of counting what the programs here recorded
 _REPORTS = PINS / panic_report.MAP_NAME
 _OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
-_DUMP_HEADER, _PANIC = ("at_dump_header", "dump_header"), ("at_panic", "panic")
+
+
 # The kernel symbols that each way starts from; lib/stackdepot.c calls its table by one of two names.
-_STARTS_FROM = {
-    "stacks": ("stack_list",),
-    "pages": ("mem_section", "page_ext_size", "page_owner_ops", "max_pfn"),
-}
-_POOLS = ("stack_pools", "stack_slabs")
 # Kernels with these (6.15, 6.16) leave a stack out of stack_list when its first allocation could not wait, which is how
 # slab caches grow (mm/page_owner.c add_stack_record_to_list()): the greatest consumer may not be in it.
-_LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
-
-
 @dataclass(frozen=True, slots=True)
 class Tracking:
     """How the owners of pages are kept: `size_bytes` is what their maps take, by the kernel's own account.
@@ -114,7 +117,7 @@ def _arm(
             raise NotOffered(f"this kernel cannot count by {way}: {'; '.join(missing)}")
         way = way or choose_way(machine)
     program, functions = attach_points(machine)
-    if on_kill and program == _PANIC[0]:
+    if on_kill and program == PANIC[0]:
         raise NotOffered("--on kill needs dump_header(), which is no function of its own in this kernel")
     section_bits = _section_bits(machine) if way == "pages" else 0
     page_shift = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
@@ -259,86 +262,6 @@ def cannot_track(machine: Machine) -> str | None:
     return "; ".join(tracker.missing_for(machine)) or None
 
 
-def choose_way(machine: Machine) -> str:
-    """The quickest way to a whole count on this kernel. Raises NotOffered with the reason where it offers none."""
-    lacking = {way: missing_for(machine, way) for way in WAYS}
-    has_gaps = any(name in machine.symbols for name in _LIST_HAS_GAPS)
-    for way in ("pages", "stacks") if has_gaps else ("stacks", "pages"):
-        if not lacking[way]:
-            return way
-    raise NotOffered(
-        f"this kernel has no way to count pages per stack from BPF: {'; '.join(lacking['pages'])}",
-        advice="set up kdump, and read its dump with `oomscope explain vmcore`",
-    )
-
-
-def missing_for(machine: Machine, way: str) -> list[str]:
-    """What a way needs and this kernel does not have."""
-    missing = []
-    if "bpf_loop" not in machine.symbols:
-        missing.append("no bpf_loop() (it came with 5.17)")
-    lacking = [name for name in _STARTS_FROM[way] if name not in machine.symbols]
-    if way == "pages" and not any(name in machine.symbols for name in _POOLS):
-        lacking.append(_POOLS[0])
-    if lacking:
-        missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")
-    return missing
-
-
-def attach_points(machine: Machine) -> tuple[str, tuple[str, ...]]:
-    """The program and the kernel functions it goes to: dump_header() in all its forms, else panic().
-
-    A compiler may make a form of its own for the calls of the panics (dump_header.constprop.0 beside dump_header).
-    """
-    forms = machine.functions_like(_DUMP_HEADER[1])
-    return (_DUMP_HEADER[0], tuple(forms)) if forms else (_PANIC[0], (_PANIC[1],))
-
-
-def object_path(machine: Machine) -> Path:
-    """The program's object file. Raises NotOffered where there is none for this machine."""
-    if machine.architecture is None:
-        raise NotOffered(f"there is no program for this architecture ({os.uname().machine}); x86_64 and arm64 have one")
-    path = Path(__file__).parent / f"panic_report.{machine.architecture}.o"
-    if not path.exists():
-        raise NotOffered(
-            "this installation was made without the BPF programs", advice="`make bpf` builds them with clang"
-        )
-    return path
-
-
-def require_root(machine: Machine) -> None:
-    """Raises NoAccess for anybody else."""
-    if not machine.is_root:
-        raise NoAccess("arming and disarming need root", advice="run it with sudo")
-
-
-def require_access(machine: Machine) -> None:
-    """That this kernel lets root load a program that reads kernel memory. Raises NotOffered."""
-    require_root(machine)
-    if machine.lockdown == "confidentiality":
-        raise NotOffered(
-            "the kernel is locked down (confidentiality): no program may read its memory",
-            advice="boot with lockdown=integrity, which is enough for Secure Boot",
-        )
-    if not machine.has_types:
-        raise NotOffered("the kernel has no type information, /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)")
-    if not has_bpffs(machine):
-        raise NotOffered(f"no bpffs is mounted at {BPFFS}", advice=f"mount -t bpf bpf {BPFFS}")
-    if not machine.symbols:
-        raise NotOffered("/proc/kallsyms is empty (CONFIG_KALLSYMS)")
-    if machine.hides_addresses:
-        raise NotOffered("/proc/kallsyms shows no addresses", advice="sysctl kernel.kptr_restrict=1")
-
-
-def require_page_owner(machine: Machine) -> None:
-    """That the kernel records who allocates pages. Raises NotOffered."""
-    state = machine.page_owner
-    if state is PageOwnerState.NOT_BUILT:
-        raise NotOffered("this kernel is built without page_owner (CONFIG_PAGE_OWNER)")
-    if state is PageOwnerState.OFF:
-        raise NotOffered("page_owner is off", advice="boot with page_owner=on")
-
-
 def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, ...], way: str) -> None:
     with LibBpf().open(object_path(machine)) as program_object:
         for each in tracker.PROGRAMS:
@@ -366,7 +289,7 @@ def _load_tracking(
 
 
 def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
-    for other, _ in (_DUMP_HEADER, _PANIC):
+    for other, _ in (DUMP_HEADER, PANIC):
         if other != program:
             program_object.leave_out(other)
     program_object.set_constants(".rodata.options", options)
@@ -414,14 +337,3 @@ def _unpin(machine: Machine) -> None:
         pin.unlink(missing_ok=True)
     if pins.exists():
         pins.rmdir()
-
-
-def has_bpffs(machine: Machine) -> bool:
-    """Whether pins have a place."""
-    return is_mounted(machine, str(BPFFS), "bpf")
-
-
-def is_mounted(machine: Machine, path: str, kind: str) -> bool:
-    """Whether a file system of a kind is mounted at a path."""
-    mounts = (line.split() for line in (machine.text("/proc/self/mounts") or "").splitlines())
-    return any(words[1] == path and words[2] == kind for words in mounts)

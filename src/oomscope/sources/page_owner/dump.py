@@ -9,10 +9,8 @@ rest is looked up in tables of distinct texts that are parsed once each, and row
 
 from __future__ import annotations
 
-import inspect
 import re
-import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +20,17 @@ from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
 from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame
 from oomscope.sources.base import RowSource
+from oomscope.sources.page_owner.record import (
+    CorruptTextError,
+    TextIds,
+    handle_of,
+    header_values,
+    line_ends_unified,
+    request_of,
+    task_of,
+    time_words,
+    times_of,
+)
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import printable
 
@@ -32,14 +41,10 @@ SEPARATOR = b"\n" + _TITLE
 # Folios beyond MAX_PAGE_ORDER (10 on most kernels) are gigantic hugetlb pages (6.12+ prints them); the largest on any
 # architecture is 16 GiB, order 22 with 4 KiB pages. Such orders are believed only at an aligned PFN, as all heads are.
 _LARGEST_BUDDY_ORDER = 10
+# longer than 400 lines: one class, whose tables and columns every way of reading a record shares
 _SPACE = ord(" ")
 _LINE_FEED = ord("\n")
 
-# A header is a request, closed by the flags' parenthesis, and a task; each has few distinct texts by itself.
-_REQUEST = re.compile(rb"(?P<order>\d{1,5}), mask (?P<mask>0x[0-9a-f]{1,16}|0)\((?P<flags>[^()]*)")
-_TASK = re.compile(
-    rb"\)(?:, pid (?P<pid>-?\d{1,10}))?(?:, tgid (?P<tgid>-?\d{1,10}))?(?: \((?P<comm>.*)\))?(?:, ts)?", re.DOTALL
-)
 _TIMES = rb"(?:, ts (?P<ts>\d{1,19}) ns)?(?:, free_ts \d{1,20} ns)?"
 _PFN_LINE = rb"PFN (?P<pfn>0x[0-9a-f]{1,16}|\d{1,20}) [^\n]*Flags (?P<place>[^\n ]++)"
 _RECORD = re.compile(
@@ -49,9 +54,6 @@ _FLAGS = re.compile(rb" ?0x[0-9a-f]{1,16}(?:\((?P<names>[^()]*)\))?")
 _NODE = re.compile(rb"(?:^|\|)node=(\d{1,5})(?:\||$)")
 _ZONE = re.compile(rb"(?:^|\|)zone=(\d{1,2})(?:\||$)")
 _CHARGED = re.compile(rb"Charged (?:\(via objcg\) )?to (?:offline )?memcg (?P<name>.+)")
-_HANDLE = re.compile(rb"handle: (-?\d{1,10})")
-_CRS_HELD = 8
-_LINE_END = re.compile(rb"(?<!\r)\r++\n")
 _NO_NEWS = re.compile(rb"Slab cache page|Page has been migrated, last migrate reason: .*|")
 
 
@@ -71,10 +73,6 @@ class PageOwnerText(RowSource):
         return PageOwnerParser(ranking_only=ranking_only)
 
 
-class _SpoiltError(ValueError):
-    """A text that is not what the kernel prints."""
-
-
 class _BeyondError(ValueError):
     """A stack beyond the bound on stacks."""
 
@@ -92,12 +90,12 @@ class PageOwnerParser:
         self._place_ids: dict[Place, int] = {}
         self._memcg_ids: dict[str | None, int] = {None: 0}
         # From the distinct texts of a dump to indices.
-        self._stacks = _TextIds(self._parse_stack)
-        self._requests = _TextIds(self._parse_request)
-        self._tasks = _TextIds(self._parse_task)
-        self._orders = _TextIds(_parse_order)
-        self._places = _TextIds(self._parse_place)
-        self._tails = _TextIds(self._parse_tail)
+        self._stacks = TextIds(self._parse_stack)
+        self._requests = TextIds(self._parse_request)
+        self._tasks = TextIds(self._parse_task)
+        self._orders = TextIds(_parse_order)
+        self._places = TextIds(self._parse_place)
+        self._tails = TextIds(self._parse_tail)
         self._pages_of_request = np.zeros(0, np.int64)
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
@@ -112,7 +110,7 @@ class PageOwnerParser:
         """Lists of record texts, each from behind `Page allocated via order ` up to the next one."""
         rest = b"\n"
         within_record = False
-        for chunk in _line_ends_unified(chunks):
+        for chunk in line_ends_unified(chunks):
             records = chunk.split(SEPARATOR)
             # The title itself may be cut: what the last chunk left is joined to the first piece and looked at again.
             joined = rest + records[0]
@@ -167,7 +165,7 @@ class PageOwnerParser:
         # numbers a run (one flat list: NumPy takes it at twice the speed of a list of tuples).
         runs: list[int] = []
         odd: list[bytes] = []
-        words_from_time = _words_from_time(records)
+        words_from_time = time_words(records)
         last_header = last_rest = None
         last_place_text = b"none yet"
         stack = request = task = place = tail = 0
@@ -201,7 +199,7 @@ class PageOwnerParser:
                 continue
             add_time(time)
         if runs:
-            yield self._batch_of_runs(runs, _times(time_column), timed=words_from_time > 0)
+            yield self._batch_of_runs(runs, times_of(time_column), timed=words_from_time > 0)
         for record in odd:
             yield from self._odd_record(record)
 
@@ -253,9 +251,9 @@ class PageOwnerParser:
         return stack, self._tails[tail]
 
     def _name_by_handle(self, stack: int, line: bytes) -> None:
-        handle = _handle(line)
+        handle = handle_of(line)
         if handle is None:
-            raise _SpoiltError
+            raise CorruptTextError
         self._keep_handle(handle, stack)
 
     def _keep_handle(self, handle: int, stack: int) -> None:
@@ -291,10 +289,10 @@ class PageOwnerParser:
     def _odd_row(self, record: bytes) -> Batch:
         match = _RECORD.fullmatch(record)
         if match is None:
-            raise _SpoiltError
-        request, task = _header_values(match["header"])
+            raise CorruptTextError
+        request, task = header_values(match["header"])
         if request.order > _LARGEST_BUDDY_ORDER and int(match["pfn"], 0) % (1 << request.order):
-            raise _SpoiltError
+            raise CorruptTextError
         frame_lines: list[bytes] = []
         tail_lines: list[bytes] = []
         tail, _, strangers = (match["tail"] or b"").partition(b"\n\n")
@@ -302,7 +300,7 @@ class PageOwnerParser:
             if line.startswith(b" ") and not tail_lines:
                 frame_lines.append(line)
             elif line.startswith(b" "):
-                raise _SpoiltError  # a foreign line stands inside the stack
+                raise CorruptTextError  # a foreign line stands inside the stack
             elif line:
                 tail_lines.append(line)
         # Behind the blank line stands what lost its own title, or text of somebody else.
@@ -316,11 +314,11 @@ class PageOwnerParser:
         elif handle is not None:
             stack = self._stack_id((), handle)
         else:
-            raise _SpoiltError
+            raise CorruptTextError
         place = self._parse_place(match["place"])
-        times_ns = None if match["ts"] is None else _times([int(match["ts"])])
+        times_ns = None if match["ts"] is None else times_of([int(match["ts"])])
         if times_ns is not None and times_ns[0] < 0:
-            raise _SpoiltError
+            raise CorruptTextError
         run = [0, stack, self._request_id(request), self._task_id(task), place, memcg]
         return self._batch_of_runs(
             run, np.zeros(1, np.int64) if times_ns is None else times_ns, timed=times_ns is not None
@@ -345,30 +343,30 @@ class PageOwnerParser:
         )
 
     def _parse_stack(self, text: bytes) -> int:
-        handle = _handle(text.strip(b"\n"))
+        handle = handle_of(text.strip(b"\n"))
         if handle is not None:
             return self._stack_id((), handle)
         frames = []
         for line in text.strip(b"\n").split(b"\n"):
             frame = self._stack_table.frame(line) if line.startswith(b" ") else None
             if frame is None:
-                raise _SpoiltError
+                raise CorruptTextError
             frames.append(frame)
         return self._stack_id(frames)
 
     def _parse_request(self, text: bytes) -> int:
-        request = _request(text)
+        request = request_of(text)
         if request.order > _LARGEST_BUDDY_ORDER:
-            raise _SpoiltError  # not in the usual form: its PFN is looked at
+            raise CorruptTextError  # not in the usual form: its PFN is looked at
         return self._request_id(request)
 
     def _parse_task(self, text: bytes) -> int:
-        return self._task_id(_task(text))
+        return self._task_id(task_of(text))
 
     def _parse_place(self, text: bytes) -> int:
         match = _FLAGS.fullmatch(text)
         if match is None:
-            raise _SpoiltError
+            raise CorruptTextError
         names = match["names"] or b""
         node, zone = _NODE.search(names), _ZONE.search(names)
         place = Place(None if node is None else int(node[1]), None if zone is None else int(zone[1]))
@@ -377,7 +375,7 @@ class PageOwnerParser:
     def _parse_tail(self, text: bytes) -> int:
         memcg, handle = self._tail_values(text.split(b"\n"))
         if handle is not None:
-            raise _SpoiltError  # a handle belongs to one stack: not a text to look up
+            raise CorruptTextError  # a handle belongs to one stack: not a text to look up
         return memcg
 
     def _tail_values(self, tail_lines: list[bytes]) -> tuple[int, int | None]:
@@ -385,7 +383,7 @@ class PageOwnerParser:
         handle: int | None = None
         for line in tail_lines:
             charged = _CHARGED.fullmatch(line)
-            named = _handle(line)
+            named = handle_of(line)
             if charged is not None:
                 memcg = printable(charged["name"])
             elif named is not None:
@@ -410,27 +408,6 @@ class PageOwnerParser:
         self.notes.unknown_lines += sum(1 for line in text.split(b"\n") if line.strip())
 
 
-class _TextIds(dict[bytes, int]):
-    """Indices of distinct texts, each parsed when first met; `parse` raises ValueError for what it cannot read.
-
-    It forgets everything at 65,536 texts, so that a dump in which every text differs is slow, not large.
-    """
-
-    def __init__(self, parse: Callable[[bytes], int]) -> None:
-        super().__init__()
-        # The parser has this table: a circle of the two would outlive every reading of `top`.
-        self._parse = weakref.WeakMethod(parse) if inspect.ismethod(parse) else lambda: parse
-
-    def __missing__(self, text: bytes) -> int:
-        parse = self._parse()
-        assert parse is not None, "a parser outlives its tables"
-        index = parse(text)
-        if len(self) >= bounds.TEXTS:
-            self.clear()
-        self[text] = index
-        return index
-
-
 def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:
     index = ids.get(value)
     if index is None:
@@ -439,74 +416,9 @@ def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:
     return index
 
 
-def _handle(line: bytes) -> int | None:
-    match = _HANDLE.fullmatch(line)
-    return None if match is None else int(match[1]) % (1 << 32)
-
-
-def _request(text: bytes) -> Request:
-    match = _REQUEST.fullmatch(text)
-    if match is None or int(match["order"]) > bounds.ORDER:
-        raise _SpoiltError
-    return Request(int(match["order"]), int(match["mask"], 0), printable(match["flags"]))
-
-
-def _task(text: bytes) -> Task:
-    match = _TASK.fullmatch(text)
-    if match is None:
-        raise _SpoiltError
-    pid, tgid, comm = match.groups()
-    return Task(
-        pid=None if pid is None else int(pid),
-        tgid=None if tgid is None else int(tgid),
-        comm=None if comm is None else printable(comm),
-    )
-
-
-def _header_values(text: bytes) -> tuple[Request, Task]:
-    request, closing, task = text.partition(b")")
-    return _request(request), _task(closing + task)
-
-
 def _parse_order(text: bytes) -> int:
     """The order of a request's text; one that is not in the usual form is for the slow path."""
-    request = _request(text)
+    request = request_of(text)
     if request.order > _LARGEST_BUDDY_ORDER:
-        raise _SpoiltError
+        raise CorruptTextError
     return request.order
-
-
-def _words_from_time(records: list[bytes]) -> int:
-    """How many words of a header begin with the time stamp: a dump is of one kernel, so a whole header tells.
-
-    `ts N ns` of 6.7+ ends with two (N, ns), `ts N ns, free_ts M ns` of 5.13 to 6.6 with five, none before 5.11.
-    """
-    for record in records[:3]:
-        header, _, _ = record.partition(b"\n")
-        if b", free_ts " in header:
-            return 5
-        if b", ts " in header:
-            return 2
-    return 0
-
-
-def _times(values: list[int]) -> Column:
-    """Nanoseconds; what 64 bits cannot hold becomes -1, to be left out."""
-    try:
-        return np.array(values, np.int64)
-    except OverflowError:
-        return np.array([value if 0 <= value < 1 << 63 else -1 for value in values], np.int64)
-
-
-def _line_ends_unified(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes with CRLF as LF; CRs at the end of a chunk are held until what follows is known.
-
-    At the end of the bytes they belong to a line end that stands in the next part.
-    """
-    held = b""
-    for chunk in chunks:
-        if held or b"\r" in chunk:
-            chunk = held + chunk
-            held = chunk[len(chunk.rstrip(b"\r")) :][:_CRS_HELD]
-            chunk = _LINE_END.sub(b"\n", chunk[: len(chunk) - len(held)])
-        yield chunk
