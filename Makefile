@@ -3,6 +3,7 @@
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
+# make golden  write anew what people see of real cases (tests/golden); read what changed
 # make fuzz   inputs damaged by chance, numbered (docs/reliability.md); FUZZ="--from N --count N" chooses them
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests golden coverage fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -30,6 +31,9 @@ types: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+golden: $(VENV)/.dev
+	$(BIN)/python -m tests.golden.cases
 
 FUZZ := --count 20000
 
