@@ -3,6 +3,7 @@
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
+# make coverage  the branches of src/ that the tests run
 # make golden  write anew what people see of real cases (tests/golden); read what changed
 # make fuzz   inputs damaged by chance, numbered (docs/reliability.md); FUZZ="--from N --count N" chooses them
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
@@ -31,6 +32,10 @@ types: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+# Branches of src/ that the tests run; what runs in guests only is left out: CONTRIBUTING.md.
+coverage: $(VENV)/.dev
+	$(BIN)/pytest --cov --cov-report=term
 
 golden: $(VENV)/.dev
 	$(BIN)/python -m tests.golden.cases

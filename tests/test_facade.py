@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,11 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def test_the_version_is_the_projects() -> None:
-    """The version in the package and in pyproject.toml are one."""
+    """It stands in one place, from which the build takes it."""
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    assert project["version"] == oomscope.__version__
+    assert "version" not in project
+    assert project["dynamic"] == ["version"]
+    assert metadata.version("oomscope") == oomscope.__version__
 
 
 def test_errors_carry_exit_code_and_advice() -> None:
