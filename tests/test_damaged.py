@@ -133,13 +133,13 @@ def test_a_spoilt_record_costs_only_itself(
     counted = Counter({s.texts: n for s, n in zip(counts.stacks, counts.blocks.tolist(), strict=True)})
     assert {s: (n, counted[s]) for s, n in expected.items() if counted[s] < n} == {}
     titles = text.count(_TITLE)
-    assert parser.notes.records <= titles
+    assert parser.notes.stats.records <= titles
     # For the ranking the PFN's line is not read at all.
     if ranking_only:
         seen = sum(line.startswith(_TITLE) for line in text.split(b"\n"))
     else:
         seen = _WHOLE_PFN_LINE.sub(b"", text).count(_TITLE)
-    assert parser.notes.records + parser.notes.corrupt_records >= seen - _skipped(text)
+    assert parser.notes.stats.records + parser.notes.stats.corrupt_records >= seen - _skipped(text)
 
 
 def _skipped(text: bytes) -> int:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomscope.attribution import splitter
 from oomscope.attribution import tally as tally_module
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import AGE_BINS, Tally
@@ -134,8 +135,9 @@ def test_a_selection_leaves_out_what_it_does_not_ask_for(rows: list[Row], since_
 
 def test_many_rows_are_flushed_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flushing, dense and sparse sums give the same as one flush."""
-    monkeypatch.setattr(tally_module, "_ROWS_PER_FLUSH", 7)
-    monkeypatch.setattr(tally_module, "_DENSE_CELLS", 3)
+    monkeypatch.setattr(tally_module, "ROWS_PER_FLUSH", 7)
+    monkeypatch.setattr(splitter, "ROWS_PER_FLUSH", 7)
+    monkeypatch.setattr(splitter, "_DENSE_CELLS", 3)
     rows = list(_many_rows())
     tally = Tally()
     for start in range(0, len(rows), 5):
@@ -145,8 +147,8 @@ def test_many_rows_are_flushed_on_the_way(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_too_many_pairs_are_pruned_and_the_sums_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound each stack keeps its largest tasks, says so, and what every task holds in all is still exact."""
-    monkeypatch.setattr(tally_module, "_PAIRS_KEPT", 8)
-    monkeypatch.setattr(tally_module, "_LARGEST_PER_STACK", 1)
+    monkeypatch.setattr(splitter, "_PAIRS_KEPT", 8)
+    monkeypatch.setattr(splitter, "_LARGEST_PER_STACK", 1)
     rows = list(_many_rows())
     tally = Tally()
     tally.add(batch(rows))

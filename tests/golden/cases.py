@@ -1,4 +1,4 @@
-"""Real cases whose whole answer is kept as people see it: `make golden` writes them anew, a review reads what changed."""
+"""Real cases whose answer is kept as people see it: `make golden` writes them anew, a review reads what changed."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_every_line_of_every_account_is_known() -> None:
                 strange.append((path, None if source is None else source.format))
                 continue
             notes = notes_of(raw, len(raw))
-            if notes.unknown_lines or notes.corrupt_records:
-                strange.append((path, f"{notes.unknown_lines} unknown lines"))
+            if notes.stats.unknown_lines or notes.stats.corrupt_records:
+                strange.append((path, f"{notes.stats.unknown_lines} unknown lines"))
     assert strange == []
 
 

@@ -130,4 +130,4 @@ def test_crlf_at_the_ends_of_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "dump"
     path.write_bytes(TEXT[: 3 << 20].rpartition(b"\n\n")[0].replace(b"\n", b"\r\n"))
     notes = oomscope.read(path).latest.reading.notes
-    assert (notes.unknown_lines, notes.corrupt_records) == (0, 0)
+    assert (notes.stats.unknown_lines, notes.stats.corrupt_records) == (0, 0)

@@ -9,7 +9,7 @@ import pytest
 import oomscope
 from oomscope import sources
 from oomscope.model.account import PAGES, VMALLOC_CALLER, Entry, account
-from oomscope.model.reading import Notes
+from oomscope.model.reading import Accounts, Notes
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 from tests.support import captures
@@ -19,7 +19,7 @@ from tests.support import captures
 def _read(rows: Lines) -> Notes:
     pairs = [row.split() for row in rows if row is not None][1:]
     entries = [Entry(name.decode(), int(pages), 1) for name, pages in pairs]
-    return Notes(accounts=account(VMALLOC_CALLER, PAGES, "areas", entries))
+    return Notes(accounts=Accounts(tables=account(VMALLOC_CALLER, PAGES, "areas", entries)))
 
 
 TOY = AccountSource("toy", lambda head: head.startswith(b"toy 1\n"), _read)

@@ -131,7 +131,7 @@ TEXTS = {"kmemleak": KMEMLEAK, "dma_buf bufinfo": BUFINFO, "percpu_stats": PERCP
 
 
 def ledger_of(notes: Notes, kind: str) -> Account:
-    (found,) = notes.accounts
+    (found,) = notes.accounts.tables
     assert found.kind == kind
     return found
 
@@ -146,7 +146,7 @@ def test_every_line_of_a_real_file_is_known(path: Path) -> None:
     assert name.replace("free_", "alloc_").endswith(source.format.rpartition(" ")[2])
     for cut in (7, 1 << 20):
         notes = notes_of(raw, cut)
-        assert (notes.unknown_lines, notes.corrupt_records) == (0, 0)
+        assert (notes.stats.unknown_lines, notes.stats.corrupt_records) == (0, 0)
 
 
 @pytest.mark.parametrize("folder", SET_ASIDE, ids=lambda folder: folder.name)
@@ -162,11 +162,11 @@ def test_what_keepers_of_memory_hold(folder: Path) -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_two_accounts_of_one_machine_agree(folder: Path) -> None:
     """The sums of zoneinfo are the counters of vmstat; buddyinfo and pagetypeinfo are the same free blocks."""
-    vmstat, zoneinfo = (notes_of(captures.text(folder / name)).counters for name in ("vmstat", "zoneinfo"))
+    vmstat, zoneinfo = (notes_of(captures.text(folder / name)).accounts.counters for name in ("vmstat", "zoneinfo"))
     same = [name for name in zoneinfo if name in vmstat and "free" not in name and not name.startswith("numa")]
     assert len(same) > 30
     assert {n: zoneinfo[n] for n in same if abs(zoneinfo[n] - vmstat[n]) > 64} == {}  # the kernel works on meanwhile
-    blocks, by_type = (notes_of(captures.text(folder / n)).free_blocks for n in ("buddyinfo", "pagetypeinfo"))
+    blocks, by_type = (notes_of(captures.text(folder / n)).accounts.free_blocks for n in ("buddyinfo", "pagetypeinfo"))
     assert {(zone.node, zone.zone) for zone in blocks} >= {(zone.node, zone.zone) for zone in by_type}
     assert sum(z.pages for z in blocks) == pytest.approx(sum(z.pages for z in by_type), abs=256)
     assert sum(z.pages for z in blocks) == pytest.approx(zoneinfo["nr_free_pages"], abs=256)
@@ -177,7 +177,7 @@ def test_a_folder_of_accounts_closes_to_all_of_ram(folder: Path) -> None:
     """Without stacks, log and dump: every page in one row, from the kernel's counters, and what is in none."""
     verdict = oomscope.explain(folder)
     assert verdict.balance is not None
-    meminfo = notes_of(captures.text(folder / "meminfo")).meminfo
+    meminfo = notes_of(captures.text(folder / "meminfo")).accounts.meminfo
     assert meminfo is not None
     assert verdict.balance.ram_pages == meminfo.total_bytes // 4096
     assert sum(row.pages for row in verdict.balance.rows) + verdict.balance.unexplained_pages == verdict.ram_pages
@@ -227,9 +227,9 @@ def test_dma_buf_tells_bytes_by_exporter_and_name() -> None:
         ("drm", "", 65536, 1),
     ]
     cut = notes_of(BUFINFO[: BUFINFO.index("Total 0")])
-    assert cut.cut_off
+    assert cut.stats.cut_off
     less = notes_of(BUFINFO.replace("08294400\t00000002\t00080007\t00000002", "junk"))
-    assert less.corrupt_records == 1
+    assert less.stats.corrupt_records == 1
 
 
 def test_percpu_stats_tells_what_one_cpu_uses() -> None:
@@ -244,7 +244,7 @@ def test_percpu_stats_tells_what_one_cpu_uses() -> None:
 def test_a_chunk_of_unknown_size_is_not_an_empty_one() -> None:
     """Without the unit's size, what is in use is not known: each chunk is a spoilt record, and no row says 0."""
     notes = notes_of(PERCPU_STATS.replace("  unit_size           :       524288\n", ""))
-    assert (notes.accounts, notes.corrupt_records) == ((), 2)
+    assert (notes.accounts.tables, notes.stats.corrupt_records) == ((), 2)
 
 
 def test_modules_tell_size_users_and_taint() -> None:
@@ -257,7 +257,7 @@ def test_modules_tell_size_users_and_taint() -> None:
     )
     notes = notes_of(text)
     told = ledger_of(notes, MODULE)
-    assert notes.unknown_lines == 0
+    assert notes.stats.unknown_lines == 0
     assert [(e.name, e.amount, e.count, e.place) for e in told.entries] == [
         ("nf_nat", 57344, 2, ""),
         ("oomlab", 16384, 0, "OE"),
@@ -274,7 +274,7 @@ def test_transcriptions_are_known_to_the_last_line(name: str) -> None:
     assert source.format == name
     for cut in (1, 5, 1 << 20):
         notes = notes_of(TEXTS[name], cut)
-        assert (notes.unknown_lines, notes.corrupt_records, notes.cut_off) == (0, 0, False)
+        assert (notes.stats.unknown_lines, notes.stats.corrupt_records, notes.stats.cut_off) == (0, 0, False)
 
 
 def test_the_same_machine_says_the_same_after_its_accounts_are_json(tmp_path: Path) -> None:

@@ -47,9 +47,13 @@ def test_a_foreign_line_costs_only_itself(name: str, at: float, junk: str) -> No
     index = 1 + int(at * (len(lines) - 1))
     spoilt = notes_of(b"\n".join([*lines[:index], JUNK[junk], *lines[index:]]), 977, whole)
     clean = notes_of(whole, 977, whole)
-    assert (spoilt.accounts, spoilt.counters, spoilt.free_blocks) == (clean.accounts, clean.counters, clean.free_blocks)
-    assert spoilt.cache_objects == clean.cache_objects
-    assert spoilt.unknown_lines == clean.unknown_lines + 1
+    assert (spoilt.accounts.tables, spoilt.accounts.counters, spoilt.accounts.free_blocks) == (
+        clean.accounts.tables,
+        clean.accounts.counters,
+        clean.accounts.free_blocks,
+    )
+    assert spoilt.accounts.cache_objects == clean.accounts.cache_objects
+    assert spoilt.stats.unknown_lines == clean.stats.unknown_lines + 1
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -60,8 +64,8 @@ def test_damage_anywhere_ends_in_no_traceback(name: str, at: float, length: int,
     whole = TEXTS[name]
     start = int(at * len(whole))
     notes = notes_of(whole[:start] + piece + whole[start + length :], 977, whole)
-    known = {entry.name for account in notes_of(whole, 977, whole).accounts for entry in account.entries}
-    new = [entry.name for account in notes.accounts for entry in account.entries if entry.name not in known]
+    known = {entry.name for account in notes_of(whole, 977, whole).accounts.tables for entry in account.entries}
+    new = [entry.name for account in notes.accounts.tables for entry in account.entries if entry.name not in known]
     assert len(new) <= 3  # the rows that the damage touched
 
 

@@ -55,7 +55,7 @@ def events(text: bytes) -> tuple[OomEvent, ...]:
     parser = KernelLogParser()
     for _ in parser.batches([text]):
         pass
-    return parser.notes.events
+    return parser.notes.log.events
 
 
 @cache

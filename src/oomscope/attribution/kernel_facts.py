@@ -141,21 +141,23 @@ def _counters(readings: Iterable[Reading]) -> dict[str, int]:
     """The counters of all readings, those of the first one that has each."""
     merged: dict[str, int] = {}
     for reading in readings:
-        merged = {**reading.notes.counters, **merged}
+        merged = {**reading.notes.accounts.counters, **merged}
     return merged
 
 
 def _managed_pages(readings: Iterable[Reading]) -> int | None:
-    return next((r.notes.counters["managed"] for r in readings if "managed" in r.notes.counters), None)
+    return next(
+        (r.notes.accounts.counters["managed"] for r in readings if "managed" in r.notes.accounts.counters), None
+    )
 
 
 def _first_meminfo(readings: Iterable[Reading]) -> Meminfo | None:
-    return next((r.notes.meminfo for r in readings if r.notes.meminfo is not None), None)
+    return next((r.notes.accounts.meminfo for r in readings if r.notes.accounts.meminfo is not None), None)
 
 
 def _meminfo_of(moment: Moment, readings: Iterable[Reading], page_size_bytes: int | Unknown) -> Meminfo | None:
     """The /proc/meminfo that fits the moment best: used memory nearest to the pages counted."""
-    candidates = [r.notes.meminfo for r in readings if r.notes.meminfo is not None]
+    candidates = [r.notes.accounts.meminfo for r in readings if r.notes.accounts.meminfo is not None]
     # One that does not tell its free memory cannot be judged to fit: it serves where no other is there.
     told = [(m, m.total_bytes - m.free_bytes) for m in candidates if m.free_bytes is not None]
     pages = moment.totals.pages if moment.totals is not None else total_pages(moment.counts)

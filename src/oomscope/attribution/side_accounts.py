@@ -18,7 +18,7 @@ _COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "
 
 @dataclass(frozen=True, slots=True)
 class SideAccounts:
-    """The fullest ledger of each kind, which is the one that was taken nearest to the end, in the order of KINDS."""
+    """The fullest account of each kind, which is the one that was taken nearest to the end, in the order of KINDS."""
 
     accounts: tuple[Account, ...]
     cache_objects: tuple[CacheObjects, ...]
@@ -66,11 +66,13 @@ class SideAccounts:
 def side_accounts(evidence: Evidence) -> SideAccounts:
     """What the evidence has of such files."""
     readings = evidence.readings
-    found = [each for reading in readings for each in reading.notes.accounts]
+    found = [each for reading in readings for each in reading.notes.accounts.tables]
     of_kinds = ([each for each in found if each.kind == kind] for kind in KINDS)
     return SideAccounts(
         accounts=tuple(_named(max(told, key=lambda each: each.total)) for told in of_kinds if told),
-        cache_objects=tuple(objects for r in readings for objects in r.notes.cache_objects if r.role is Role.ACCOUNT),
+        cache_objects=tuple(
+            objects for r in readings for objects in r.notes.accounts.cache_objects if r.role is Role.ACCOUNT
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from oomscope.attribution.tally import Tally
 from oomscope.attribution.witness_matching import total_pages, with_counts, with_reports
 from oomscope.model.counts import Counts
 from oomscope.model.evidence import Evidence, LoggedEvent, Moment
-from oomscope.model.reading import Notes, Reading, Role
+from oomscope.model.reading import LogFacts, Notes, Reading, Role
 from oomscope.model.stack import Stack
 from oomscope.model.unknown import Unknown
 
@@ -52,7 +52,7 @@ def build(
 def without_stacks(evidence: Evidence, logged: LoggedEvent) -> Evidence:
     """The same evidence at the moment of one OOM event of a log: what was counted at other times is no part of it."""
     reading = next(r for r in evidence.readings if r.origin == logged.origin)
-    notes = Notes(release=reading.notes.release, events=reading.notes.events)
+    notes = Notes(release=reading.notes.release, log=LogFacts(events=reading.notes.log.events))
     moment = _moment_without_counts((replace(reading, counts=None, census=None, notes=notes),))
     at_ns = logged.analysis.event.at_ns
     moment = replace(moment, at_ns=moment.at_ns if at_ns is None else at_ns)
@@ -90,7 +90,7 @@ def _counted(readings: tuple[Reading, ...]) -> _Counted:
     for reading in readings:
         if reading.counts is None or reading.witness_of is not None:
             continue
-        if not reading.notes.records and reading.census is None:
+        if not reading.notes.stats.records and reading.census is None:
             continue
         counts = _resolved(reading.counts, handles)
         if reading.role in (Role.DUMP, Role.MEMORY):
@@ -99,7 +99,7 @@ def _counted(readings: tuple[Reading, ...]) -> _Counted:
             found.tracked.append(_moment_of_dump(reading, counts, witnesses_of))
         elif reading.role is Role.STACK_COUNTS:
             found.stacks.append(Moment(reading, counts, _untimed(reading)))
-        elif reading.notes.reports:
+        elif reading.notes.log.reports:
             found.reports.append(Moment(reading, counts, _stamped(reading)))
     return found
 
@@ -136,16 +136,16 @@ def _told_missing(latest: Moment, readings: Iterable[Reading]) -> list[Unknown]:
     absent += [
         Unknown(f"{count:,} {what} of {r.origin}", "more than are kept: docs/reliability.md has the bounds")
         for r in readings
-        for what, count in r.notes.left_out.items()
+        for what, count in r.notes.stats.left_out.items()
     ]
     return absent
 
 
 def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
     """A log that tells of OOM events and of no stacks; else one of the kernel's own accounts, or whatever is there."""
-    fallback = next((r for r in readings if r.notes.accounts or r.notes.cache_objects), readings[0])
-    reading = next((r for r in readings if r.notes.events), fallback)
-    at_ns = reading.notes.events[-1].at_ns if reading.notes.events else None
+    fallback = next((r for r in readings if r.notes.accounts.tables or r.notes.accounts.cache_objects), readings[0])
+    reading = next((r for r in readings if r.notes.log.events), fallback)
+    at_ns = reading.notes.log.events[-1].at_ns if reading.notes.log.events else None
     unknown = Unknown("when it happened", f"{reading.origin} carries no time since boot")
     return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
 
@@ -197,7 +197,7 @@ def _of_one_machine(dumps: list[Moment], absent: list[Unknown]) -> list[Moment]:
 
 def _is_of_another_boot(earlier: Moment, latest: Moment) -> bool:
     """Nothing comes after a panic; and two dumps of one boot have the kernel in one place."""
-    if earlier.reading.notes.panicked:
+    if earlier.reading.notes.log.panicked:
         return True
     one, other = earlier.reading.notes.system, latest.reading.notes.system
     return one is not None and other is not None and one.boot != other.boot

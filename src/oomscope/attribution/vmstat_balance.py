@@ -37,8 +37,8 @@ _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 def counters_of(readings: Iterable[Reading]) -> Mapping[str, int]:
     """The counters of all readings; of several moments those with least memory free."""
     merged: dict[str, int] = {}
-    for reading in sorted(readings, key=lambda r: -r.notes.counters.get(_FREE, 0)):
-        merged.update(reading.notes.counters)
+    for reading in sorted(readings, key=lambda r: -r.notes.accounts.counters.get(_FREE, 0)):
+        merged.update(reading.notes.accounts.counters)
     return merged
 
 

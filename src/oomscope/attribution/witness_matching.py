@@ -95,7 +95,9 @@ def with_reports(dumps: list[Moment], reports: list[Moment]) -> tuple[list[Momen
     found, left = list(dumps), []
     for report in reports:
         printed = set(report.counts.stacks)
-        fits = [i for i, dump in enumerate(found) if dump.reading.notes.panicked and printed <= set(dump.counts.stacks)]
+        fits = [
+            i for i, dump in enumerate(found) if dump.reading.notes.log.panicked and printed <= set(dump.counts.stacks)
+        ]
         if fits:
             dump = found[fits[-1]]
             found[fits[-1]] = replace(dump, witnesses=(*dump.witnesses, report.reading))

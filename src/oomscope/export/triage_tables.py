@@ -1,6 +1,6 @@
 """A triage as three Parquet tables in parts: cases, consumers, findings (extra `parquet`), for DuckDB and the like.
 
-The columns are the fields of model/fleet.py, each with its type; labels are columns of their own, `label_` before the
+The columns are the fields of model/triage.py, each with its type; labels are columns of their own, `label_` before the
 name. `case` joins the tables.
 """
 

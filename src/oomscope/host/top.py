@@ -104,7 +104,7 @@ class Watch:
 
     def _call_sites(self) -> Amounts:
         readings = read(self.machine.path(ALLOCINFO)).readings
-        accounts = [each for r in readings for each in r.notes.accounts if each.kind == CALL_SITE]
+        accounts = [each for r in readings for each in r.notes.accounts.tables if each.kind == CALL_SITE]
         return amounts_of_sites(entry for each in accounts for entry in each.entries)
 
 

@@ -27,7 +27,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One holder: its `amount` in the ledger's unit, in so many pieces.
+    """One holder: its `amount` in the account's unit, in so many pieces.
 
     `place` is a source line or the like, `stack` who allocated, where the file tells that.
     """
@@ -62,6 +62,6 @@ class Account:
 
 
 def account(kind: str, unit: str, counted: str, entries: list[Entry]) -> tuple[Account, ...]:
-    """The ledger of these rows, those that hold nothing left out; none where there are no rows."""
+    """The account of these rows, those that hold nothing left out; none where there are no rows."""
     ranked = tuple(sorted((entry for entry in entries if entry.amount), key=lambda entry: -entry.amount))
     return (Account(kind, unit, counted, ranked),) if ranked else ()

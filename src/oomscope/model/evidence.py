@@ -29,12 +29,12 @@ class Moment:
     @property
     def is_panic_report(self) -> bool:
         """Whether this is what a dying kernel printed: its greatest consumers only."""
-        return self.reading.notes.reports > 0
+        return self.reading.notes.log.reports > 0
 
     @property
     def totals(self) -> PanicTotals | None:
         """The totals that a dying kernel printed beside its greatest consumers."""
-        return self.reading.notes.totals
+        return self.reading.notes.log.totals
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,57 +88,91 @@ class System:
 
 
 @dataclass(slots=True)
-class Notes:
-    """What a source learnt beside its rows.
+class ParseStats:
+    """How reading went.
 
     `records` are the rows that were read, `corrupt_records` were too damaged to count, `unknown_lines` belong to no
-    record. `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since
-    boot, if the text says so; `reports` counts at-panic reports in a log (the last one is read), `events` are the OOM
-    events that a log tells of, in its order, `events_left_out` were too many to keep. `accounts` are the rows of files
-    in which the kernel keeps its own account, `counters` its counters of pages by the names of /proc/vmstat,
-    `free_blocks` the free blocks of each zone. Of kernel memory,
-    `unread_share` (0..1) could not be read; `absent` says what it does not hold; `cache_objects` who holds
-    slab objects. Where oomscope tracked pages itself, `tracked_since_ns` is since when, in nanoseconds since boot:
-    earlier pages have no stack. `left_out` counts what was beyond a bound, by what it is.
+    record. `cut_off` tells that the last record is not whole, `ranked_only` that columns other than stack, pages and
+    blocks were left out. Of kernel memory, `unread_share` (0..1) could not be read. `left_out` counts what was beyond a
+    bound, by what it is.
     """
 
     records: int = 0
     corrupt_records: int = 0
     unknown_lines: int = 0
-    at_ns: int | None = None
-    release: str | None = None
-    meminfo: Meminfo | None = None
-    panicked: bool | None = None
-    events: tuple[OomEvent, ...] = ()
-    events_left_out: int = 0
-    accounts: tuple[Account, ...] = ()
-    counters: Mapping[str, int] = field(default_factory=dict)
-    free_blocks: tuple[FreeArea, ...] = ()
-    reports: int = 0
-    totals: PanicTotals | None = None
     ranked_only: bool = False
     cut_off: bool = False
-    handles: dict[int, Stack] = field(default_factory=dict)
-    system: System | None = None
-    absent: tuple[Unknown, ...] = ()
     unread_share: float = 0.0
-    cache_objects: tuple[CacheObjects, ...] = ()
-    tracked_since_ns: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, what: str, count: int = 1) -> None:
         """Count what is beyond a bound (oomscope/bounds.py): `what` in the plural, as people are told."""
         self.left_out[what] = self.left_out.get(what, 0) + count
 
-    def add(self, other: Notes) -> None:
-        """Take in what another worker learnt from another part of the same input."""
+    def add(self, other: ParseStats) -> None:
+        """Take in how it went with another part of the same input."""
         self.records += other.records
         self.corrupt_records += other.corrupt_records
         self.unknown_lines += other.unknown_lines
         self.cut_off |= other.cut_off
-        self.handles.update(other.handles)
         for what, count in other.left_out.items():
             self.leave_out(what, count)
+
+
+@dataclass(slots=True)
+class Accounts:
+    """What the kernel's own bookkeeping says.
+
+    `tables` are rows of who holds how much, `counters` are in pages by the names of /proc/vmstat, `free_blocks` are
+    the free ones of each zone, `cache_objects` who holds slab objects.
+    """
+
+    meminfo: Meminfo | None = None
+    tables: tuple[Account, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    free_blocks: tuple[FreeArea, ...] = ()
+    cache_objects: tuple[CacheObjects, ...] = ()
+
+
+@dataclass(slots=True)
+class LogFacts:
+    """What a kernel log tells.
+
+    `events` are its OOM events, in its order, `events_left_out` were too many to keep. `reports` counts the at-panic
+    reports of greatest consumers (the last one is read), `totals` is that one's last line. `panicked` tells that the
+    kernel panicked, None where nothing tells.
+    """
+
+    panicked: bool | None = None
+    events: tuple[OomEvent, ...] = ()
+    events_left_out: int = 0
+    reports: int = 0
+    totals: PanicTotals | None = None
+
+
+@dataclass(slots=True)
+class Notes:
+    """What a source learnt beside its rows: how reading went, accounts, a log's facts, and whose they are.
+
+    `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since boot, if
+    it says so; `tracked_since_ns`, where oomscope tracked pages itself, since when pages have a stack. `system` is what
+    kernel memory tells of its machine; `absent` says what the input does not hold.
+    """
+
+    stats: ParseStats = field(default_factory=ParseStats)
+    accounts: Accounts = field(default_factory=Accounts)
+    log: LogFacts = field(default_factory=LogFacts)
+    release: str | None = None
+    system: System | None = None
+    at_ns: int | None = None
+    tracked_since_ns: int | None = None
+    handles: dict[int, Stack] = field(default_factory=dict)
+    absent: tuple[Unknown, ...] = ()
+
+    def add(self, other: Notes) -> None:
+        """Take in what another worker learnt from another part of the same input."""
+        self.stats.add(other.stats)
+        self.handles.update(other.handles)
 
 
 @dataclass(frozen=True, slots=True)

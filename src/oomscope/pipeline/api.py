@@ -154,12 +154,12 @@ def _tells_something(reading: Reading, *, of_holders: bool) -> bool:
     `of_holders`: counters alone are not enough. Whoever asks a living machine is told why it gave no more.
     """
     notes = reading.notes
-    if notes.accounts or notes.cache_objects:
+    if notes.accounts.tables or notes.accounts.cache_objects:
         return True
-    if not of_holders and (notes.free_blocks or notes.counters or notes.meminfo is not None):
+    if not of_holders and (notes.accounts.free_blocks or notes.accounts.counters or notes.accounts.meminfo is not None):
         return True
-    has_counts = reading.counts is not None and bool(reading.notes.records or reading.census is not None)
-    return has_counts or bool(reading.notes.events)
+    has_counts = reading.counts is not None and bool(reading.notes.stats.records or reading.census is not None)
+    return has_counts or bool(reading.notes.log.events)
 
 
 def explain(
@@ -214,8 +214,8 @@ def _why_nothing(readings: list[Reading], unused: list[Unused]) -> OomscopeError
     empty_dumps = [r for r in readings if r.role in (Role.DUMP, Role.STACK_COUNTS)]
     if empty_dumps:
         first = empty_dumps[0]
-        if first.notes.corrupt_records:
-            return CorruptInput(f"{first.origin}: not one of {first.notes.corrupt_records:,} records is whole")
+        if first.notes.stats.corrupt_records:
+            return CorruptInput(f"{first.origin}: not one of {first.notes.stats.corrupt_records:,} records is whole")
         return NothingToExplain(f"{first.origin}: {first.format} without a single count")
     problem = max((u.error for u in unused), key=lambda e: e.exit_code, default=None)
     logs = [r for r in readings if r.role is Role.LOG]

@@ -21,7 +21,7 @@ from oomscope.errors import CorruptInput, NoAccess
 from oomscope.host.facts import Machine
 from oomscope.model.batch import Batch
 from oomscope.model.counts import Counts
-from oomscope.model.reading import Notes, Reading, Role
+from oomscope.model.reading import Notes, ParseStats, Reading, Role
 from oomscope.model.stack import Frame, parse_frame
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.page_owner.stacks import PageOwnerStacks
@@ -136,7 +136,7 @@ def _read(
         if counted is not None and selection.is_empty:
             witness = Tally(selection)
             witness.add(counted)
-            its_notes = Notes(records=len(counted.stack))
+            its_notes = Notes(ParseStats(records=len(counted.stack)))
             readings.append(
                 Reading(
                     f"{origin}: {name}",
@@ -151,9 +151,9 @@ def _read(
         readings += _by_program(reader.counted_by_program(), origin)
     reader.finish()
     log_notes, printed = _from_log(reader.log)
-    notes.events, notes.events_left_out = log_notes.events, log_notes.events_left_out
-    if selection.is_empty and log_notes.reports:
-        log_notes.events = ()
+    notes.log.events, notes.log.events_left_out = log_notes.log.events, log_notes.log.events_left_out
+    if selection.is_empty and log_notes.log.reports:
+        log_notes.log.events = ()
         readings.append(
             Reading(f"{origin}: kernel log", KernelLog.format, Role.LOG, log_notes, printed, witness_of=origin)
         )
@@ -166,7 +166,7 @@ def _by_program(kept: list[tuple[Notes, Batch]], origin: str) -> list[Reading]:
     for number, (notes, batch) in enumerate(kept, 1):
         tally = Tally()
         tally.add(batch)
-        of_kill = not notes.panicked
+        of_kill = not notes.log.panicked
         name = f"{origin}: report of OOM kill {number}" if of_kill else f"{origin}: report of the OOM panic"
         readings.append(
             Reading(name, KernelLog.format, Role.LOG, notes, tally.counts(), witness_of=None if of_kill else origin)

@@ -16,7 +16,7 @@ _ROWS_OF_A_MACHINE, _USUAL_ROWS = 40, 10
 
 
 def accounts(console: Console, verdict: Verdict, top: int) -> None:
-    """Every ledger and the free blocks; beside an answer from elsewhere the largest rows only, and no modules."""
+    """Every account and the free blocks; beside an answer from elsewhere the largest rows only, and no modules."""
     alone = verdict.greatest is None and verdict.oom is None
     for told in verdict.accounts:
         if alone or told.kind != MODULE:

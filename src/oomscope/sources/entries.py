@@ -38,7 +38,7 @@ class Entries:
         row[1] += 1
 
     def account(self, kind: str, unit: str, counted: str) -> tuple[Account, ...]:
-        """The ledger of all rows, see model.ledger.ledger."""
+        """The account of all rows, see model.account.account."""
         merged = [Entry(name, amount, n, module, place) for (name, module, place), (amount, n) in self._rows.items()]
         beyond = [Entry(BEYOND, self._beyond[0], self._beyond[1])] if self._beyond[1] else []
         return account(kind, unit, counted, [*self._entries, *merged, *beyond])
@@ -46,4 +46,4 @@ class Entries:
     def _leave_out(self, amount: int, count: int) -> None:
         self._beyond[0] += amount
         self._beyond[1] += count
-        self._notes.leave_out("rows")
+        self._notes.stats.leave_out("rows")

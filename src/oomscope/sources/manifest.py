@@ -34,7 +34,7 @@ class ManifestText:
                 for path, reason in parsed[: bounds.NAMES]
             )
         except (ValueError, KeyError, TypeError, RecursionError):
-            notes.unknown_lines += 1
+            notes.stats.unknown_lines += 1
         return [Reading(stream.origin, self.format, self.role, notes, None, stream.defect)]
 
 

@@ -50,7 +50,7 @@ def explained(unit: Unit) -> Worked:
             unused = _unused(evidence.unused, place)
         results = _with_a_later_answer(results)
         results[0] = replace(results[0], row=replace(results[0].row, unused=unused))
-        left_out = sum(reading.notes.events_left_out for reading in evidence.readings)
+        left_out = sum(reading.notes.log.events_left_out for reading in evidence.readings)
         if left_out:
             reason = f"{counted(left_out, 'earlier OOM')} of this log: the last {len(results):,} are explained"
             results.append(CaseResult(CaseRow(failure=reason, exit_code=3)))

@@ -139,9 +139,9 @@ def _verdict(
         absent=(*(() if event is None else event.absent()), *missing(case)),
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
-        cache_objects=latest.reading.notes.cache_objects or facts.accounts.cache_objects,
+        cache_objects=latest.reading.notes.accounts.cache_objects or facts.accounts.cache_objects,
         accounts=facts.accounts.accounts,
-        free_blocks=next((r.notes.free_blocks for r in evidence.readings if r.notes.free_blocks), ()),
+        free_blocks=next((r.notes.accounts.free_blocks for r in evidence.readings if r.notes.accounts.free_blocks), ()),
         selection_note=None if case.selection.is_empty else "filters are set: only what they leave over is counted",
         groups_by=question.by,
         groups=()
@@ -155,7 +155,7 @@ def _oom(case: RuleCase, event: Classification | None) -> Oom | None:
     """The OOM event; without a report, that there was one is all that at-panic lines or a dump tell."""
     latest = case.evidence.latest
     if event is None:
-        return Oom(UNDETERMINED, (), latest.reading.notes.panicked) if _saw_oom(latest) else None
+        return Oom(UNDETERMINED, (), latest.reading.notes.log.panicked) if _saw_oom(latest) else None
     named = row_for([cause.oom_class for cause in event.causes], case.culprits)
     event_ns, stacks_ns = event.case.event.at_ns, latest.at_ns
     apart_ns = None
@@ -174,7 +174,7 @@ def _at_ns(latest: Moment, event: Classification | None) -> int | None:
 
 
 def _saw_oom(moment: Moment) -> bool:
-    return moment.is_panic_report or bool(moment.reading.notes.panicked)
+    return moment.is_panic_report or bool(moment.reading.notes.log.panicked)
 
 
 def _is_partial(evidence: Evidence, latest: Moment, event: Classification | None) -> bool:
@@ -184,14 +184,14 @@ def _is_partial(evidence: Evidence, latest: Moment, event: Classification | None
         return True
     return (
         latest.reading.defect is not None
-        or notes.corrupt_records > 0
-        or notes.cut_off
-        or notes.unread_share > 0
+        or notes.stats.corrupt_records > 0
+        or notes.stats.cut_off
+        or notes.stats.unread_share > 0
         or bool(notes.absent)
         or latest.is_panic_report
         or (latest.counts.pages is None and bool(latest.counts.stacks))
         or any(reading.defect is not None for reading in evidence.readings)
-        or any(reading.notes.corrupt_records for reading in evidence.readings if not reading.notes.records)
+        or any(reading.notes.stats.corrupt_records for reading in evidence.readings if not reading.notes.stats.records)
     )
 
 
@@ -205,5 +205,10 @@ def _why_nothing_left(latest: Moment, selection: Selection) -> str:
 def _input(reading: Reading) -> InputSummary:
     notes = reading.notes
     return InputSummary(
-        reading.origin, reading.format, notes.records, notes.corrupt_records, notes.unknown_lines, reading.defect
+        reading.origin,
+        reading.format,
+        notes.stats.records,
+        notes.stats.corrupt_records,
+        notes.stats.unknown_lines,
+        reading.defect,
     )

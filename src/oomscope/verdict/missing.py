@@ -41,19 +41,19 @@ def _of_reading(reading: Reading, events: int) -> list[Unknown]:
     """What of one input could not be read, or was not kept."""
     notes, origin = reading.notes, reading.origin
     absent = []
-    if notes.events_left_out:
+    if notes.log.events_left_out:
         reason = f"of a log the last {events:,} are kept"
-        absent.append(Unknown(f"{notes.events_left_out:,} earlier OOMs of {origin}", reason))
+        absent.append(Unknown(f"{notes.log.events_left_out:,} earlier OOMs of {origin}", reason))
     if reading.defect is not None:
         absent.append(Unknown(f"the rest of {origin}", reading.defect))
-    if notes.cut_off and not notes.reports:
+    if notes.stats.cut_off and not notes.log.reports:
         absent.append(Unknown(f"the end of {origin}", "its last record is cut"))
-    if notes.unread_share:
+    if notes.stats.unread_share:
         absent.append(
-            Unknown(f"{share_text(notes.unread_share)} of what was asked of {origin}", "it is not in the dump")
+            Unknown(f"{share_text(notes.stats.unread_share)} of what was asked of {origin}", "it is not in the dump")
         )
-    if notes.corrupt_records:
-        absent.append(Unknown(f"{notes.corrupt_records:,} records of {origin}", "they are too damaged to count"))
+    if notes.stats.corrupt_records:
+        absent.append(Unknown(f"{notes.stats.corrupt_records:,} records of {origin}", "they are too damaged to count"))
     return absent
 
 
@@ -76,9 +76,9 @@ def _untold(case: RuleCase) -> Unknown | None:
     """The first of these that is so: nothing ranked, nobody named, no requests, no tasks, no time."""
     latest = case.evidence.latest
     notes, counts = latest.reading.notes, latest.counts
-    if notes.ranked_only:
+    if notes.stats.ranked_only:
         return Unknown("tasks, orders and times", "only the ranking was asked for")
-    if notes.absent and not notes.records:
+    if notes.absent and not notes.stats.records:
         return None  # who allocated is not known at all, which stands among what is absent
     if not counts.stacks:
         teller = "an OOM report does" if case.event is not None else "such files do"

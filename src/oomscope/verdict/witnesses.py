@@ -28,7 +28,7 @@ def reports(moment: Moment) -> tuple[WitnessReport, ...]:
     for witness in moment.witnesses:
         if witness.counts is None:
             continue
-        comparison = compare(moment.counts, witness.counts, listed_only=witness.notes.reports > 0)
+        comparison = compare(moment.counts, witness.counts, listed_only=witness.notes.log.reports > 0)
         if comparison is not None:
             found.append(
                 WitnessReport(

@@ -161,7 +161,7 @@ def test_the_text_gives_back_what_the_table_says(entries: list[int]) -> None:
     counts = tally.counts()
     pages = [] if counts.pages is None else counts.pages.tolist()
     assert {stack.frames[1].symbol: held for stack, held in zip(counts.stacks, pages, strict=True)} == expected
-    assert parser.notes.corrupt_records == parser.notes.unknown_lines == 0
+    assert parser.notes.stats.corrupt_records == parser.notes.stats.unknown_lines == 0
     assert parser.notes.absent == rows.notes.absent
     assert len(rows.notes.absent) == 1 + len({entry >> 16 for entry in entries} & {1, 2, 3})
 

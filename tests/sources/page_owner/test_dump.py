@@ -42,7 +42,7 @@ def test_every_kernel_form_is_counted_to_the_page(form: Form) -> None:
     records = awkward_records()
     counts, parser = parse(b"".join(form.text(r) for r in records))
     assert counts.pages is not None
-    assert (parser.notes.records, parser.notes.corrupt_records) == (len(records), 0)
+    assert (parser.notes.stats.records, parser.notes.stats.corrupt_records) == (len(records), 0)
     assert int(counts.pages.sum()) == sum(1 << r.order for r in records)
     if form.has_frames:
         expected: Counter[tuple[str, ...]] = Counter()
@@ -89,8 +89,8 @@ def test_a_real_dump_equals_a_slow_reading_of_it(path: Path) -> None:
     """Pages per stack, task, order, node, memcg and time of a real capture equal a line-by-line reading."""
     seen = brute_force.records(captures.text(path))
     counts, parser = parse(captures.text(path))
-    assert parser.notes.records == len(seen)
-    assert (parser.notes.corrupt_records, parser.notes.unknown_lines) == (0, 0)
+    assert parser.notes.stats.records == len(seen)
+    assert (parser.notes.stats.corrupt_records, parser.notes.stats.unknown_lines) == (0, 0)
     assert pages_per_stack(counts) == brute_force.sums(seen)
     tasks: Counter[tuple[object, ...]] = Counter()
     orders: Counter[int] = Counter()
@@ -115,7 +115,7 @@ def test_ranking_only_gives_the_same_ranking(path: Path) -> None:
     full, _ = parse(captures.text(path))
     ranked, parser = parse(captures.text(path), ranking_only=True)
     assert pages_per_stack(ranked) == pages_per_stack(full)
-    assert parser.notes.records == full.rows
+    assert parser.notes.stats.records == full.rows
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_dump_cut_in_a_record_counts_the_others() -> None:
         counted = stacks.pop(ORDINARY.frames)
         assert counted == 2 or (counted == 3 and length >= 3 * one - 2), length
         assert sum(stacks.values()) <= 1, length
-        assert counted + sum(stacks.values()) + parser.notes.corrupt_records in (2, 3), length
+        assert counted + sum(stacks.values()) + parser.notes.stats.corrupt_records in (2, 3), length
 
 
 def test_a_record_run_into_by_the_next_costs_only_itself() -> None:
@@ -195,7 +195,7 @@ def test_a_record_run_into_by_the_next_costs_only_itself() -> None:
     first, second = linux_6_12(ORDINARY), linux_6_12(replace(ORDINARY, frames=EARLY.frames))
     counts, parser = parse(first * 2 + first[:-30] + second + first)
     assert pages_per_stack(counts) == {ORDINARY.frames: 3, EARLY.frames: 1}
-    assert parser.notes.corrupt_records == 1
+    assert parser.notes.stats.corrupt_records == 1
 
 
 def test_a_foreign_line_inside_a_stack_spoils_that_record() -> None:
@@ -204,7 +204,7 @@ def test_a_foreign_line_inside_a_stack_spoils_that_record() -> None:
     foreign = record.replace(b" vfs_write", b"[   12.345678] e1000: link is up\n vfs_write", 1)
     counts, parser = parse(record + foreign + record)
     assert pages_per_stack(counts) == {ORDINARY.frames: 2}
-    assert parser.notes.corrupt_records == 1
+    assert parser.notes.stats.corrupt_records == 1
 
 
 def test_text_around_the_records_is_counted_as_unknown_lines() -> None:
@@ -212,7 +212,7 @@ def test_text_around_the_records_is_counted_as_unknown_lines() -> None:
     record = linux_6_12(ORDINARY)
     counts, parser = parse(b"# cat page_owner\n" + record + record + b"cat: read error: Cannot allocate memory\n")
     assert pages_per_stack(counts) == {ORDINARY.frames: 2}
-    assert parser.notes.unknown_lines == 2
+    assert parser.notes.stats.unknown_lines == 2
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_numbers_beyond_all_bounds_spoil_their_record(damage: tuple[bytes, bytes
     assert spoilt != record
     counts, parser = parse(record + spoilt + record)
     assert pages_per_stack(counts) == {ORDINARY.frames: 2}
-    assert (parser.notes.records, parser.notes.corrupt_records) == (2, 1)
+    assert (parser.notes.stats.records, parser.notes.stats.corrupt_records) == (2, 1)
 
 
 def test_a_gigantic_folio_is_believed_at_an_aligned_pfn_only() -> None:
@@ -249,7 +249,7 @@ def test_a_gigantic_folio_is_believed_at_an_aligned_pfn_only() -> None:
     assert pages_per_stack(counts) == {ORDINARY.frames: (1 << 18) + 1}
     counts, parser = parse(linux_6_12(ORDINARY) + linux_6_12(replace(gigantic, pfn=0x1001)))
     assert pages_per_stack(counts) == {ORDINARY.frames: 1}
-    assert parser.notes.corrupt_records == 1
+    assert parser.notes.stats.corrupt_records == 1
 
 
 def test_handles_are_resolved_by_another_reading(tmp_path: Path) -> None:
@@ -280,4 +280,4 @@ def test_a_line_of_any_length_is_read_past(read_text: ReadText) -> None:
     endless = b"Page allocated via order 0, mask " + b"A" * (3 << 20)
     evidence = read_text(record * 2 + endless + b"\n" + record * 2)
     assert pages_per_stack(evidence.latest.counts) == {ORDINARY.frames: 4}
-    assert evidence.latest.reading.notes.corrupt_records >= 1
+    assert evidence.latest.reading.notes.stats.corrupt_records >= 1

@@ -29,7 +29,11 @@ def test_the_same_holders_as_the_dump(path: Path) -> None:
         (str(row.culprit), row.pages, row.stacks) for row in of_dump.culprits
     ]
     reading = oomscope.read(path).latest.reading
-    assert (reading.format, reading.notes.corrupt_records, reading.notes.unknown_lines) == ("page_owner_sort", 0, 0)
+    assert (reading.format, reading.notes.stats.corrupt_records, reading.notes.stats.unknown_lines) == (
+        "page_owner_sort",
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("path", OF_STACKS, ids=lambda path: path.name)
@@ -46,7 +50,7 @@ def test_groups_without_stacks_name_nobody(read_text: Read) -> None:
     """--cull=pid leaves no stack: those groups are spoilt records, not holders."""
     text = b"7 times, 9 pages, PID 4\n3 times, 3 pages, PID 5:\n take_page+0x1/0x2 [oomlab]\n\n"
     reading = read_text(text).latest.reading
-    assert (reading.notes.records, reading.notes.corrupt_records) == (1, 1)
+    assert (reading.notes.stats.records, reading.notes.stats.corrupt_records) == (1, 1)
 
 
 def test_times_alone_need_an_order(read_text: Read) -> None:
@@ -55,7 +59,7 @@ def test_times_alone_need_an_order(read_text: Read) -> None:
     text += b"5 times:\n take_page+0x1/0x2 [oomlab]\n\n"
     latest = read_text(text).latest
     assert latest.counts.pages is not None
-    assert (int(latest.counts.pages.sum()), latest.reading.notes.corrupt_records) == (12, 1)
+    assert (int(latest.counts.pages.sum()), latest.reading.notes.stats.corrupt_records) == (12, 1)
 
 
 def test_a_cut_output_keeps_its_whole_groups(read_text: Read) -> None:

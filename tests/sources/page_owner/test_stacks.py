@@ -42,7 +42,11 @@ def test_the_real_file_is_read_whole() -> None:
     parser = PageOwnerStacksParser()
     pages = [int(n) for batch in parser.batches(iter([text])) for n in (batch.pages if batch.pages is not None else [])]
     lines = [line for line in text.split(b"\n") if line.startswith(b"nr_base_pages: ")]
-    assert (parser.notes.records, parser.notes.corrupt_records, parser.notes.unknown_lines) == (len(lines), 0, 0)
+    assert (parser.notes.stats.records, parser.notes.stats.corrupt_records, parser.notes.stats.unknown_lines) == (
+        len(lines),
+        0,
+        0,
+    )
     assert sum(pages) == sum(int(line.split()[1]) for line in lines) == 39_168
 
 
@@ -107,7 +111,7 @@ def test_a_spoilt_block_costs_only_itself(read_text: ReadText, spoilt: bytes) ->
     counts = evidence.latest.counts
     assert counts.pages is not None
     assert int(counts.pages.sum()) == (16 if spoilt.endswith(b"\n\n") else 11)
-    assert evidence.latest.reading.notes.corrupt_records == 1
+    assert evidence.latest.reading.notes.stats.corrupt_records == 1
 
 
 def test_crlf(read_text: ReadText) -> None:

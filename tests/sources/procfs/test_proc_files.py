@@ -51,14 +51,14 @@ ALLOC_TRACES = """\
 
 def test_alloc_traces_tells_who_holds_objects() -> None:
     """Objects per owner's stack, in both forms."""
-    (objects,) = notes_of(ALLOC_TRACES).cache_objects
+    (objects,) = notes_of(ALLOC_TRACES).accounts.cache_objects
     assert objects.objects == 10020
     assert [(stack.texts, count) for stack, count in objects.owners] == [
         (("take_object+0x2c/0x40 [oomlab]", "write_way+0x4e/0xa0 [oomlab]", "vfs_write+0xe1/0x410"), 10007),
         (("other+0x2/0x4", "vfs_write+0xe1/0x410"), 13),
     ]
     without_stacks = "".join(line + "\n" for line in ALLOC_TRACES.splitlines() if "age=" in line)
-    (objects,) = notes_of(without_stacks).cache_objects
+    (objects,) = notes_of(without_stacks).accounts.cache_objects
     assert [count for _, count in objects.owners] == [10007, 13]
 
 
@@ -76,7 +76,7 @@ def test_object_owners_decide_who_holds_a_slab(tmp_path: Path) -> None:
 
 def test_slabinfo_tells_pages_per_cache() -> None:
     """Slabs times pages per slab, the largest cache first; names may hold blanks."""
-    (told,) = notes_of(SLABINFO).accounts
+    (told,) = notes_of(SLABINFO).accounts.tables
     assert [(entry.name, entry.amount, entry.count) for entry in told.entries] == [
         ("kmalloc-2k", 800, 1500),
         ("a cache", 2, 20),
@@ -85,7 +85,7 @@ def test_slabinfo_tells_pages_per_cache() -> None:
 
 def test_vmallocinfo_tells_pages_per_caller() -> None:
     """Areas of one caller together; what maps no pages is left out."""
-    (told,) = notes_of(VMALLOCINFO).accounts
+    (told,) = notes_of(VMALLOCINFO).accounts.tables
     assert [(entry.name, entry.module, entry.amount, entry.count) for entry in told.entries] == [
         ("leak", "oomlab", 512, 2),
         ("n_tty_open", None, 3, 1),
@@ -95,7 +95,7 @@ def test_vmallocinfo_tells_pages_per_caller() -> None:
 @pytest.mark.parametrize("text", [ALLOCINFO, ALLOCINFO.replace("2.0", "1.0"), "\n".join(ALLOCINFO.split("\n")[2:])])
 def test_allocinfo_tells_bytes_per_call_site(text: str) -> None:
     """Both versions, and rows whose header was cut off; sites that hold nothing are left out."""
-    (told,) = notes_of(text).accounts
+    (told,) = notes_of(text).accounts.tables
     assert [(s.name, s.module, s.amount, s.count, s.place) for s in told.entries] == [
         ("alloc_slab_page", None, 3176243, 900, "mm/slub.c:2264"),
         ("take_page", "oomlab", 49152, 12, "oomlab.c:68"),
@@ -107,8 +107,8 @@ def test_spoilt_rows_cost_only_themselves(text: str) -> None:
     """A foreign line, a cut row and bytes that are no text are counted, and every other row stays."""
     whole = notes_of(text)
     spoilt = notes_of(text + "\x00\xff garbage\n" + text.splitlines()[-1][:20] + "\n")
-    assert spoilt.unknown_lines == 2
-    assert spoilt.accounts == whole.accounts != ()
+    assert spoilt.stats.unknown_lines == 2
+    assert spoilt.accounts.tables == whole.accounts.tables != ()
 
 
 @pytest.mark.parametrize("text", [SLABINFO, VMALLOCINFO, ALLOCINFO], ids=["slabinfo", "vmallocinfo", "allocinfo"])

@@ -101,4 +101,4 @@ def test_a_time_at_which_no_kernel_can_run_makes_an_entry_spoilt(at_ns: int) -> 
     kernel.own(entries, slice(3, 4), handle=kernel.handle(0), order=0, ts_nsec=at_ns, pid=7)
     tally, notes = counted(kernel)
     assert tally == {named(1, 2, 3): 4, named(4, 2, 3): 8}
-    assert notes.corrupt_records == 1
+    assert notes.stats.corrupt_records == 1

@@ -19,7 +19,7 @@ def logged_events(readings: Iterable[Reading], page_size_bytes: int | None) -> t
     found: list[LoggedEvent] = []
     told_by: dict[Hashable, str] = {}
     for reading in readings:
-        for event in reading.notes.events:
+        for event in reading.notes.log.events:
             names = _names_of(event)
             if all(told_by.get(name, reading.origin) == reading.origin for name in names):
                 page_kib = page_kib_of(event)

@@ -30,18 +30,18 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.cache_objects` has the owners, the greatest first."""
+    """`notes.accounts.cache_objects` has the owners, the greatest first."""
     notes = Notes()
     owners = _Owners(notes)
     for line in rows:
         if begins := _OWNER.match(line or b""):
             owners.begin(int(begins["count"]), begins["caller"])
         elif line is None or not line.startswith(_FRAME) or not owners.take_frame(line):
-            notes.unknown_lines += line not in (b"", _NO_OWNERS.strip())
+            notes.stats.unknown_lines += line not in (b"", _NO_OWNERS.strip())
     owners.close()
     ranked = owners.ranked()
     if ranked:
-        notes.cache_objects = (CacheObjects("", BY_TRACKS, sum(count for _, count in ranked), ranked),)
+        notes.accounts.cache_objects = (CacheObjects("", BY_TRACKS, sum(count for _, count in ranked), ranked),)
     return notes
 
 
@@ -78,7 +78,7 @@ class _Owners:
             return
         index = self._stacks.index(frames)
         if index is None:
-            self._notes.leave_out("stacks")
+            self._notes.stats.leave_out("stacks")
         else:
             self._held[index] = self._held.get(index, 0) + self._count
 
@@ -93,10 +93,12 @@ def _located(reading: Reading) -> Reading:
     notes = reading.notes
     if _FREE_TRACES.search(reading.origin):
         reason = "it tells who freed objects last, not who holds them: no part of it"
-        notes.cache_objects, notes.absent = (), (Unknown(reading.origin, reason),)
+        notes.accounts.cache_objects, notes.absent = (), (Unknown(reading.origin, reason),)
         return replace(reading, format="free_traces")
     if cache := _CACHE.search(reading.origin):
-        notes.cache_objects = tuple(replace(objects, cache=cache["cache"]) for objects in notes.cache_objects)
+        notes.accounts.cache_objects = tuple(
+            replace(objects, cache=cache["cache"]) for objects in notes.accounts.cache_objects
+        )
     return reading
 
 

@@ -25,7 +25,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the buffers by exporter and name.
+    """`notes.accounts.tables` has the buffers by exporter and name.
 
     A file without its last line, the kernel's own total, is cut off; one that adds up to less has spoilt records.
     """
@@ -37,14 +37,14 @@ def _read(rows: Lines) -> Notes:
         if buffer := _BUFFER.fullmatch(line):
             name = printable(buffer["name"])
             held.merge(printable(buffer["exporter"]), int(buffer["size"]), None, "" if name == "<none>" else name)
-            notes.records += 1
+            notes.stats.records += 1
         elif told := _TOTAL.fullmatch(line):
             total = int(told["buffers"])
         elif line != _TITLE and _ABOUT.fullmatch(line) is None:
-            notes.unknown_lines += 1
-    notes.cut_off = total is None
-    notes.corrupt_records = max((total or 0) - notes.records, 0)
-    notes.accounts = held.account(DMA_BUFFER, BYTES, "buffers")
+            notes.stats.unknown_lines += 1
+    notes.stats.cut_off = total is None
+    notes.stats.corrupt_records = max((total or 0) - notes.stats.records, 0)
+    notes.accounts.tables = held.account(DMA_BUFFER, BYTES, "buffers")
     return notes
 
 

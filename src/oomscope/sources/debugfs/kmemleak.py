@@ -26,7 +26,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.accounts` has the objects by stack. An object without a readable backtrace is a corrupt record."""
+    """`notes.accounts.tables` has the objects by stack. An object without a readable backtrace is a corrupt record."""
     objects = _Objects()
     size: int | None = None
     frames: list[Frame] | None = None
@@ -41,9 +41,9 @@ def _read(rows: Lines) -> Notes:
             if len(frames) < bounds.STACK_FRAMES:
                 frames.append(frame)
         elif line and (size is None or frames is not None or _ABOUT.match(line) is None):
-            objects.notes.unknown_lines += 1
+            objects.notes.stats.unknown_lines += 1
     objects.keep(size, frames)
-    objects.notes.accounts = account(UNREFERENCED, BYTES, "objects", objects.entries())
+    objects.notes.accounts.tables = account(UNREFERENCED, BYTES, "objects", objects.entries())
     return objects.notes
 
 
@@ -65,13 +65,13 @@ class _Objects:
         if size is None:
             return
         if not frames:
-            self.notes.corrupt_records += 1
+            self.notes.stats.corrupt_records += 1
             return
         index = self.stacks.index(frames)
         if index is None:
-            self.notes.leave_out("stacks")
+            self.notes.stats.leave_out("stacks")
             return
-        self.notes.records += 1
+        self.notes.stats.records += 1
         held = self._held.setdefault(index, [0, 0])
         held[_SIZE] += size
         held[_COUNT] += 1

@@ -22,7 +22,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the bytes in use of one CPU, by kind of chunk.
+    """`notes.accounts.tables` has the bytes in use of one CPU, by kind of chunk.
 
     The file tells neither how many CPUs have such a unit nor which of its pages are populated: `Percpu` of
     /proc/meminfo is the sum.
@@ -35,19 +35,19 @@ def _read(rows: Lines) -> Notes:
         line = b"\0" if line is None else line
         if _CHUNK.fullmatch(line):
             kind = "first and reserved chunk" if b"<-" in line else "chunks"
-            notes.records += 1
+            notes.stats.records += 1
         elif number := _NUMBER.fullmatch(line):
             name, value = number["name"], int(number["value"])
             if name == b"unit_size":
                 unit_size = value
             elif name == b"free_bytes" and kind is not None:
                 if unit_size is None or not 0 <= value <= unit_size:
-                    notes.corrupt_records += 1  # what of the chunk is in use cannot be told
+                    notes.stats.corrupt_records += 1  # what of the chunk is in use cannot be told
                 else:
                     used.merge(kind, unit_size - value)
         elif line != _TITLE and _RULE.fullmatch(line) is None:
-            notes.unknown_lines += 1
-    notes.accounts = used.account(PER_CPU, BYTES, "chunks")
+            notes.stats.unknown_lines += 1
+    notes.accounts.tables = used.account(PER_CPU, BYTES, "chunks")
     return notes
 
 

@@ -71,18 +71,18 @@ class ConsumerLinesReader:
         if report is None:
             return
         notes.at_ns = report.at_ns
-        notes.totals = report.totals
-        notes.cut_off = report.totals is None
+        notes.log.totals = report.totals
+        notes.stats.cut_off = report.totals is None
         stacks = StackTable()
         rows = []
         for pages, frames in report.consumers:
             if not frames or pages > bounds.PAGES:
-                notes.corrupt_records += 1
+                notes.stats.corrupt_records += 1
                 continue
             index = stacks.index(frames)
             if index is not None:  # an event has fewer rows than there may be stacks
                 rows.append((index, pages))
-        notes.records = len(rows)
+        notes.stats.records = len(rows)
         if rows:
             stack, counted = np.array(rows, np.int64).T
             yield Batch(stacks.tables, stack, pages=counted)
@@ -97,7 +97,7 @@ class ConsumerLinesReader:
     def _take_report_line(self, line: LogLine) -> bool:
         text = line.text
         if (match := GREATEST.search(text)) is not None:
-            self._notes.reports += 1
+            self._notes.log.reports += 1
             self._keep_if_whole()
             self._report = _Report(line, int(match["pages"]))
             return True

@@ -1,7 +1,7 @@
 """A kernel log: console, dmesg, journal, syslog, pstore, a mail that quotes one.
 
-Two things are read from it: the OOM events (`kernel_log/report.py`), and the at-panic lines that name the greatest
-consumers (`kernel_log/at_panic.py`). Stretches without any telling word are passed over in one go.
+Two things are read from it: the OOM events (`kernel_log/report/`), and the at-panic lines that name the greatest
+consumers (`consumer_lines.py`). Stretches without any telling word are passed over in one go.
 """
 
 from __future__ import annotations
@@ -57,34 +57,34 @@ class KernelLog(RowSource):
     def read(self, stream: Stream, options: Options) -> list[Reading]:
         """See Source. Raises UnknownContent where neither the beginning nor any line is a kernel's."""
         (reading,) = super().read(stream, options)
-        if not (reading.notes.reports or reading.notes.events or self.recognises(stream.head)):
+        if not (reading.notes.log.reports or reading.notes.log.events or self.recognises(stream.head)):
             raise UnknownContent(f"{stream.origin}: text, but of no kind that is known here")
         return [reading]
 
 
 class KernelLogParser:
-    """Yields the rows of the last at-panic report; `notes.events` are the OOM events; see Parser."""
+    """Yields the rows of the last at-panic report; `notes.log.events` are the OOM events; see Parser."""
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._at_panic = ConsumerLinesReader(self.notes)
+        self._consumers = ConsumerLinesReader(self.notes)
         self._events = EventsReader()
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
         """The holdings of the last report, once the log has been read to its end."""
         self._events.take(self._lines_worth_reading(in_order(chunks)))
-        self.notes.events = self._events.events()
-        self.notes.events_left_out = self._events.left_out
-        if any(event.kind == PANIC for event in self.notes.events):
-            self.notes.panicked = True
-        yield from self._at_panic.batches()
+        self.notes.log.events = self._events.events()
+        self.notes.log.events_left_out = self._events.left_out
+        if any(event.kind == PANIC for event in self.notes.log.events):
+            self.notes.log.panicked = True
+        yield from self._consumers.batches()
 
     def _lines_worth_reading(self, chunks: Iterable[bytes]) -> Iterator[LogLine]:
         was_worth_reading = False
         for lines_before, stretch in numbered_stretches(chunks):
             if lines_before == 0 and (match := RELEASE.search(stretch)) is not None:
                 self.notes.release = printable(match["release"])
-            goes_on = was_worth_reading or self._at_panic.is_reading or self._events.is_reading
+            goes_on = was_worth_reading or self._consumers.is_reading or self._events.is_reading
             was_worth_reading = is_worth_reading(stretch)
             if goes_on or was_worth_reading:
                 yield from self._lines(stretch, lines_before)
@@ -92,14 +92,14 @@ class KernelLogParser:
     def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
         for number, raw in self._of_interest(mended_lines(stretch, lines_before + 1)):
             if len(raw) > bounds.LOG_LINE_BYTES:
-                self.notes.unknown_lines += 1
+                self.notes.stats.unknown_lines += 1
                 continue
             if _PANIC in raw and b"---[ end" not in raw:
-                self.notes.panicked = True
+                self.notes.log.panicked = True
             elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
                 self.notes.release = printable(match["release"])
             for line in log_lines(raw, number):
-                if not self._at_panic.take(line):
+                if not self._consumers.take(line):
                     yield line
 
     def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -113,7 +113,7 @@ class KernelLogParser:
                 continue
             was_blank = is_blank
             is_of_interest = _OF_INTEREST.search(line[1]) is not None
-            if is_of_interest or behind or self._events.is_reading or self._at_panic.is_reading:
+            if is_of_interest or behind or self._events.is_reading or self._consumers.is_reading:
                 behind = _LINES_BEHIND if is_of_interest else max(behind - 1, 0)
                 yield from before
                 before.clear()

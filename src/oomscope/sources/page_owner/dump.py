@@ -17,7 +17,7 @@ import numpy as np
 
 from oomscope import bounds
 from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
-from oomscope.model.reading import Notes, Role
+from oomscope.model.reading import Notes, ParseStats, Role
 from oomscope.model.stack import Frame
 from oomscope.sources.base import RowSource
 from oomscope.sources.page_owner.record import (
@@ -81,7 +81,7 @@ class PageOwnerParser:
     """Turns record texts into rows; see Parser."""
 
     def __init__(self, *, ranking_only: bool = False) -> None:
-        self.notes = Notes(ranked_only=ranking_only)
+        self.notes = Notes(ParseStats(ranked_only=ranking_only))
         self.tables = Tables(memcgs=[None])
         self._ranking_only = ranking_only
         self._stack_table = StackTable(self.tables)
@@ -130,8 +130,8 @@ class PageOwnerParser:
                 end = rest.find(b"\n\n") if within_record else -1
                 if end >= 0:
                     yield [rest[: end + 1]]
-                self.notes.corrupt_records += within_record and end < 0
-                self.notes.unknown_lines += not within_record
+                self.notes.stats.corrupt_records += within_record and end < 0
+                self.notes.stats.unknown_lines += not within_record
                 title = rest.rfind(_TITLE, max(end, 0))
                 within_record = 0 <= len(rest) - title < bounds.RECORD_BYTES and title >= 0
                 rest = rest[title + len(_TITLE) :] if within_record else rest[-len(SEPARATOR) :]
@@ -144,7 +144,7 @@ class PageOwnerParser:
         """What belongs to no record, but for one whose title follows other text on its line."""
         text, *glued = strangers.split(_TITLE)
         self._count_unknown_lines(text)
-        self.notes.corrupt_records += max(len(glued) - 1, 0)
+        self.notes.stats.corrupt_records += max(len(glued) - 1, 0)
         return glued[-1:]
 
     def _last_record(self, record: bytes) -> bytes:
@@ -153,7 +153,7 @@ class PageOwnerParser:
             return record
         _, _, stack = record.partition(b"\n ")
         if any(text.startswith(stack, 1) and len(text.rstrip(b"\n")) > len(stack) + 1 for text in self._stacks):
-            self.notes.cut_off = True
+            self.notes.stats.cut_off = True
             return b""
         return record
 
@@ -231,7 +231,7 @@ class PageOwnerParser:
         runs.append((stack, order, length))
         stack_column, order_column, blocks = np.array(runs, np.int64)[1:].T
         if len(blocks):
-            self.notes.records += int(blocks.sum())
+            self.notes.stats.records += int(blocks.sum())
             yield Batch(self.tables, stack_column, blocks << order_column, blocks)
         for record in odd:
             yield from self._odd_record(record)
@@ -267,8 +267,8 @@ class PageOwnerParser:
         batch = self._batch(stack, request, task, place, tail, times_ns if timed else None)
         if (times_ns < 0).any():
             batch = batch.kept(times_ns >= 0)
-            self.notes.corrupt_records += int((times_ns < 0).sum())
-        self.notes.records += len(batch.stack)
+            self.notes.stats.corrupt_records += int((times_ns < 0).sum())
+        self.notes.stats.records += len(batch.stack)
         return batch
 
     def _odd_record(self, text: bytes) -> Iterator[Batch]:
@@ -279,10 +279,10 @@ class PageOwnerParser:
             try:
                 batch = self._odd_row(record)
             except _BeyondError:
-                self.notes.leave_out("stacks")
+                self.notes.stats.leave_out("stacks")
                 continue
             except ValueError:
-                self.notes.corrupt_records += 1
+                self.notes.stats.corrupt_records += 1
                 continue
             yield batch
 
@@ -305,7 +305,7 @@ class PageOwnerParser:
                 tail_lines.append(line)
         # Behind the blank line stands what lost its own title, or text of somebody else.
         self._count_unknown_lines(strangers)
-        self.notes.corrupt_records += b"\nPFN " in strangers
+        self.notes.stats.corrupt_records += b"\nPFN " in strangers
         memcg, handle = self._tail_values(tail_lines)
         if frame_lines:
             stack = self._parse_stack(b"\n" + b"\n".join(frame_lines))
@@ -389,7 +389,7 @@ class PageOwnerParser:
             elif named is not None:
                 handle = named
             elif _NO_NEWS.fullmatch(line) is None:
-                self.notes.unknown_lines += 1
+                self.notes.stats.unknown_lines += 1
         return _index(self._memcg_ids, self.tables.memcgs, memcg), handle
 
     def _stack_id(self, frames: Iterable[Frame], handle: int | None = None) -> int:
@@ -405,7 +405,7 @@ class PageOwnerParser:
         return _index(self._task_ids, self.tables.tasks, task)
 
     def _count_unknown_lines(self, text: bytes) -> None:
-        self.notes.unknown_lines += sum(1 for line in text.split(b"\n") if line.strip())
+        self.notes.stats.unknown_lines += sum(1 for line in text.split(b"\n") if line.strip())
 
 
 def _index(ids: dict[Value, int], table: list[Value], value: Value) -> int:

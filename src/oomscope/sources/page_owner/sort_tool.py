@@ -58,7 +58,7 @@ class PageOwnerSortParser:
                 self._close(group, order, frames)
                 group, order, frames = begins, None, []
             elif group is None or line is None:
-                self.notes.unknown_lines += line is None or bool(line)
+                self.notes.stats.unknown_lines += line is None or bool(line)
             elif line.startswith(b" ") and len(frames) < bounds.STACK_FRAMES:
                 frames += [frame] if (frame := self._stacks.frame(line)) else []
             elif header := _ORDER.match(line):
@@ -79,19 +79,19 @@ class PageOwnerSortParser:
         elif order is not None and order <= bounds.ORDER:
             pages = times << order
         else:
-            self.notes.corrupt_records += 1
+            self.notes.stats.corrupt_records += 1
             return
         if not frames:
-            self.notes.corrupt_records += 1  # grouped without --cull's stacktrace, or cut off: of nobody
+            self.notes.stats.corrupt_records += 1  # grouped without --cull's stacktrace, or cut off: of nobody
             return
         if pages > bounds.PAGES:
-            self.notes.corrupt_records += 1
+            self.notes.stats.corrupt_records += 1
             return
         index = self._stacks.index(frames)
         if index is None:
-            self.notes.leave_out("stacks")
+            self.notes.stats.leave_out("stacks")
             return
-        self.notes.records += 1
+        self.notes.stats.records += 1
         self._rows.append((index, pages, times))
 
     def _drain(self) -> Batch:

@@ -83,12 +83,12 @@ class PageOwnerStacksParser:
             else:
                 block.allocations = int(match["count"])
             return True
-        self.notes.unknown_lines += 1
+        self.notes.stats.unknown_lines += 1
         return not block.frames
 
     def _close(self, block: _Block) -> None:
         if block.spoilt:
-            self.notes.corrupt_records += 1
+            self.notes.stats.corrupt_records += 1
             return
         if not block.frames and block.handle is None:
             return
@@ -97,16 +97,16 @@ class PageOwnerStacksParser:
         if block.counted:
             index = self._stacks.index(block.frames, block.handle)
             if index is None:
-                self.notes.leave_out("stacks")
+                self.notes.stats.leave_out("stacks")
                 return
-            self.notes.records += 1
+            self.notes.stats.records += 1
             if block.pages is not None:
                 self._pages.append((index, block.pages))
             elif block.allocations is not None:
                 self._allocations.append((index, block.allocations))
         elif block.handle is None:
-            self.notes.corrupt_records += 1  # a stack without its count: the file is cut here
-            self.notes.cut_off = True
+            self.notes.stats.corrupt_records += 1  # a stack without its count: the file is cut here
+            self.notes.stats.cut_off = True
 
     def _drain(self) -> Iterator[Batch]:
         for rows, column in ((self._pages, "pages"), (self._allocations, "blocks")):

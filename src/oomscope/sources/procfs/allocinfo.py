@@ -22,18 +22,18 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the call sites that hold anything."""
+    """`notes.accounts.tables` has the call sites that hold anything."""
     notes = Notes()
     found = Entries(notes)
     for line in rows:
         match = _ROW.fullmatch(line or b"")
         if match is None:
-            notes.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
+            notes.stats.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
         elif int(match["bytes"]):
             module = None if match["module"] is None else printable(match["module"])
             function, place = printable(match["function"]), printable(match["place"])
             found.add(function, int(match["bytes"]), int(match["calls"]), module, place)
-    notes.accounts = found.account(CALL_SITE, BYTES, "calls")
+    notes.accounts.tables = found.account(CALL_SITE, BYTES, "calls")
     return notes
 
 

@@ -20,20 +20,20 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.free_blocks` has the zones."""
+    """`notes.accounts.free_blocks` has the zones."""
     notes = Notes()
     found: list[FreeArea] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
-            notes.unknown_lines += line != b""
+            notes.stats.unknown_lines += line != b""
             continue
         counts = tuple(map(int, row["counts"].split()))
         if len(found) >= bounds.ZONES:
-            notes.leave_out("zones")
+            notes.stats.leave_out("zones")
             continue
         found.append(FreeArea(int(row["node"]), printable(row["zone"]), None, counts))
-    notes.free_blocks = tuple(found)
+    notes.accounts.free_blocks = tuple(found)
     return notes
 
 

@@ -23,7 +23,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.meminfo` has the figures."""
+    """`notes.accounts.meminfo` has the figures."""
     notes = Notes()
     kib: dict[bytes, int] = {}
     huge_pages = 0
@@ -33,15 +33,15 @@ def _read(rows: Lines) -> Notes:
             if len(kib) < bounds.EVENT_NAMES:
                 kib.setdefault(match["name"], int(match["kib"]))
             else:
-                notes.leave_out("counters")
+                notes.stats.leave_out("counters")
         elif pool := _HUGE_PAGES.fullmatch(line or b""):
             huge_pages = int(pool["count"])
         elif line is None or (line.strip() and not line.startswith(b"HugePages_")):
-            notes.unknown_lines += 1
+            notes.stats.unknown_lines += 1
     # All pools together from 4.19 on, else the one of the default size.
     kib.setdefault(b"Hugetlb", huge_pages * kib.get(b"Hugepagesize", 0))
     if 0 < kib.get(b"MemTotal", 0) <= bounds.PAGES * 4:
-        notes.meminfo = Meminfo(
+        notes.accounts.meminfo = Meminfo(
             total_bytes=kib[b"MemTotal"] * 1024,
             free_bytes=_bytes(kib.get(b"MemFree")),
             hugepage_bytes=_bytes(kib.get(b"Hugepagesize")),

@@ -22,18 +22,18 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the modules, their size and users, and their taint as place."""
+    """`notes.accounts.tables` has the modules, their size and users, and their taint as place."""
     notes = Notes()
     entries = Entries(notes)
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
-            notes.unknown_lines += line != b""
+            notes.stats.unknown_lines += line != b""
             continue
         users = 0 if row["users"] == b"-" else int(row["users"])
         taint = "" if row["taint"] is None else row["taint"].decode()
         entries.add(printable(row["name"]), int(row["size"]), users, None, taint)
-    notes.accounts = entries.account(MODULE, BYTES, "users")
+    notes.accounts.tables = entries.account(MODULE, BYTES, "users")
     return notes
 
 

@@ -27,20 +27,20 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.free_blocks` has a row for each zone and migrate type."""
+    """`notes.accounts.free_blocks` has a row for each zone and migrate type."""
     notes = Notes()
     found: list[FreeArea] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
-            notes.unknown_lines += line is None or _ABOUT.fullmatch(line) is None
+            notes.stats.unknown_lines += line is None or _ABOUT.fullmatch(line) is None
             continue
         counts = tuple(int(count.removeprefix(b">")) for count in row["counts"].split())
         if len(found) >= bounds.ZONES:
-            notes.leave_out("zones")
+            notes.stats.leave_out("zones")
             continue
         found.append(FreeArea(int(row["node"]), printable(row["zone"]), printable(row["type"]), counts))
-    notes.free_blocks = tuple(found)
+    notes.accounts.free_blocks = tuple(found)
     return notes
 
 

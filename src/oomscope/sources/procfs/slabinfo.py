@@ -23,20 +23,20 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the caches, their pages and objects in use."""
+    """`notes.accounts.tables` has the caches, their pages and objects in use."""
     notes = Notes()
     found = Entries(notes)
     for line in rows:
         match = _ROW.match(line or b"")
         if match is None:
-            notes.unknown_lines += line != b"" and not (line or b"").startswith((b"#", b"slabinfo"))
+            notes.stats.unknown_lines += line != b"" and not (line or b"").startswith((b"#", b"slabinfo"))
             continue
         pages = int(match["pages"]) * int(match["slabs"])
         if pages > bounds.PAGES:
-            notes.corrupt_records += 1
+            notes.stats.corrupt_records += 1
             continue
         found.add(printable(match["name"]), pages, int(match["active"]))
-    notes.accounts = found.account(SLAB_CACHE, PAGES, "objects in use")
+    notes.accounts.tables = found.account(SLAB_CACHE, PAGES, "objects in use")
     return notes
 
 

@@ -26,13 +26,13 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.ledgers` has the callers."""
+    """`notes.accounts.tables` has the callers."""
     notes = Notes()
     found = Entries(notes)
     for line in rows:
         area = _AREA.match(line or b"")
         if area is None:
-            notes.unknown_lines += line != b""
+            notes.stats.unknown_lines += line != b""
             continue
         mapped = _PAGES.search(area["rest"])
         caller = _CALLER.match(area["rest"])
@@ -40,10 +40,10 @@ def _read(rows: Lines) -> Notes:
             continue  # ioremap and the like hold addresses, no pages
         module = None if caller["module"] is None else printable(caller["module"])
         if int(mapped["pages"]) > bounds.PAGES:
-            notes.corrupt_records += 1
+            notes.stats.corrupt_records += 1
             continue
         found.merge(printable(caller["caller"]), int(mapped["pages"]), module)
-    notes.accounts = found.account(VMALLOC_CALLER, PAGES, "areas")
+    notes.accounts.tables = found.account(VMALLOC_CALLER, PAGES, "areas")
     return notes
 
 

@@ -18,19 +18,19 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.counters` has the counters by name."""
+    """`notes.accounts.counters` has the counters by name."""
     notes = Notes()
     counters: dict[str, int] = {}
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None:
-            notes.unknown_lines += line != b""
+            notes.stats.unknown_lines += line != b""
         else:
             if len(counters) < bounds.EVENT_NAMES:
                 counters.setdefault(row["name"].decode(), int(row["value"]))
             else:
-                notes.leave_out("counters")
-    notes.counters = counters
+                notes.stats.leave_out("counters")
+    notes.accounts.counters = counters
     return notes
 
 

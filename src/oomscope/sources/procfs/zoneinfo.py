@@ -23,7 +23,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.counters` has the sums of all zones by the counters' names.
+    """`notes.accounts.counters` has the sums of all zones by the counters' names.
 
     SideAccounts them `managed`, the pages of RAM, and `free_pcp`, the free ones on lists of the processors.
     """
@@ -32,18 +32,18 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         line = b"\0" if line is None else line
         if _ZONE.fullmatch(line):
-            notes.records += 1
+            notes.stats.records += 1
         elif told := _COUNTER.fullmatch(line) or _SIZE.fullmatch(line):
             name = told["name"].decode()
             if name in counters or len(counters) < bounds.EVENT_NAMES:
                 counters[name] = counters.get(name, 0) + int(told["value"])
             else:
-                notes.leave_out("counters")
+                notes.stats.leave_out("counters")
         elif on_lists := _PER_CPU.fullmatch(line):
             counters[PER_CPU_LISTS] = counters.get(PER_CPU_LISTS, 0) + int(on_lists["pages"])
         elif line and _ABOUT.match(line) is None:
-            notes.unknown_lines += 1
-    notes.counters = counters
+            notes.stats.unknown_lines += 1
+    notes.accounts.counters = counters
     return notes
 
 

@@ -29,17 +29,17 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.accounts` has the one disk: the memory it takes, and its pages."""
+    """`notes.accounts.tables` has the one disk: the memory it takes, and its pages."""
     notes = Notes()
     entries: list[Entry] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
         if row is None or entries:
-            notes.unknown_lines += line != b""
+            notes.stats.unknown_lines += line != b""
             continue
         place = f"{bytes_text(int(row['stored']))} stored, {bytes_text(int(row['compressed']))} compressed"
         entries.append(Entry(_UNNAMED, int(row["used"]), 1, None, place))
-    notes.accounts = account(ZRAM_DISK, BYTES, "disks", entries)
+    notes.accounts.tables = account(ZRAM_DISK, BYTES, "disks", entries)
     return notes
 
 
@@ -47,9 +47,9 @@ def _located(reading: Reading) -> Reading:
     """With the disk that its folder names."""
     if disk := _DISK.search(reading.origin):
         notes = reading.notes
-        notes.accounts = tuple(
+        notes.accounts.tables = tuple(
             replace(each, entries=tuple(replace(entry, name=disk["disk"]) for entry in each.entries))
-            for each in notes.accounts
+            for each in notes.accounts.tables
         )
     return reading
 

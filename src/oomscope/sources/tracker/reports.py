@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from oomscope.model.batch import Batch, Tables
-from oomscope.model.reading import Notes, PanicTotals
+from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats
 from oomscope.model.stack import Frame, Stack
 from oomscope.sources.tracker.panic_report import OWNERS, PANIC, PanicReport
 
@@ -24,13 +24,8 @@ def rows_of(reports: list[PanicReport], frames_of: FramesOf) -> list[tuple[Notes
 def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
     told = [consumer for consumer in report.consumers if consumer.frames]
     tables = Tables(stacks=[Stack(frames_of(consumer.frames), consumer.handle) for consumer in told])
-    notes = Notes(
-        records=len(told),
-        reports=1,
-        panicked=report.cause == PANIC,
-        at_ns=report.at_ns,
-        totals=_totals(report),
-    )
+    log = LogFacts(panicked=report.cause == PANIC, reports=1, totals=_totals(report))
+    notes = Notes(ParseStats(records=len(told)), log=log, at_ns=report.at_ns)
     pages = np.array([consumer.pages for consumer in told], np.int64)
     return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
 

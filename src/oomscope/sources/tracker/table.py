@@ -56,7 +56,7 @@ class OwnerRows:
             self._without_stack[special] += int(pages[slot == special].sum())
         stack = self._stacks(slot)
         named = stack >= 0
-        self.notes.records += int(named.sum())
+        self.notes.stats.records += int(named.sum())
         times = self._table.allocated_ns(words[named] & np.uint32(0xFFFF))
         return Batch(self.tables, stack[named], pages=pages[named].astype(np.int64), allocated_ns=times)
 

@@ -101,8 +101,8 @@ class TrackedTextParser:
             if len(self._rows) >= _ROWS_PER_BATCH:
                 yield self._drain()
         if self._frames:
-            self.notes.cut_off = True
-            self.notes.corrupt_records += 1
+            self.notes.stats.cut_off = True
+            self.notes.stats.corrupt_records += 1
         yield self._drain()
 
     def _take_frame(self, line: bytes) -> None:
@@ -123,18 +123,18 @@ class TrackedTextParser:
             if len(self.notes.absent) < bounds.UNKNOWN_LINES_KEPT:
                 self.notes.absent = (*self.notes.absent, told)
         elif line != _TITLE:
-            self.notes.unknown_lines += 1
+            self.notes.stats.unknown_lines += 1
             self._spoilt |= bool(self._frames)
 
     def _close(self, pages: int) -> None:
         """The last line of a block: it counts where it is whole, and its times add up."""
         whole = not self._spoilt and self._frames and sum(count for _, count in self._times) == pages
         if not whole or pages > bounds.PAGES:
-            self.notes.corrupt_records += 1
+            self.notes.stats.corrupt_records += 1
         elif (index := self._stacks.index(self._frames)) is None:
-            self.notes.leave_out("stacks")
+            self.notes.stats.leave_out("stacks")
         else:
-            self.notes.records += 1
+            self.notes.stats.records += 1
             self._rows += [(index, at_ns, count) for at_ns, count in self._times]
         self._frames, self._times, self._spoilt = [], [], False
 

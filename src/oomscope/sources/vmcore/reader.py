@@ -53,7 +53,7 @@ class Reader:
             at_ns=last_stamp_ns(self.log),
             system=system(dump, loaded, self.log),
         )
-        self.notes.panicked = self.notes.system is not None and self.notes.system.panic_message is not None
+        self.notes.log.panicked = self.notes.system is not None and self.notes.system.panic_message is not None
         try:
             self._sections = sections(dump)
         except (LookupError, drgn.FaultError, AttributeError) as error:
@@ -86,8 +86,8 @@ class Reader:
             owned: Column | None = None
             if entries is not None:
                 stack, owned = self._stacks(entries)
-                self.notes.records += len(stack)
-                self.notes.corrupt_records += entries.spoilt + self._unknown(stack)
+                self.notes.stats.records += len(stack)
+                self.notes.stats.corrupt_records += entries.spoilt + self._unknown(stack)
                 yield self._batch(section, entries, stack, ranking_only=ranking_only)
             if self._tracked is not None:
                 rows, table = self._tracked
@@ -106,9 +106,9 @@ class Reader:
         if self._tracked is not None:
             self._take_notes(self._tracked[0])
         if uses is not None:
-            self.notes.cache_objects = tuple(SlabOwners(self._dump, self._names, self._depot).of(uses.slabs))
+            self.notes.accounts.cache_objects = tuple(SlabOwners(self._dump, self._names, self._depot).of(uses.slabs))
         if self._dump.unread_bytes:
-            self.notes.unread_share = self._dump.unread_bytes / self._dump.asked_bytes
+            self.notes.stats.unread_share = self._dump.unread_bytes / self._dump.asked_bytes
 
     def finish(self) -> None:
         """Take what turned out to be unreadable, in all that was asked, into the notes."""
@@ -162,7 +162,7 @@ class Reader:
 
     def _take_notes(self, rows: OwnerRows) -> None:
         rows.finish()
-        self.notes.records += rows.notes.records
+        self.notes.stats.records += rows.notes.stats.records
         self.notes.tracked_since_ns = rows.notes.tracked_since_ns
         self.notes.absent = rows.notes.absent
 

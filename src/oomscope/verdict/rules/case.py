@@ -65,7 +65,7 @@ class RuleCase:
     def slab_ownership(self, stacks: Iterable[Stack]) -> SlabOwnership | None:
         """Who holds the objects in the slabs that these stacks grew, where the evidence tells."""
         reading = self.evidence.latest.reading
-        return slab_ownership(stacks, reading.census, reading.notes.cache_objects)
+        return slab_ownership(stacks, reading.census, reading.notes.accounts.cache_objects)
 
 
 def where_command(stack: tuple[str, ...], culprit: Culprit | None) -> str:

@@ -15,7 +15,7 @@ _NOBODYS = tuple(USES[use] for use in (FREE, PER_CPU_LISTS, UNREAD, PAGE_EXT, ME
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims, where page_owner did not run, the memory that no counter knows, and the greatest use that has a name."""
     latest = case.evidence.latest.reading
-    if case.balance is None or latest.census is None or latest.notes.records:
+    if case.balance is None or latest.census is None or latest.notes.stats.records:
         return ()  # a log, /proc/vmstat and the like have a balance, too: nobody looked at a page frame there
     told = [row for row in case.balance.rows if row.kind not in _NOBODYS]
     hidden = [row for row in told if row.kind == USES[KERNEL]]

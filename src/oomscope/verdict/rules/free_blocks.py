@@ -14,7 +14,7 @@ _COSTLY_ORDER = 3
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims that no block for a request of order 3 is there, although much is free; alone, how large blocks are."""
-    zones = next((r.notes.free_blocks for r in case.evidence.readings if r.notes.free_blocks), ())
+    zones = next((r.notes.accounts.free_blocks for r in case.evidence.readings if r.notes.accounts.free_blocks), ())
     ram_pages = case.evidence.ram_pages
     free_pages = sum(zone.pages for zone in zones)
     largest = max((zone.largest_order or 0 for zone in zones), default=0)

@@ -67,7 +67,7 @@ def _holds(consumer: Consumer) -> str:
 
 def _because(case: RuleCase, consumer: Consumer) -> tuple[str, ...]:
     reading = case.evidence.latest.reading
-    if reading.notes.reports:
+    if reading.notes.log.reports:
         counted = f"{reading.origin}: the kernel's at-panic line says {pages_text(consumer.pages)}"
     elif consumer.holding.blocks is None:
         counted = f"{reading.origin}: nr_base_pages: {consumer.pages} under this stack"

@@ -20,7 +20,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
 
 def _contradictions(case: RuleCase) -> tuple[Finding, ...]:
     reading = case.evidence.latest.reading
-    if reading.census is None or reading.notes.unread_share:
+    if reading.census is None or reading.notes.stats.unread_share:
         return ()  # what could not be read contradicts nothing; the verdict is partial and says so
     is_live = reading.notes.system is not None and reading.notes.system.is_live
     return tuple(
@@ -88,7 +88,7 @@ def _against_counters(census: Census) -> Iterator[tuple[str, int, int | None]]:
 
 
 def _beyond_ram(case: RuleCase) -> tuple[Finding, ...]:
-    if case.balance is None or case.balance.is_consistent or case.evidence.latest.reading.notes.unread_share:
+    if case.balance is None or case.balance.is_consistent or case.evidence.latest.reading.notes.stats.unread_share:
         return ()
     beyond = -case.balance.unexplained_pages
     return (

@@ -23,6 +23,7 @@ from oomscope.sources.kernel_log.report.call_sites import CallSites
 from oomscope.sources.kernel_log.report.counters import Counters
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.sources.kernel_log.report.end import End
+from oomscope.sources.kernel_log.report.free_lists import FreeLists
 from oomscope.sources.kernel_log.report.header import Context, Header, opens
 from oomscope.sources.kernel_log.report.memcg import MemoryCgroup
 from oomscope.sources.kernel_log.report.nodes import Nodes
@@ -39,6 +40,7 @@ _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 _SECTIONS: tuple[type[ReportSection], ...] = (
     Counters,
     Zones,
+    FreeLists,
     Nodes,
     Totals,
     Tasks,
@@ -77,7 +79,16 @@ class EventReader:
         self._memcg, self._end, self._header = MemoryCgroup(draft), End(draft), Header(draft)
         self._context, self._trace = Context(draft, self._header.asked), CallTrace(draft)
         self._sections: tuple[ReportSection, ...] = (
-            *(self._counters, self._zones, self._nodes, self._totals, self._tasks, self._slab, self._sites),
+            *(
+                self._counters,
+                self._zones,
+                FreeLists(draft, self._zones.zones),
+                self._nodes,
+                self._totals,
+                self._tasks,
+                self._slab,
+                self._sites,
+            ),
             *(self._memcg, self._end, self._header, self._context, self._trace),
         )
         self._unknown: list[tuple[int, str]] = []

@@ -6,7 +6,7 @@ import re
 
 from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN
 from oomscope.sources.kernel_log.prefixes import LogLine
-from oomscope.sources.kernel_log.report import counters, end, memcg, nodes, tasks, totals, zones
+from oomscope.sources.kernel_log.report import counters, end, free_lists, memcg, nodes, tasks, totals, zones
 from oomscope.sources.kernel_log.report.header import OPENING
 
 # Words of which each line that begins an event has one: most lines are asked for no more.
@@ -24,20 +24,16 @@ MAY_BEGIN = re.compile(
     rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
     rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
 )
-_OF_A_REPORT = (counters.COUNTERS, nodes.NODE, zones.ZONE, zones.RESERVE, zones.FREE_LISTS, totals.HUGE)
-# By the first byte of a line: the forms that may begin there.
-_MAY_STAND = tuple(
-    tuple(
-        form
-        for form, first in zip(
-            _OF_A_REPORT,
-            (counters.Counters, nodes.Nodes, zones.Zones, zones.Zones, zones.Zones, totals.Totals),
-            strict=True,
-        )
-        if byte in first.first_bytes or bytes((byte,)).isspace()
-    )
-    for byte in range(256)
+# Forms that stand in a report only, each with the bytes that it can begin with.
+_OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
+    (counters.COUNTERS, counters.Counters.first_bytes),
+    (nodes.NODE, nodes.Nodes.first_bytes),
+    (zones.ZONE, zones.Zones.first_bytes),
+    (zones.RESERVE, zones.Zones.first_bytes),
+    (free_lists.FREE_LISTS, free_lists.FreeLists.first_bytes),
+    (totals.HUGE, totals.Totals.first_bytes),
 )
+_MAY_STAND = tuple(tuple(form for form, first in _OF_A_REPORT if byte in first) for byte in range(256))
 
 
 def is_of_a_report(line: LogLine) -> bool:

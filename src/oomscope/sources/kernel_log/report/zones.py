@@ -1,20 +1,16 @@
-"""Nodes and zones: their fields in kB, lowmem_reserve and free lists by order (mm/show_mem.c show_free_areas())."""
+"""Zones: their fields in kB, and lowmem_reserve (mm/show_mem.c show_free_areas())."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 
 from oomscope import bounds
-from oomscope.model.oom_event import FreeBlocks, Zone
+from oomscope.model.oom_event import Zone
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 
 ZONE = re.compile(rb"(?:Node (?P<node>\d{1,4}) )?(?P<name>[A-Z][A-Za-z0-9]{1,15}) free: *\d")
 RESERVE = re.compile(rb"lowmem_reserve\[\]:(?P<pages>(?: *+\d{1,20}){1,64})")
-FREE_LISTS = re.compile(rb"(?:Node (?P<node>\d{1,4}) )?(?P<name>[A-Z][A-Za-z0-9]{1,15}): *(?=\d{1,12}\*\d)")
-_BLOCKS = re.compile(rb"(?P<count>\d{1,12})\*(?P<size>\d{1,9}(?: \d{1,4})?) ?kB(?: \((?P<types>[A-Z]{1,8})\))?")
-_LISTED = re.compile(rb"= (?P<total>\d{1,15})kB")
 
 
 class Zones(ReportSection):
@@ -40,7 +36,7 @@ class Zones(ReportSection):
                 self.draft.at(zone.title, number, text)
             self.draft.section = "mem-info"
             return True
-        return self._take_reserve(text) or self._take_free_lists(text, number)
+        return self._take_reserve(text)
 
     def _take_reserve(self, text: bytes) -> bool:
         match = RESERVE.match(text)
@@ -51,27 +47,3 @@ class Zones(ReportSection):
                 self.zones[self._latest] = replace(of, lowmem_reserve_pages=pages)
             return True
         return False
-
-    def _take_free_lists(self, text: bytes, number: int) -> bool:
-        match = FREE_LISTS.match(text)
-        if match is None:
-            return False
-        node = None if match["node"] is None else int(match["node"])
-        name = match["name"].decode()
-        blocks = tuple(
-            FreeBlocks(
-                int(block["count"]),
-                int(block["size"].replace(b" ", b"")),
-                None if block["types"] is None else block["types"].decode(),
-            )
-            for block in itertools.islice(_BLOCKS.finditer(text, match.end()), bounds.EVENT_NAMES)
-        )
-        total = _LISTED.search(text)
-        listed = {} if total is None else {"on free lists": int(total["total"])}
-        known = self.zones.get((node, name))
-        if known is None and self.draft.has_room("zones", self.zones, bounds.ZONES):
-            self.zones[node, name] = Zone(node, name, listed, number, blocks=blocks)
-        elif known is not None and known.blocks is None:
-            self.zones[node, name] = replace(known, blocks=blocks)
-        self.draft.at(f"free lists of {name if node is None else f'Node {node} {name}'}", number, text)
-        return True
