@@ -52,6 +52,7 @@ EVENTS = 2_000  # the last ones
 OPEN_EVENTS = 64  # printed by as many callers at once
 EVENT_LINES = 600  # of no known form in a row, then the event is over
 EVENT_LINES_AFTER_END = 40
+EVENT_LINES_PASSED = 5_000  # in a row, of known forms that say nothing of memory: traces, registers, modules
 TASKS = 100_000  # rows of one event's task table
 TASKS_OF_LOG = 500_000  # of all its events together: earlier ones keep their greatest only
 TASKS_OF_EARLIER = 20

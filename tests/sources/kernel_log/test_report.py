@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from oomscope import bounds
 from oomscope.model.oom_event import OomEvent
+from oomscope.sources.kernel_log.source import KernelLogParser
 from tests.support import corpus
 
 HEADER = "[   12.000000] sh invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
@@ -305,3 +307,13 @@ def test_hostile_lines_are_text_and_never_amounts(line: str) -> None:
         amounts += [value for zone in event.zones for value in zone.kib.values()]
         assert all(0 <= amount < 1 << 62 for amount in amounts)
         assert "\x1b" not in str(event)
+
+
+def test_lines_that_say_nothing_end_an_event() -> None:
+    """Traces and registers may stand in a report; thousands of such lines in a row are of something else."""
+    head = b"[    1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0\n[    1.0] Mem-Info:\n"
+    tail = b"[    1.0] free:23\n"
+    for lines, counted in ((100, {"free": 23}), (bounds.EVENT_LINES_PASSED + 1, {})):
+        parser = KernelLogParser()
+        assert list(parser.batches([head, b"[    1.0] lr : 12\n" * lines, tail])) == []
+        assert parser.notes.log.events[0].counters == counted

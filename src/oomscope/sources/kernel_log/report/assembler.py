@@ -52,6 +52,7 @@ _SECTIONS: tuple[type[ReportSection], ...] = (
     Context,
     CallTrace,
 )
+_TRACE = len(_SECTIONS) - 1
 # By the first byte of a line: the sections that it can be of, by their places in that order.
 _MAY_TAKE = tuple(
     tuple(place for place, section in enumerate(_SECTIONS) if byte in section.first_bytes) for byte in range(256)
@@ -102,7 +103,7 @@ class EventReader:
         """Whether what follows is no part of this event any more."""
         ended = self._end.panic is not None or bool(self._end.victims)
         patience = bounds.EVENT_LINES_AFTER_END if ended else bounds.EVENT_LINES
-        return self._idle > patience
+        return self._idle > patience or self._draft.passed > bounds.EVENT_LINES_PASSED
 
     @property
     def task_rows(self) -> int:
@@ -137,6 +138,8 @@ class EventReader:
         for place in _MAY_TAKE[text[0]]:
             if sections[place].take(text, line.number):
                 self._idle = 0
+                if place != _TRACE:
+                    draft.passed = 0
                 self._last_line = max(self._last_line, line.number)
                 if self._pending_unknown:
                     room = bounds.UNKNOWN_LINES_KEPT - len(self._unknown)

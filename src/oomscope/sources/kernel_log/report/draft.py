@@ -39,7 +39,7 @@ class Draft:
     that each name stands on, `texts` those lines.
     """
 
-    __slots__ = ("allowed", "distrusted", "is_counting", "kind", "left_out", "length", "lines", "memcg", "remarks",
+    __slots__ = ("allowed", "distrusted", "is_counting", "kind", "left_out", "length", "lines", "memcg", "passed", "remarks",
                  "section", "texts")  # fmt: skip
 
     def __init__(self, kind: str) -> None:
@@ -47,6 +47,7 @@ class Draft:
         self.section = ""
         self.is_counting = False  # Mem-Info's counters have begun
         self.length = 0  # of the line that is read
+        self.passed = 0  # lines in a row of known forms that say nothing of memory
         self.allowed: str | None = None
         self.memcg: dict[str, int | str | None] = {}
         self.remarks: dict[str, None] = {}

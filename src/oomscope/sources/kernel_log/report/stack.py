@@ -41,6 +41,7 @@ class CallTrace(ReportSection):
 
     def take(self, text: bytes, number: int) -> bool:  # noqa: ARG002 - one signature for all
         """See ReportSection."""
+        self.draft.passed += 1
         self.draft.remember(text)
         if self.arch is None and (registers := _REGISTERS.match(text)) is not None:
             self.arch = registers.lastgroup
