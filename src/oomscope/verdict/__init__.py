@@ -156,7 +156,7 @@ def _oom(case: RuleCase, event: Classification | None) -> Oom | None:
     latest = case.evidence.latest
     if event is None:
         return Oom(UNDETERMINED, (), latest.reading.notes.log.panicked) if _saw_oom(latest) else None
-    named = row_for([cause.oom_class for cause in event.causes], case.culprits)
+    named = row_for([(cause.oom_class, cause.finding.pages) for cause in event.causes], case.culprits)
     event_ns, stacks_ns = event.case.event.at_ns, latest.at_ns
     apart_ns = None
     if event_ns is not None and not isinstance(stacks_ns, Unknown) and not latest.is_panic_report:

@@ -99,12 +99,25 @@ def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> An
     )
 
 
-def row_for(classes: Collection[str], culprits: Iterable[CulpritRow]) -> CulpritRow | None:
-    """The first culprit that holds enough of the memory which one of these classes leaves without a name."""
-    wanted = {KERNEL for each in classes if each in WANTS_A_NAME}
-    if SLAB in classes:
-        wanted = {SLAB_KIND, KERNEL}  # kmalloc of more than two pages is no slab, and counted as such (mm/slub.c)
-    return next((row for row in culprits if wanted.intersection(row.kinds) and _is_worth_naming(row)), None)
+def row_for(causes: Collection[tuple[str, int | None]], culprits: Iterable[CulpritRow]) -> CulpritRow | None:
+    """The first culprit that holds enough of the memory which one of these causes leaves without a name.
+
+    A cause is its class and its pages.
+    """
+    return next(
+        (row for row in culprits if _is_worth_naming(row) and any(_is_of(row, *cause) for cause in causes)), None
+    )
+
+
+def _is_of(row: CulpritRow, oom_class: str, pages: int | None) -> bool:
+    """Whether a culprit's memory is what the class leaves without a name.
+
+    kmalloc() of more than two pages takes no slab and is counted as slab (mm/slub.c ___kmalloc_large_node()): such a
+    culprit is one that holds as much as all slab.
+    """
+    if oom_class != SLAB:
+        return oom_class in WANTS_A_NAME and KERNEL in row.kinds
+    return SLAB_KIND in row.kinds or (KERNEL in row.kinds and pages is not None and row.pages >= pages)
 
 
 def _paragraph(oom: Oom, holder: _Holder, first: Finding | None) -> tuple[str, ...]:
@@ -126,7 +139,7 @@ def _is_worth_naming(row: CulpritRow) -> bool:
 
 def _by_report(case: RuleCase, oom: Oom, findings: tuple[Finding, ...]) -> _Holder:
     claim = findings[0].claim
-    row = row_for((oom.oom_class,), case.culprits)
+    row = row_for([(oom.oom_class, findings[0].pages)], case.culprits)
     if row is not None:
         return _of_row(row, case)
     assert oom.analysis is not None

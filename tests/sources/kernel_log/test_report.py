@@ -311,9 +311,9 @@ def test_hostile_lines_are_text_and_never_amounts(line: str) -> None:
 
 def test_lines_that_say_nothing_end_an_event() -> None:
     """Traces and registers may stand in a report; thousands of such lines in a row are of something else."""
-    head = b"[    1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0\n[    1.0] Mem-Info:\n"
-    tail = b"[    1.0] free:23\n"
+    head = b"[    1.000000] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0\n[    1.000000] Mem-Info:\n"
+    tail = b"[    1.000000] free:23\n"
     for lines, counted in ((100, {"free": 23}), (bounds.EVENT_LINES_PASSED + 1, {})):
         parser = KernelLogParser()
-        assert list(parser.batches([head, b"[    1.0] lr : 12\n" * lines, tail])) == []
+        assert list(parser.batches([head, b"[    1.000000] lr : 12\n" * lines, tail])) == []
         assert parser.notes.log.events[0].counters == counted
