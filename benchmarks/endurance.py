@@ -40,7 +40,7 @@ def _top(folder: Path) -> Callable[[int], None]:
         block = " f{0}+0x1/0x2 [m{1}]\n g{0}+0x2/0x9\n vfs_read+0x1/0x2\nnr_base_pages: {2}\n\n"
         path.write_text("".join(block.format(i, i % 7, i + number) for i in range(_STACKS)))
         watch.tick()
-        watch.board(fold="culprit", sort="amount")
+        watch.snapshot(group_by="culprit", sort="amount")
 
     return read
 

@@ -189,9 +189,9 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_once_is_for_scripts(root: Path) -> None:
     """One answer in each form, without a terminal; the screen needs one, and that is said."""
     done = run(root, "--once", "--interval", "0.1", "--format", "json")
-    board = json.loads(done.stdout)
-    assert (board["source"], board["unit"], board["change"]) == (SHOW_STACKS, "pages", 0)
-    assert board["total"] == sum(row["pages"] for row in board["rows"])
+    snapshot = json.loads(done.stdout)
+    assert (snapshot["source"], snapshot["unit"], snapshot["change"]) == (SHOW_STACKS, "pages", 0)
+    assert snapshot["total"] == sum(row["pages"] for row in snapshot["rows"])
     assert "copy_process" in run(root, "--once", "--interval", "0.1").stdout
     refused = run(root)
     assert (refused.returncode, refused.stderr) == (
@@ -210,9 +210,9 @@ def test_call_sites_where_there_are_no_stacks(root: Path) -> None:
     watch.tick()
     (root / ALLOCINFO[1:]).write_text(rows.format(4096 * 11))
     watch.tick()
-    board = watch.board(fold="culprit", sort="rate")
-    assert (board.source, board.unit) == (ALLOCINFO, "bytes")
-    assert [(row.name, row.amount, row.change, row.per_s) for row in board.rows] == [
+    snapshot = watch.snapshot(group_by="culprit", sort="rate")
+    assert (snapshot.source, snapshot.unit) == (ALLOCINFO, "bytes")
+    assert [(row.name, row.amount, row.change, row.per_s) for row in snapshot.rows] == [
         ("leaky [m]", 45056, 40960, 20480.0),
         ("other", 8192, 0, 0.0),
     ]

@@ -9,7 +9,18 @@ import numpy.typing as npt
 
 from oomscope.attribution.culprit import attribute, name_of
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.census import FREE, HUGETLB, KERNEL, NO_PART, PER_CPU_LISTS, RESERVED, SLAB, USES, Census, Frames
+from oomscope.model.census import (
+    FREE,
+    HUGETLB,
+    KERNEL,
+    NO_PART,
+    PER_CPU_LISTS,
+    RESERVED,
+    SLAB,
+    USES,
+    Census,
+    PageFrames,
+)
 from oomscope.model.holding import EARLY
 from oomscope.model.stack import Stack
 
@@ -24,12 +35,12 @@ class CensusTally:
         self._parts: dict[tuple[int, int], int] = {}
         self._slabs: dict[tuple[int, int], int] = {}
         self._stacks = np.zeros(0, np.int64)
-        self._last: Frames | None = None
+        self._last: PageFrames | None = None
         self._has_owners = False
         self._unowned = 0
         self._free_owned: dict[tuple[int, int], int] = {}
 
-    def add(self, frames: Frames) -> None:
+    def add(self, frames: PageFrames) -> None:
         """Add some frames; all must share their tables and parts."""
         self._last = frames
         self._pages += np.bincount(frames.use, minlength=len(USES))

@@ -11,22 +11,22 @@ from oomscope.attribution.culprit import attribute, name_of
 from oomscope.attribution.witness_comparison import pages_by_culprit, pages_by_stack
 from oomscope.model.account import Entry
 from oomscope.model.counts import Counts
-from oomscope.model.snapshot import Board, BoardRow
+from oomscope.model.snapshot import Snapshot, SnapshotRow
 
 CULPRIT, STACK = "culprit", "stack"
-_ORDERS: dict[str, Callable[[BoardRow], tuple[float, str]]] = {
+_ORDERS: dict[str, Callable[[SnapshotRow], tuple[float, str]]] = {
     "amount": lambda row: (-row.amount, row.name),
     "change": lambda row: (-row.change, row.name),
     "rate": lambda row: (-row.per_s, row.name),
     "name": lambda row: (0, row.name),
 }
-FOLDS, SORTS = (CULPRIT, STACK), tuple(_ORDERS)
-Amounts = Mapping[str, Mapping[str, int]]  # fold -> name -> amount
-Ages = Mapping[str, Mapping[str, float]]  # fold -> name -> how long its pages have been held on average, in seconds
+GROUPS, SORTS = (CULPRIT, STACK), tuple(_ORDERS)
+Amounts = Mapping[str, Mapping[str, int]]  # group_by -> name -> amount
+Ages = Mapping[str, Mapping[str, float]]  # group_by -> name -> how long its pages have been held on average, in seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Sample:
     """One reading: amounts by name, folded in each way."""
 
     at_s: float
@@ -58,11 +58,11 @@ def ages_of_stacks(counts: Counts, at_ns: int) -> Ages:
         path = " < ".join(frame.function for frame in stack.frames) or name_of(stack)
         answers = attribute(stack).culprit
         culprit = name_of(stack) if answers is None else str(answers)
-        for fold, name in ((CULPRIT, culprit), (STACK, path)):
-            each = sums[fold].setdefault(name, [0.0, 0.0])
+        for group_by, name in ((CULPRIT, culprit), (STACK, path)):
+            each = sums[group_by].setdefault(name, [0.0, 0.0])
             each[0] += pages_s
             each[1] += pages
-    return {fold: {name: of[0] / of[1] for name, of in names.items() if of[1]} for fold, names in sums.items()}
+    return {group_by: {name: of[0] / of[1] for name, of in names.items() if of[1]} for group_by, names in sums.items()}
 
 
 def amounts_of_sites(sites: Iterable[Entry]) -> Amounts:
@@ -75,36 +75,36 @@ def amounts_of_sites(sites: Iterable[Entry]) -> Amounts:
     return {CULPRIT: by_function, STACK: by_place}
 
 
-def board(
-    first: Snapshot,
-    before: Snapshot,
-    latest: Snapshot,
+def snapshot(
+    first: Sample,
+    before: Sample,
+    latest: Sample,
     *,
     source: str,
     unit: str,
     ram: int | None,
-    fold: str,
+    group_by: str,
     sort: str,
-) -> Board:
+) -> Snapshot:
     """The latest reading: changes are from the first one, rates from the one before; `ram` is in the unit."""
-    now, then, began = latest.by[fold], before.by[fold], first.by[fold]
+    now, then, began = latest.by[group_by], before.by[group_by], first.by[group_by]
     apart_s = latest.at_s - before.at_s
     rows = [
-        BoardRow(
+        SnapshotRow(
             name=name,
             amount=now.get(name, 0),
             change=now.get(name, 0) - began.get(name, 0),
             per_s=(now.get(name, 0) - then.get(name, 0)) / apart_s if apart_s > 0 else 0.0,
             share_of_ram=None if ram is None else now.get(name, 0) / ram,
-            age_s=latest.ages.get(fold, {}).get(name),
+            age_s=latest.ages.get(group_by, {}).get(name),
         )
         for name in {**began, **now}
     ]
     total = sum(now.values())
-    return Board(
+    return Snapshot(
         source=source,
         unit=unit,
-        fold=fold,
+        group_by=group_by,
         sort=sort,
         since_s=latest.at_s - first.at_s,
         took_s=latest.took_s,

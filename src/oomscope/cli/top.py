@@ -29,10 +29,10 @@ _LOOK_EVERY_S = 0.1  # for a key, or another size of the terminal
 @click.option("--once", is_flag=True, help="Two readings, so that there are rates, and one answer.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="json: a line for each reading.")
 @click.option("--top", "rows", type=click.IntRange(1), help="At most so many rows.  [text: what fits, json: all]")
-@click.option("--by", "fold", type=click.Choice(["culprit", "stack"]), default="culprit", show_default=True)
+@click.option("--by", "group_by", type=click.Choice(["culprit", "stack"]), default="culprit", show_default=True)
 @click.option("--sort", type=click.Choice(["amount", "change", "rate", "name"]), default="amount", show_default=True)
 @click.option("--root", type=click.Path(exists=True, file_okay=False), default="/", hidden=True)
-def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, sort: str, root: str) -> None:
+def top(interval_s: float, once: bool, form: str, rows: int | None, group_by: str, sort: str, root: str) -> None:
     """Watch who holds memory on this machine, and who takes more of it: amounts, change, rates, by culprit.
 
     \b
@@ -54,31 +54,31 @@ def top(interval_s: float, once: bool, form: str, rows: int | None, fold: str, s
     watch = Watch(Machine(Path(root)))
     watch.tick()
     if is_screen:
-        _screen(watch, interval_s, fold, sort, rows)
+        _screen(watch, interval_s, group_by, sort, rows)
         return
     while True:
         time.sleep(interval_s)
         watch.tick()
-        board = watch.board(fold=fold, sort=sort)
+        snapshot = watch.snapshot(group_by=group_by, sort=sort)
         if form == "json":
-            to_stdout([report.as_json(board, top=rows)])
+            to_stdout([report.as_json(snapshot, top=rows)])
         else:
             import io
 
             out = io.StringIO()
             colour = wants_colour(no_color=False)
-            console_to(out, colour=colour, width=120).print(report.screen(board, height=(rows or 20) + 4))
+            console_to(out, colour=colour, width=120).print(report.screen(snapshot, height=(rows or 20) + 4))
             to_stdout(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
         if once:
             return
 
 
-def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | None) -> None:
+def _screen(watch: Watch, interval_s: float, group_by: str, sort: str, rows: int | None) -> None:
     """The screen until somebody has had enough."""
     from rich.console import Console
     from rich.live import Live
 
-    from oomscope.attribution.snapshot import FOLDS, SORTS
+    from oomscope.attribution.snapshot import GROUPS, SORTS
     from oomscope.report import snapshot as report
 
     # A size in the environment would be taken for the terminal's, whatever becomes of that.
@@ -91,7 +91,9 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
         while True:
             note = "paused; p goes on" if paused else report.KEYS
             height = min(console.size.height, (rows or console.size.height) + 5)
-            live.update(report.screen(watch.board(fold=fold, sort=sort), height=height, note=note), refresh=True)
+            live.update(
+                report.screen(watch.snapshot(group_by=group_by, sort=sort), height=height, note=note), refresh=True
+            )
             key = _key(0)  # however long a reading takes
             while key is None and console.size == size and (paused or time.monotonic() < read_at + interval_s):
                 key = _key(_LOOK_EVERY_S)
@@ -101,7 +103,7 @@ def _screen(watch: Watch, interval_s: float, fold: str, sort: str, rows: int | N
             if key == "s":
                 sort = SORTS[(SORTS.index(sort) + 1) % len(SORTS)]
             elif key == "f":
-                fold = FOLDS[(FOLDS.index(fold) + 1) % len(FOLDS)]
+                group_by = GROUPS[(GROUPS.index(group_by) + 1) % len(GROUPS)]
             elif key == "p":
                 paused = not paused
             elif key == "r":

@@ -16,17 +16,17 @@ from oomscope.attribution.culprit import attribute
 from oomscope.attribution.snapshot import (
     Ages,
     Amounts,
-    Snapshot,
+    Sample,
     ages_of_stacks,
     amounts_of_sites,
     amounts_of_stacks,
-    board,
+    snapshot,
 )
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered, OomscopeError
 from oomscope.host.bpf import arm
 from oomscope.host.facts import Machine
 from oomscope.model.account import BYTES, CALL_SITE, PAGES
-from oomscope.model.snapshot import Board
+from oomscope.model.snapshot import Snapshot
 from oomscope.pipeline.api import read
 from oomscope.pipeline.memory import read_tracked
 
@@ -45,7 +45,7 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     source: str = ""
     _read: Callable[[], Amounts] = field(init=False, repr=False)
-    _snapshots: list[Snapshot] = field(default_factory=list, repr=False)
+    _snapshots: list[Sample] = field(default_factory=list, repr=False)
     _ages: Ages = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,19 +74,21 @@ class Watch:
         self._snapshots = [
             *self._snapshots[:1],
             *self._snapshots[-1:],
-            Snapshot(started, self.clock() - started, by, self._ages),
+            Sample(started, self.clock() - started, by, self._ages),
         ]
 
     def start_again(self) -> None:
         """Count changes from the latest reading on."""
         self._snapshots = self._snapshots[-1:]
 
-    def board(self, *, fold: str, sort: str) -> Board:
+    def snapshot(self, *, group_by: str, sort: str) -> Snapshot:
         """The latest reading against the first one and the one before it."""
         ram_bytes = self.machine.ram_bytes
         ram = None if not ram_bytes else ram_bytes if self.unit == BYTES else ram_bytes // _PAGE_BYTES
         first, before, latest = self._snapshots[0], self._snapshots[-2:][0], self._snapshots[-1]
-        return board(first, before, latest, source=self.source, unit=self.unit, ram=ram, fold=fold, sort=sort)
+        return snapshot(
+            first, before, latest, source=self.source, unit=self.unit, ram=ram, group_by=group_by, sort=sort
+        )
 
     def _tracked(self) -> Amounts:
         (reading,) = read_tracked(self.machine) or (None,)

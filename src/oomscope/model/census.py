@@ -57,7 +57,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class PageFrames:
     """Some page frames, an entry each: the use (index into USES), the part (into `parts`, or NO_PART), and the stack.
 
     `stack` is an index into `tables.stacks`, -1 where no owner is on record; None where page_owner does not run.

@@ -72,8 +72,7 @@ class Accounting:
     `unexplained_pages` is None without RAM, and where a row is missing whose counter this kernel prints.
     `reclaimable_pages` could be given back without killing anybody: page cache that is not shmem, reclaimable slab, and
     anonymous memory as far as swap has room. `bounds` are rows whose amount is a bound, with the reason; `problems`
-    contradictions. `is_whole` tells that every line of the global counters was there;
-    `other_node_pages` are on nodes that the request was kept from.
+    contradictions. `is_whole` tells that every line of the global counters was there.
     """
 
     rows: tuple[BalanceRow, ...]
@@ -89,7 +88,6 @@ class Accounting:
     hidden_zone_pages: int
     hidden_free_pages: int
     is_whole: bool
-    other_node_pages: int
 
     def pages(self, *kinds: str) -> int:
         """The pages of some rows; a row that is missing has none."""

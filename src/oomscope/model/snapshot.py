@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class BoardRow:
+class SnapshotRow:
     """One holder: `amount` now, its `change` since the watch began, its `per_s` since the reading before.
 
-    In the board's unit. `share_of_ram` is 0..1, None where RAM is not known; `age_s` is how long what it holds has been
+    In the snapshot's unit. `share_of_ram` is 0..1, None where RAM is not known; `age_s` is how long what it holds has been
     held on average, None where the account does not tell.
     """
 
@@ -22,7 +22,7 @@ class BoardRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Snapshot:
     """All holders, sorted; `source` is what was read, `since_s` how long the watch lasts, `took_s` what a reading took.
 
     `unit` is pages or bytes; `total` and `total_change` are of all rows.
@@ -30,10 +30,10 @@ class Board:
 
     source: str
     unit: str
-    fold: str
+    group_by: str
     sort: str
     since_s: float
     took_s: float
     total: int
     total_change: int
-    rows: tuple[BoardRow, ...]
+    rows: tuple[SnapshotRow, ...]

@@ -21,7 +21,6 @@ from oomscope.triage import places
 from oomscope.triage.places import File
 
 AUTO, EACH_FILE, EACH_FOLDER = "auto", "file", "folder"
-GROUPINGS = (AUTO, EACH_FILE, EACH_FOLDER)
 
 ALONE, LOG, NEEDS_COMPANY, UNREADABLE, OWN = "alone", "log", "needs company", "unreadable", "oomscope's own output"
 _OWN_HEAD_BYTES = 300

@@ -90,7 +90,6 @@ def account(event: OomEvent) -> Accounting:
         is_whole=event.counters.keys() >= _EVERY_LINE,
         hidden_zone_pages=hidden_pages,
         hidden_free_pages=max(get("free", 0) - shown_free, 0) if hidden_pages and "free" in counters else 0,
-        other_node_pages=_other_nodes(event, page_kib, ram_pages),
     )
 
 
@@ -213,14 +212,6 @@ def _hidden_zone_pages(event: OomEvent, page_kib: int) -> int:
     high = event.totals.get("pages HighMem/MovableOnly", 0)
     leaves_out = not event.is_confined and (held_back or (high > 0 and not names & {"HighMem", "Movable"}))
     return beyond if leaves_out and beyond > _INCONSISTENT * (present - reserved) else 0
-
-
-def _other_nodes(event: OomEvent, page_kib: int, ram_pages: int | None) -> int:
-    """RAM on nodes that are not shown, because the request was kept from them."""
-    sizes = [zone.kib.get("managed", 0) for zone in event.zones]
-    if not event.is_confined or ram_pages is None or not sizes:
-        return 0
-    return max(ram_pages - sum(sizes) // page_kib, 0)
 
 
 def _where(event: OomEvent, name: str) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from oomscope.errors import CorruptInput
 from oomscope.model.batch import Batch, Column, Request, Tables, Task
-from oomscope.model.census import Frames
+from oomscope.model.census import PageFrames
 from oomscope.model.reading import Notes
 from oomscope.model.unknown import Unknown
 from oomscope.sources.tracker.layout import PageOwners
@@ -75,7 +75,7 @@ class Reader:
         """Whether the dump tells who allocated pages."""
         return self._owner is not None or self._tracked is not None
 
-    def batches(self, *, ranking_only: bool = False, progress: PagesDone | None = None) -> Iterator[Batch | Frames]:
+    def batches(self, *, ranking_only: bool = False, progress: PagesDone | None = None) -> Iterator[Batch | PageFrames]:
         """Rows of page_owner and the uses of page frames, section by section; with `ranking_only` stacks alone."""
         uses = None if ranking_only and self.has_page_owner else PageFrameUses(self._dump, self._sections)
         done, total = 0, sum(section.pages for section in self._sections)
@@ -99,7 +99,7 @@ class Reader:
                 if owned is None and self._owner is not None:
                     owned = np.full(section.pages, -1, np.int64)
                 tables = self._tables if self._tracked is None else self._tracked[0].tables
-                yield Frames(tables, uses.parts, use, part, owned, since_boot=self._tracked is None)
+                yield PageFrames(tables, uses.parts, use, part, owned, since_boot=self._tracked is None)
             done += section.pages
             if progress is not None:
                 progress(done, total)

@@ -39,8 +39,10 @@ class Draft:
     that each name stands on, `texts` those lines.
     """
 
-    __slots__ = ("allowed", "distrusted", "is_counting", "kind", "left_out", "length", "lines", "memcg", "passed", "remarks",
-                 "section", "texts")  # fmt: skip
+    __slots__ = (
+        *("allowed", "distrusted", "is_counting", "kind", "left_out", "length", "lines", "memcg", "passed", "remarks"),
+        *("section", "texts"),
+    )
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
