@@ -133,3 +133,11 @@ def test_every_bound_is_in_the_docs() -> None:
     assert [(name, int(value.replace(",", ""))) for name, value in rows] == [
         (name, value) for name, value in vars(bounds).items() if name.isupper()
     ]
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    """Paths of ARCHITECTURE.md and CONTRIBUTING.md, from the package or from the root of the project."""
+    for page in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+        named = re.findall(r"`(\w[\w/]*/[\w.-]+\.(?:py|tsv|md))`", (ROOT / page).read_text())
+        assert len(named) > 15
+        assert [n for n in named if not ((ROOT / "src/oomscope" / n).exists() or (ROOT / n).exists())] == [], page

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class SnapshotRow:
     """One holder: `amount` now, its `change` since the watch began, its `per_s` since the reading before.
 
-    In the snapshot's unit. `share_of_ram` is 0..1, None where RAM is not known; `age_s` is how long what it holds has been
-    held on average, None where the account does not tell.
+    In the snapshot's unit. `share_of_ram` is 0..1, None where RAM is not known; `age_s` is how long what it holds has
+    been held on average, None where the account does not tell.
     """
 
     name: str
