@@ -1,4 +1,4 @@
-"""What a request may do follows include/linux/gfp.h: gfp_zone() and the composites, by names and by old kernels' bits."""
+"""What a request may do, by include/linux/gfp.h: gfp_zone() and the composites, by names and by old kernels' bits."""
 
 from __future__ import annotations
 
