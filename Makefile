@@ -1,18 +1,20 @@
-# make demo   set up and explain a bundled real capture
+# make demo   set up and explain a bundled real capture; PYTHON=python3.12 chooses the Python
 # make test   set up and check everything: lint, types, tests
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
 # make coverage  the branches of src/ that the tests run
 # make golden  write anew what people see of real cases (tests/golden); read what changed
+# make release  dist/: source distribution and wheel, built twice and equal, checked; checksums and notes
 # make fuzz   inputs damaged by chance, numbered (docs/reliability.md); FUZZ="--from N --count N" chooses them
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
 
+PYTHON := python3
 VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests golden coverage fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests golden coverage release fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -36,6 +38,9 @@ tests: $(VENV)/.dev
 # Branches of src/ that the tests run; what runs in guests only is left out: CONTRIBUTING.md.
 coverage: $(VENV)/.dev
 	$(BIN)/pytest --cov --cov-report=term
+
+release: $(VENV)/.dev bpf
+	$(BIN)/python -m release
 
 golden: $(VENV)/.dev
 	$(BIN)/python -m tests.golden.cases
@@ -80,8 +85,12 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.scan
 	$(BIN)/python -m benchmarks.triage
 
+# One that does not run, or has no pip, or is of an older Python, is made anew.
+$(shell [ ! -e $(VENV) ] || $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || rm -rf $(VENV))
+
 $(BIN)/python:
-	python3 -m venv $(VENV)
+	@$(PYTHON) src/oomscope/old_python.py
+	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .

@@ -12,6 +12,7 @@ more. Names are loaded when first used, so that importing the package costs noth
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from oomscope.verdict import Question
 
 __version__ = "0.1.0"
+
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs an older one is told what gives a newer
+    from oomscope.old_python import told
+
+    sys.exit(told())
 
 _HOMES = {
     "Absent": "oomscope.model.unknown",

@@ -62,7 +62,7 @@ def require_arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise NotOffered("Parquet needs pyarrow", advice="pip install 'oomscope[parquet]'") from error
+        raise NotOffered("Parquet needs pyarrow", advice="pip install pyarrow") from error
     return pyarrow
 
 

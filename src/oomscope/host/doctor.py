@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from oomscope.errors import NotOffered
 from oomscope.host.bpf import arm, requirements, trace_output
 from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.units import bytes_text
@@ -122,6 +123,10 @@ def programs(machine: Machine) -> Check:
         return Check("BPF", State.MISSING, "; ".join(lacking["pages"]), why, "kdump, and oomscope explain vmcore")
     if not requirements.has_bpffs(machine):
         return Check("BPF", State.MISSING, "no bpffs", why, f"mount -t bpf bpf {requirements.BPFFS}")
+    try:
+        requirements.object_path(machine)
+    except NotOffered as error:
+        return Check("BPF", State.MISSING, str(error), why, error.advice)
     lockdown = f", lockdown {machine.lockdown}" if machine.lockdown not in (None, "none") else ""
     return Check("BPF", State.OK, f"ways to count: {', '.join(ways)}{lockdown}", why)
 

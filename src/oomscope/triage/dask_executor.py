@@ -31,7 +31,7 @@ class DaskExecutor:
         try:
             import distributed
         except ImportError as error:
-            raise NotOffered("a cluster needs distributed", advice="pip install 'oomscope[fleet]'") from error
+            raise NotOffered("a cluster needs distributed", advice="pip install distributed pyarrow") from error
         self._distributed: Any = distributed
         self._address = address
         for name in list(logging.root.manager.loggerDict):

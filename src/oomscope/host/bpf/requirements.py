@@ -18,6 +18,8 @@ _STARTS_FROM = {
 _POOLS = ("stack_pools", "stack_slabs")
 _LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
 BPFFS = Path("/sys/fs/bpf")
+# The wheel of a release has them; a checkout builds them.
+GET_OBJECTS = "install the wheel of a release, or run `make bpf` in a checkout (needs clang, llvm, libbpf-dev)"
 
 
 def choose_way(machine: Machine) -> str:
@@ -61,9 +63,7 @@ def object_path(machine: Machine) -> Path:
         raise NotOffered(f"there is no program for this architecture ({os.uname().machine}); x86_64 and arm64 have one")
     path = Path(__file__).parent / f"panic_report.{machine.architecture}.o"
     if not path.exists():
-        raise NotOffered(
-            "this installation was made without the BPF programs", advice="`make bpf` builds them with clang"
-        )
+        raise NotOffered("this installation has no BPF programs", advice=GET_OBJECTS)
     return path
 
 

@@ -103,7 +103,7 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
 def require() -> None:
     """That the extra is installed. Raises NotOffered."""
     if any(util.find_spec(name) is None for name in ("jinja2", "plotly")):
-        raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install 'oomscope[html]'")
+        raise NotOffered("an HTML page needs plotly and jinja2", advice="pip install plotly jinja2")
 
 
 def filled(template: str, *, filters: Mapping[str, Callable[..., str]] | None = None, **values: Any) -> str:

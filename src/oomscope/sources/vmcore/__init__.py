@@ -41,6 +41,4 @@ def require_drgn() -> None:
     try:
         import drgn  # noqa: F401
     except ImportError as error:
-        raise NoAccess(
-            "reading kernel memory needs the library drgn", advice="pip install 'oomscope[vmcore]'"
-        ) from error
+        raise NoAccess("reading kernel memory needs the library drgn", advice="pip install drgn") from error
