@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import oomscope
@@ -43,18 +44,19 @@ DIFFERENCES = {"diff-6.12": (captures.BEFORE_6_12, captures.AFTER_6_12)}
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Each case's name and its text, paths told from the root of the project."""
-    for name, paths in INPUTS.items():
-        yield name, _told(terminal.render(oomscope.explain(*paths), width=WIDTH))
-    for name, path in EVERY_EVENT.items():
-        rule = "\n" + "=" * WIDTH + "\n"
-        yield name, _told(rule.join(terminal.render(each, width=WIDTH) for each in explain_events(path)))
-    for name, (before, after) in DIFFERENCES.items():
-        yield name, _told(diff.text(compare(before, after), width=WIDTH))
+    """Each case's name and its text, paths told from the root of the project: lines wrap alike wherever that lies."""
+    with chdir(ROOT):
+        for name, paths in INPUTS.items():
+            yield name, terminal.render(oomscope.explain(*map(_told, paths)), width=WIDTH)
+        for name, path in EVERY_EVENT.items():
+            rule = "\n" + "=" * WIDTH + "\n"
+            yield name, rule.join(terminal.render(each, width=WIDTH) for each in explain_events(_told(path)))
+        for name, (before, after) in DIFFERENCES.items():
+            yield name, diff.text(compare(_told(before), _told(after)), width=WIDTH)
 
 
-def _told(text: str) -> str:
-    return text.replace(f"{ROOT}/", "")
+def _told(path: Path) -> Path:
+    return path.relative_to(ROOT)
 
 
 if __name__ == "__main__":
