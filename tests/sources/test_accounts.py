@@ -288,3 +288,19 @@ def test_the_same_machine_says_the_same_after_its_accounts_are_json(tmp_path: Pa
     assert by_kind[UNREFERENCED]["rows"][0]["bytes"] == 4096
     assert by_kind["slab cache"]["rows"][0]["pages"] > 0
     assert sum(zone["pages"] for zone in report["free_blocks"]) > 0
+
+
+CUT = "MemTotal:        8051520 kB\nMemFree:          222960 kB\nMemAvailable:     367088 kB\nBuffers:           26116 kB\n"
+
+
+@pytest.mark.parametrize("cached", ["", "Cached:          5718484 kB\nSwapCached:            0 kB\n"])
+def test_a_part_of_meminfo_hides_nothing(tmp_path: Path, cached: str) -> None:
+    """`head /proc/meminfo`: what it does not show is not said to be in no counter, and nothing is certain."""
+    (tmp_path / "meminfo").write_text(CUT + cached)
+    verdict = oomscope.explain(tmp_path / "meminfo", page_size_bytes=4096)
+    assert verdict.balance is not None
+    assert "anon" in verdict.balance.missing
+    assert {finding.certainty for finding in verdict.findings} == {"possible"}
+    assert "in no counter" not in " ".join(finding.claim for finding in verdict.findings)
+    assert verdict.answer.certainty == "possible"
+    assert ("page cache" in {row.kind for row in verdict.balance.rows}) == bool(cached)

@@ -34,6 +34,10 @@ _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
+# What every kernel counts and prints: where such a row is not told, the file is a part of one.
+_ALWAYS_TOLD = (rows.ANON, rows.FILE, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
+
+
 def counters_of(readings: Iterable[Reading]) -> Mapping[str, int]:
     """The counters of all readings; of several moments those with least memory free."""
     merged: dict[str, int] = {}
@@ -57,6 +61,7 @@ def vmstat_balance(
     """
     found: list[BalanceRow] = []
     notes: list[str] = []
+    missing: list[str] = []
     if meminfo is not None and page_bytes is not None and _FREE in counters and "MemFree" in meminfo.kib:
         free_pages = meminfo.kib["MemFree"] * 1024 // page_bytes
         if abs(free_pages - counters[_FREE]) > _OF_ONE_MOMENT * ram_pages:
@@ -79,15 +84,21 @@ def vmstat_balance(
             told, used = told + huge_pages, (*names, _HUGE_ANON)
         if told is None and meminfo is not None and kib_names and page_bytes is not None:
             kib = _sum(meminfo.kib, kib_names, None)
+            if kib is None and kind == rows.FILE and (kib := _sum(meminfo.kib, kib_names[:2], None)) is not None:
+                notes.append("page cache: shmem is in it, which what was given does not tell")
             told, used = None if kib is None else kib * 1024 // page_bytes, kib_names
         if told is None and kind == rows.FREE:
             return None
+        if told is None and kind in _ALWAYS_TOLD and page_bytes is not None:
+            missing.append(kind)
         if told:
             parts = _unreclaimable(others, found) if kind == rows.SLAB_UNRECLAIMABLE else ()
             found.append(BalanceRow(kind, told, parts, ", ".join(name for name in used if not name.startswith("-"))))
     unexplained_pages = ram_pages - sum(row.pages for row in found)
     unexplained = others.parts_of_the_rest(page_bytes)
-    return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes))
+    if missing:
+        notes.append(f"{', '.join(missing)}: not told by what was given, and among the unexplained")
+    return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes), tuple(missing))
 
 
 def _of_old_kernels(

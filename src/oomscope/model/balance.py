@@ -24,6 +24,7 @@ class Balance:
 
     A negative remainder means that the inputs were not taken at one moment (`is_consistent` is False).
     `unexplained_parts` names who holds it, as far as other evidence tells; `notes` are bounds and contradictions.
+    `missing` are rows that a kernel always counts and the input does not tell: they stand among the unexplained.
     """
 
     ram_pages: int
@@ -32,6 +33,7 @@ class Balance:
     unexplained_pages: int
     unexplained_parts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def is_consistent(self) -> bool:

@@ -317,3 +317,11 @@ def test_lines_that_say_nothing_end_an_event() -> None:
         parser = KernelLogParser()
         assert list(parser.batches([head, b"[    1.000000] lr : 12\n" * lines, tail])) == []
         assert parser.notes.log.events[0].counters == counted
+
+
+def test_a_cgroups_path_ends_where_the_next_field_begins() -> None:
+    """With commas in it, and with blanks that a paste has put behind them."""
+    for rest in (",task_memcg=/a,b/c,task=sh,pid=7,uid=0", ", task=sh, pid=7, uid=0", ""):
+        event = event_of(f"{HEADER}oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg=/a,b{rest}\n")
+        assert event.memcg is not None
+        assert event.memcg.path == "/a,b"

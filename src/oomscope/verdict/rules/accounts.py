@@ -86,6 +86,16 @@ def _of_balance(balance: Balance) -> list[Finding]:
 
 def _unexplained(balance: Balance) -> Finding:
     pages = balance.unexplained_pages
+    if balance.missing:
+        return Finding(
+            claim=f"{pages_text(pages)}, {_share(pages, balance)} of RAM, are in what was not given: "
+            f"{', '.join(balance.missing)}",
+            pages=pages,
+            certainty=POSSIBLE,
+            because=("these rows stand in every /proc/meminfo",),
+            refuted_by="the whole file",
+            next="give the whole /proc/meminfo: what was pasted is a part of it",
+        )
     named = next(((name, part) for name, part in balance.unexplained_parts if part > pages / 2), None)
     most = "" if named is None else f"; {named[0]} took {pages_text(named[1])} of them"
     return Finding(
@@ -103,7 +113,7 @@ def _unexplained(balance: Balance) -> Finding:
 def _certainty(balance: Balance) -> str:
     """The kernel's counters are certain as long as no row has more than all of RAM: then one of them is damaged."""
     fits = all(row.pages <= AT_ONE_MOMENT * balance.ram_pages for row in balance.rows)
-    return CERTAIN if fits else POSSIBLE
+    return CERTAIN if fits and not balance.missing else POSSIBLE
 
 
 def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:

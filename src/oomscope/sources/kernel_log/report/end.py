@@ -11,7 +11,8 @@ from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import printable
 
 SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
-_OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*+(?:,(?!task_memcg=)[^,]*+)*+)")
+# A path may hold commas; what follows it are the fields of dump_oom_summary(), which some who paste set apart.
+_OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*+(?:,(?! ?(?:task_memcg|task|pid|uid)=)[^,]*+)*+)")
 KILL_LINE = re.compile(
     rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: [Kk]ill(?:ed)? process (?P<pid>\d{1,9})"
     rb"(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)"
