@@ -58,7 +58,7 @@ class Unreadable(OomscopeError):
 class UnknownContent(Unreadable):
     """The content is of no format that oomscope knows."""
 
-    advice = "docs/formats lists what is recognised"
+    advice = "`oomscope help` lists the formats that are recognised"
 
 
 class CorruptInput(Unreadable):

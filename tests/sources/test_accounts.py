@@ -290,7 +290,7 @@ def test_the_same_machine_says_the_same_after_its_accounts_are_json(tmp_path: Pa
     assert sum(zone["pages"] for zone in report["free_blocks"]) > 0
 
 
-CUT = "MemTotal:        8051520 kB\nMemFree:          222960 kB\nMemAvailable:     367088 kB\nBuffers:           26116 kB\n"
+CUT = "MemTotal: 8051520 kB\nMemFree: 222960 kB\nMemAvailable: 367088 kB\nBuffers: 26116 kB\n"
 
 
 @pytest.mark.parametrize("cached", ["", "Cached:          5718484 kB\nSwapCached:            0 kB\n"])

@@ -134,7 +134,7 @@ def _told_missing(latest: Moment, readings: Iterable[Reading]) -> list[Unknown]:
     absent = list(latest.reading.notes.absent)
     absent += [each for r in readings if r.role in (Role.ACCOUNT, Role.MANIFEST) for each in r.notes.absent]
     absent += [
-        Unknown(f"{count:,} {what} of {r.origin}", "more than are kept: docs/reliability.md has the bounds")
+        Unknown(f"{count:,} {what} of {r.origin}", "more than are kept: `oomscope help reliability` has the bounds")
         for r in readings
         for what, count in r.notes.stats.left_out.items()
     ]

@@ -18,6 +18,7 @@ from oomscope.cli.diff import diff
 from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.cli.export import export
+from oomscope.cli.help import help_
 from oomscope.cli.redact import redact
 from oomscope.cli.signals import unwinding
 from oomscope.cli.top import top
@@ -39,7 +40,7 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
-for command in (explain_command, diff, triage, export, top, collect, redact, arm, disarm, doctor):
+for command in (explain_command, diff, triage, export, top, collect, redact, arm, disarm, doctor, help_):
     command.params.append(debug_option())
     cli.add_command(command)
 
