@@ -6,6 +6,7 @@
 # make coverage  the branches of src/ that the tests run
 # make golden  write anew what people see of real cases (tests/golden); read what changed
 # make release  dist/: source distribution and wheel, built twice and equal, checked; checksums and notes
+# make deb     Debian packages for bookworm and trixie, after make release
 # make bundle  one file for each platform that installs without an index, after make release
 # make fuzz   inputs damaged by chance, numbered (docs/reliability.md); FUZZ="--from N --count N" chooses them
 # make bench  speed and memory side by side with the kernel's own tool (needs root for apt, or linux-source installed)
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests golden coverage release bundle fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests golden coverage release bundle deb fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -42,6 +43,9 @@ coverage: $(VENV)/.dev
 
 release: $(VENV)/.dev bpf
 	$(BIN)/python -m release
+
+deb: release
+	$(BIN)/python -m release.deb
 
 bundle: release
 	$(BIN)/python -m release.bundle

@@ -66,12 +66,16 @@ def fetch(machine: str, folder: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *(each for name in EXTRAS[machine] for each in extras[name]), "pip"]
-    platforms = [word for glibc in _GLIBCS for word in ("--platform", f"manylinux_{glibc}_{machine}")]
-    platforms += ["--platform", f"manylinux2014_{machine}"]
     for python in PYTHONS:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *platforms]
+        command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *platforms(machine)]
         subprocess.run([*command, "--dest", str(folder), *needed], check=True, stderr=subprocess.DEVNULL)
+
+
+def platforms(machine: str) -> list[str]:
+    """What pip is told of a machine: every C library that its wheels may ask for."""
+    names = [*(f"manylinux_{glibc}_{machine}" for glibc in _GLIBCS), f"manylinux2014_{machine}"]
+    return [word for name in names for word in ("--platform", name)]
 
 
 def _script(machine: str, version: str) -> str:
