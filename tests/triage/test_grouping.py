@@ -8,6 +8,7 @@ import pytest
 
 from oomscope.triage.grouping import AUTO, EACH_FILE, EACH_FOLDER, look, units
 from oomscope.triage.places import files
+from oomscope.triage.worker import explained
 from tests.support import captures, corpus
 from tests.support.fleets import write
 
@@ -50,3 +51,14 @@ def test_content_names_a_case(place: Path) -> None:
     looked = {file.relative: look(file, whole=True).digest for file in files(str(place))}
     assert looked["site/one.log"] == looked["host/logs/console.log"] != looked["site/two.log"]
     assert all(looked.values())
+
+
+def test_a_file_that_was_replaced_is_read_as_what_it_is(tmp_path: Path) -> None:
+    """What it was when it was looked at is not believed any more."""
+    path = tmp_path / "case"
+    write(path, LOG)
+    (unit,) = units([(file, look(file, whole=True)) for file in files(str(path))], AUTO)
+    path.write_bytes(MEMINFO + b"Cached: 1000 kB\nShmem: 1 kB\nBuffers: 1 kB\n")
+    done = explained(unit)
+    assert done.results[0].row.source == "meminfo"
+    assert not done.is_lasting

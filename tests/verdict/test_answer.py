@@ -12,6 +12,7 @@ import pytest
 import oomscope
 from oomscope.cli.explain import page_of
 from oomscope.model.answer import CALL_SITE, CULPRIT, NO_REPORT
+from oomscope.model.oom_event import own_pages
 from oomscope.report import json_report, terminal
 from oomscope.triage.grouping import Unit
 from oomscope.triage.signature import signature, without_address
@@ -110,3 +111,58 @@ def test_stacks_answer_where_a_report_cannot_tell() -> None:
     """A log whose counters are lost leaves the answer to the dump beside it."""
     answer = verdict_of("a report that cannot tell beside a dump").answer
     assert (answer.oom_class, answer.holder, answer.by) == ("undetermined", "leak_mb_write", "stacks")
+
+
+REPORT = """\
+[   12.345600] init invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0
+[   12.345601] Mem-Info:
+[   12.345602] active_anon:10 inactive_anon:20 isolated_anon:0
+ active_file:10 inactive_file:20 isolated_file:0
+ unevictable:0 dirty:0 writeback:0
+ slab_reclaimable:100 slab_unreclaimable:200
+ mapped:0 shmem:0 pagetables:10
+ sec_pagetables:0 bounce:0
+ kernel_misc_reclaimable:0
+ free:1000 free_pcp:0 free_cma:0
+[   12.345606] Node 0 Normal free:4000kB boost:0kB min:4400kB low:5500kB high:6600kB present:500000kB managed:490000kB
+[   12.345607] Node 0 Normal: 1000*4kB (U) = 4000kB
+[   12.345610] 125000 pages RAM
+[   12.345611] 0 pages HighMem/MovableOnly
+[   12.345612] 2500 pages reserved
+[   12.345613] Memory allocations:
+[   12.345614]     {size} MiB     6400 drivers/foo/foo.c:12 [foo] func:foo_ring_alloc
+[   12.345615]     2.0 MiB     512 mm/bar.c:1 func:bar
+"""
+
+
+@pytest.mark.parametrize(("size", "holder", "by"), [("25.0", None, "lacking"), ("300.0", "foo_ring_alloc", "report")])
+def test_a_call_site_answers_for_most_of_the_memory_or_not(tmp_path: Path, size: str, holder: str, by: str) -> None:
+    """25 of 473 MiB that are in no counter name nobody; 300 of them do."""
+    path = tmp_path / "log"
+    path.write_text(REPORT.format(size=size))
+    answer = oomscope.explain(path).answer
+    assert (answer.oom_class, answer.holder, answer.by) == ("hidden-kernel", holder, by)
+    assert answer.pages == (121_130 if holder is None else 76_800)
+
+
+@pytest.mark.parametrize("name", [report.name for report in corpus.REPORTS])
+def test_pages_are_the_holders(name: str) -> None:
+    """Of a cache or a process that the report tells, never those of the whole class; a kind of memory is nobody's."""
+    verdict = verdict_of(name)
+    answer, oom = verdict.answer, verdict.oom
+    event = None if oom is None or oom.analysis is None else oom.analysis.event
+    if event is None or answer.holder is None:
+        return
+    if answer.holder_kind == "slab cache":
+        assert answer.pages == max(cache.total_kib for cache in event.slab_caches) // (event.page_kib or 4)
+    if answer.holder_kind == "process":
+        assert answer.oom_class in ("user-anon", "memcg-limit")
+        assert answer.pages in {None, *map(own_pages, event.processes)} or not event.processes
+
+
+def test_the_next_step_is_of_the_holder() -> None:
+    """Filters that leave nothing of slab over: what to do about the cache, not about whoever else holds pages."""
+    evidence = (captures.CONSOLE_6_12, captures.AFTER_6_12)
+    verdict = oomscope.explain(*evidence, selection=oomscope.Selection(comms=frozenset({"sh"})))
+    if verdict.answer.holder_kind != CULPRIT:
+        assert "faddr2line" not in verdict.answer.next

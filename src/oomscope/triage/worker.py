@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from oomscope.attribution.culprit import attribute
 from oomscope.errors import OomscopeError
@@ -43,8 +44,7 @@ def explained(unit: Unit) -> Worked:
     try:
         with places.fetched(unit.files) as path:
             place = str(path)
-            named = zip(unit.files, unit.formats, strict=False)
-            formats = {path / relative if relative else path: form for (_, relative), form in named if form}
+            formats = _formats(unit, path)
             evidence = read(path, formats=formats)
             results = [_result(verdict, place) for verdict in judge_each(evidence)]
             unused = _unused(evidence.unused, place)
@@ -66,6 +66,15 @@ def explained(unit: Unit) -> Worked:
     finally:
         # A process explains a thousand cases, whose stacks have little in common.
         attribute.cache_clear()
+
+
+def _formats(unit: Unit, path: Path) -> dict[Path, str]:
+    """The formats of files that are what they were when they were recognised; `path` is where the case lies here."""
+    found = {}
+    for file, state, form in zip(unit.files, unit.states, unit.formats, strict=False):
+        if form and state is not None and _is_as_it_was(file, state):
+            found[path / file[1] if file[1] else path] = form
+    return found
 
 
 def _is_as_it_was(file: tuple[str, str], state: tuple[int, int] | None) -> bool:

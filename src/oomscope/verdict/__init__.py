@@ -161,7 +161,8 @@ def _oom(case: RuleCase, event: Classification | None) -> Oom | None:
     apart_ns = None
     if event_ns is not None and not isinstance(stacks_ns, Unknown) and not latest.is_panic_report:
         apart_ns = event_ns - stacks_ns
-    rows = [c for c in case.consumers if named is not None and c.holding.culprit == named.culprit]
+    first = row_for([(event.causes[0].oom_class, event.causes[0].finding.pages)], case.culprits)
+    rows = [c for c in case.consumers if first is not None and c.holding.culprit == first.culprit]
     where = where_command(rows[0].holding.stack.texts, rows[0].holding.culprit) if rows else None
     return event.oom(named, apart_ns, where)
 

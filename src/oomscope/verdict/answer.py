@@ -9,7 +9,7 @@ greatest stack where that holds more.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oomscope.model import answer as kinds
 from oomscope.model.account import (
@@ -35,19 +35,19 @@ from oomscope.units import bytes_text, pages_text, share_text
 from oomscope.verdict.oom.case import (
     HIDDEN_KERNEL,
     MEMCG_LIMIT,
-    SHMEM,
     SLAB,
     UNDETERMINED,
     USER_ANON,
     VMALLOC,
     WANTS_A_NAME,
 )
-from oomscope.verdict.oom.case import PAGE_CACHE as PAGE_CACHE_CLASS
 from oomscope.verdict.oom.hidden_kernel import COUNTED
 from oomscope.verdict.rules.case import RuleCase
 
 WORTH_NAMING = 0.05  # of RAM: a holder that answers for the case
-_OF_PROCESSES = (USER_ANON, MEMCG_LIMIT, SHMEM, PAGE_CACHE_CLASS)
+_PART_OF_CLASS = 0.2  # of the class's pages: as much as a culprit must hold to answer for it
+_MOST_OF_CLASS = 0.5  # as much as a report's own accounts must
+_OF_PROCESSES = (USER_ANON, MEMCG_LIMIT)
 # Which files say who holds the memory of a class.
 _ACCOUNTS_FOR = {
     SLAB: (SLAB_CACHE, CALL_SITE, UNREFERENCED),
@@ -115,6 +115,8 @@ def _is_of(row: CulpritRow, oom_class: str, pages: int | None) -> bool:
     kmalloc() of more than two pages takes no slab and is counted as slab (mm/slub.c ___kmalloc_large_node()): such a
     culprit is one that holds as much as all slab.
     """
+    if row.pages < _PART_OF_CLASS * (pages or 0):
+        return False
     if oom_class != SLAB:
         return oom_class in WANTS_A_NAME and KERNEL in row.kinds
     return SLAB_KIND in row.kinds or (KERNEL in row.kinds and pages is not None and row.pages >= pages)
@@ -144,15 +146,14 @@ def _by_report(case: RuleCase, oom: Oom, findings: tuple[Finding, ...]) -> _Hold
         return _of_row(row, case)
     assert oom.analysis is not None
     event = oom.analysis.event
-    site = _call_site(case, oom, event)
+    site = _call_site(case, oom, event, findings[0].pages or 0)
     if site is not None:
         return site
     if oom.oom_class == SLAB and event.slab_caches:
         cache = max(event.slab_caches, key=lambda each: each.total_kib)
-        return _Holder(cache.name, kinds.SLAB_CACHE, text=claim)
-    process = _greatest_process(event) if oom.oom_class in _OF_PROCESSES else None
-    if process is not None:
-        return _Holder(process, kinds.PROCESS, text=claim)
+        return _Holder(cache.name, kinds.SLAB_CACHE, pages=cache.total_kib // (event.page_kib or 4), text=claim)
+    if oom.oom_class in _OF_PROCESSES and (event.processes or event.victims):
+        return _of_process(event, claim)
     return _Holder(None, kinds.NOBODY, text=claim)
 
 
@@ -163,7 +164,10 @@ def _by_stacks(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
     if consumer is None:
         return _without_a_name(case, findings)
     if row is not None and (row.pages > consumer.pages or consumer.holding.culprit is not None):
-        return _of_row(row, case)
+        holder = _of_row(row, case)
+        # Beside a report that cannot tell, what little stacks name is said and answers for nothing.
+        is_little = case.event is not None and row.share_of_ram is not None and not _is_worth_naming(row)
+        return replace(holder, name=None, kind=kinds.NOBODY) if is_little else holder
     holding = consumer.holding
     return _Holder(
         holding.kind,
@@ -220,8 +224,8 @@ def _holds(kind: str) -> str:
     return "grew slab caches to hold" if kind == SLAB_KIND else "holds"
 
 
-def _call_site(case: RuleCase, oom: Oom, event: OomEvent) -> _Holder | None:
-    """Whom the report's own allocation profiling names, where that holds a part of RAM worth naming.
+def _call_site(case: RuleCase, oom: Oom, event: OomEvent, class_pages: int) -> _Holder | None:
+    """Whom the report's own allocation profiling names, where that holds most of what the class leaves without a name.
 
     Slab and user memory, which the report counts, are none of it.
     """
@@ -231,7 +235,8 @@ def _call_site(case: RuleCase, oom: Oom, event: OomEvent) -> _Holder | None:
     if isinstance(page_bytes, Unknown):  # bytes cannot be held against pages
         return None
     site = max(filter(_is_uncounted, event.call_sites), key=lambda each: each.size_bytes, default=None)
-    if site is None or site.size_bytes < WORTH_NAMING * ram_pages * page_bytes:
+    least = max(WORTH_NAMING * ram_pages, _MOST_OF_CLASS * class_pages)
+    if site is None or site.size_bytes < least * page_bytes:
         return None
     pages = site.size_bytes // page_bytes
     function = site.function.removesuffix("_noprof")
@@ -252,12 +257,14 @@ def _is_uncounted(site: CallSite) -> bool:
     return not any(word in site.function for word in COUNTED)
 
 
-def _greatest_process(event: OomEvent) -> str | None:
+def _of_process(event: OomEvent, claim: str) -> _Holder:
     """The process with most memory of its own, else the victim."""
     most = max(event.processes, key=own_pages, default=None)
     if most is not None:
-        return most.comm
-    return event.victims[0].comm if event.victims else None
+        return _Holder(most.comm, kinds.PROCESS, pages=own_pages(most), text=claim)
+    victim = event.victims[0]
+    kib = victim.kib.get("anon-rss")
+    return _Holder(victim.comm, kinds.PROCESS, pages=None if kib is None else kib // (event.page_kib or 4), text=claim)
 
 
 def _by(case: RuleCase, oom: Oom | None, holder: _Holder, first: Finding | None) -> str:
@@ -287,4 +294,4 @@ def _accounts_name_it(case: RuleCase, oom: Oom, first: Finding | None) -> bool:
     if first is None or first.pages is None:
         return False
     named_pages = [amount if unit == PAGES else amount / page_bytes for amount, unit in amounts]
-    return max(named_pages, default=0) >= first.pages / 2
+    return max(named_pages, default=0) >= _MOST_OF_CLASS * first.pages

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -60,6 +61,12 @@ PREFIXES: dict[str, Callable[[str], str]] = {
     "ftrace": _ftrace,
     "ftrace dump": lambda line: f"[   20.828407]    <...>-1         1....1 19637216us : bpf_trace_printk: {line}",
     "quoted": lambda line: f"> [   19.637216] {line}",
+    "journal as JSON": lambda line: json.dumps({"MESSAGE": line, "PRIORITY": "4"}),
+    # Of no known form: what the stamp within the line cuts off is no line of its own.
+    "docker -t": lambda line: f"2026-01-05T10:00:00.123456789Z [   19.637216] {line}",
+    "grep -n": lambda line: f"12:[   19.637216] {line}",
+    "LAVA": lambda line: f"10:00:00.123456 console-7: [   19.637216] {line}",
+    "compose": lambda line: f"node1  | [   19.637216] {line}",
 }
 
 

@@ -98,8 +98,11 @@ class KernelLogParser:
                 self.notes.log.panicked = True
             elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
                 self.notes.release = printable(match["release"])
-            for line in log_lines(raw, number):
-                if not self._consumers.take(line):
+            pieces = log_lines(raw, number)
+            for place, line in enumerate(pieces):
+                # What a stamp within the line has cut off, and has none itself, is a prefix of no known form.
+                is_prefix = place == 0 and not line.is_stamped and isinstance(pieces, list)
+                if is_prefix or not self._consumers.take(line):
                     yield line
 
     def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -15,7 +15,7 @@ _KNOWN_AND_PASSED = re.compile(
     rb"|\s*[0-9a-f]{8,16}(?: [0-9a-f]{8,16})*\s*$|warn_alloc\w*: \d+ callbacks|SLUB: Unable to allocate"
     rb"|\s*cache: .*object size|\s*node \d+: slabs:|[ER][A-Z0-9]{2,3}: ?[0-9a-f]|RIP: |RSP: |CR2: |[DCF]S: |PKRU"
     rb"|ORIG_RAX|EIP: |Kernel Offset|---\[ end|SMP: stopping|Rebooting in|\[ dump_slubinfo|pstate:|[pl][cr] : |x\d+ ?:"
-    rb"|oom_reaper: |Backtrace:|Exception |\s*\.\.\.|Dumping ftrace buffer:|-{20,40}$"
+    rb"|oom_reaper: |Backtrace:|Exception |\s*\.\.\.|Dumping ftrace buffer:|-{33}$"
 )
 _FRAME = re.compile(
     rb"\s*(?:\[?<?[0-9a-fx]{8,18}>?\]? ?){0,2}(?P<guess>\? )?(?:\[<\w+>\] )?"
