@@ -250,6 +250,30 @@ def profiling(machine: Machine) -> Check:
     return Check("allocation profiling", State.BETTER, "off", why, "sysctl vm.mem_profiling=1")
 
 
+def kills(machine: Machine) -> Check:
+    """Whether the kernel has killed for memory since boot: what is left to know where a process ended with 137."""
+    why = "exit code 137 is a kill by anybody; this counter tells whether the kernel killed for memory (4.13 and later)"
+    counters = dict(line.split(None, 1) for line in (machine.text("/proc/vmstat") or "").splitlines() if " " in line)
+    if "oom_kill" not in counters:
+        return Check("OOM kills", State.UNKNOWN, "this kernel does not count them", why)
+    count = int(counters["oom_kill"])
+    if not count:
+        return Check("OOM kills", State.OK, "none since boot", why)
+    return Check("OOM kills", State.BETTER, f"{count:,} since boot", why, "dmesg | oomscope explain - --all")
+
+
+def journal(machine: Machine) -> Check:
+    """Whether the kernel's log of a kill outlives the ring buffer and the boot."""
+    why = "a kill is told in the kernel log alone, which is a ring: what nobody keeps is written over"
+    if machine.path("/var/log/journal").is_dir():
+        return Check("log", State.OK, "the journal is kept on disk", why)
+    if any(machine.path(path).exists() for path in ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog")):
+        return Check("log", State.OK, "a syslog keeps it", why)
+    return Check(
+        "log", State.BETTER, "nobody keeps it", why, "mkdir /var/log/journal; systemctl restart systemd-journald"
+    )
+
+
 _CHECKS: tuple[Callable[[Machine], Check], ...] = (
     page_owner,
     types,
@@ -262,4 +286,6 @@ _CHECKS: tuple[Callable[[Machine], Check], ...] = (
     pstore,
     kdump,
     profiling,
+    kills,
+    journal,
 )

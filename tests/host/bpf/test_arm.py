@@ -285,3 +285,26 @@ def test_nothing_left_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(NothingToExplain, match="the previous boot left nothing"), last_crash(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("vmstat", "state", "found"),
+    [
+        ("nr_free_pages 7\noom_kill 0\n", "OK", "none since boot"),
+        ("oom_kill 1204\n", "BETTER", "1,204 since boot"),
+        ("", "UNKNOWN", ""),
+    ],
+)
+def test_the_doctor_counts_kills(tmp_path: Path, vmstat: str, state: str, found: str) -> None:
+    """By the kernel's own counter, where it has one."""
+    check = doctor.kills(machine(tmp_path, proc__vmstat=vmstat))
+    assert check.state is doctor.State[state]
+    assert found in check.found
+
+
+def test_the_doctor_knows_who_keeps_the_log(tmp_path: Path) -> None:
+    """The journal on disk or a syslog; else what makes one."""
+    this = machine(tmp_path)
+    assert doctor.journal(this).mend is not None
+    this.path("/var/log/journal").mkdir(parents=True)
+    assert doctor.journal(this).state is doctor.State.OK
