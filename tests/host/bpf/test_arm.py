@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -308,3 +309,47 @@ def test_the_doctor_knows_who_keeps_the_log(tmp_path: Path) -> None:
     assert doctor.journal(this).mend is not None
     this.path("/var/log/journal").mkdir(parents=True)
     assert doctor.journal(this).state is doctor.State.OK
+
+
+ARMED = {
+    "since": 1.5,
+    "boot_id": "b",
+    "functions": ["dump_header"],
+    "way": "pages",
+    "top": 5,
+    "on_kill": False,
+    "settings": [{"path": "/proc/sys/kernel/ftrace_dump_on_oops", "before": "0", "wanted": "1"}],
+}
+TRACKING = {"kernel_only": True, "uncovered": ["x"], "size_bytes": 1, "fault_before_ns": 1.0, "fault_ns": 2.0}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ARMED,  # before tracking was there
+        {**ARMED, "tracking": None},
+        {**ARMED, "tracking": {**TRACKING, "since_next": 7}, "of_next": [1]},  # of a later version
+    ],
+)
+def test_what_another_version_armed_is_read_and_undone(tmp_path: Path, told: dict[str, object]) -> None:
+    """Over an upgrade while armed: what this version does not know is passed over, what it lacks is not there."""
+    this = machine(
+        tmp_path,
+        run__oomscope__armed_json=json.dumps(told),
+        proc__sys__kernel__random__boot_id="b",
+    )
+    (tmp_path / "run/oomscope/armed_json").rename(tmp_path / "run/oomscope/armed.json")
+    armed = arm._recorded(this)
+    assert armed is not None
+    assert (armed.functions, armed.top, armed.settings[0].before) == (("dump_header",), 5, "0")
+    assert (armed.tracking is not None) == bool(told.get("tracking"))
+
+
+def test_a_map_of_another_layout_is_refused() -> None:
+    """Nothing is read past the end of a value, and what to do is said."""
+    requirements.require_layout(64, 64)
+    requirements.require_layout(128, 64, exact=False)
+    for found, exact in ((72, True), (56, True), (56, False)):
+        with pytest.raises(NotOffered, match="another version") as refused:
+            requirements.require_layout(found, 64, exact=exact)
+        assert "oomscope disarm" in refused.value.advice

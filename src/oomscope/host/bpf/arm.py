@@ -9,8 +9,9 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from oomscope.errors import NothingToExplain, NotOffered
 from oomscope.host.bpf import trace_output, tracker
@@ -25,6 +26,7 @@ from oomscope.host.bpf.requirements import (
     missing_for,
     object_path,
     require_access,
+    require_layout,
     require_page_owner,
     require_root,
 )
@@ -198,17 +200,23 @@ def _alone(machine: Machine) -> Iterator[None]:
 
 
 def _recorded(machine: Machine) -> Armed | None:
-    """What an `arm` of this boot has written down."""
+    """What an `arm` of this boot has written down, of whatever version: what this one does not know is passed over."""
     try:
-        told = json.loads(machine.path(STATE).read_text())
-        settings = tuple(trace_output.Setting(**setting) for setting in told.pop("settings"))
-        tracking = told["tracking"] and Tracking(
-            **told["tracking"] | {"uncovered": tuple(told["tracking"]["uncovered"])}
-        )
-        armed = Armed(**told | {"functions": tuple(told["functions"]), "settings": settings, "tracking": tracking})
-    except (OSError, ValueError, TypeError, KeyError):
+        found = _known(Armed, json.loads(machine.path(STATE).read_text()))
+        found["settings"] = tuple(trace_output.Setting(**_known(trace_output.Setting, s)) for s in found["settings"])
+        found["functions"] = tuple(found["functions"])
+        if tracking := found.get("tracking"):
+            tracking = _known(Tracking, tracking)
+            found["tracking"] = Tracking(**tracking | {"uncovered": tuple(tracking["uncovered"])})
+        armed = Armed(**found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return armed if armed.boot_id == machine.text("/proc/sys/kernel/random/boot_id") else None
+
+
+def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """As much of some values as are fields of a dataclass."""
+    return {each.name: values[each.name] for each in fields(kind) if each.name in values}
 
 
 def reports(machine: Machine) -> list[PanicReport]:
@@ -219,6 +227,7 @@ def reports(machine: Machine) -> list[PanicReport]:
     library = LibBpf()
     fd = library.map_fd(pin)
     try:
+        require_layout(library.map_info(fd).value_bytes, panic_report.REPORT_BYTES)
         values = [library.look_up(fd, slot, panic_report.REPORT_BYTES) for slot in range(panic_report.REPORTS)]
     finally:
         os.close(fd)

@@ -67,6 +67,15 @@ def object_path(machine: Machine) -> Path:
     return path
 
 
+def require_layout(value_bytes: int, ours_bytes: int, *, exact: bool = True) -> None:
+    """That a map's values are as large as this version's. Raises NotOffered: another version has armed then."""
+    if value_bytes != ours_bytes if exact else value_bytes < ours_bytes:
+        raise NotOffered(
+            "it was armed by another version of oomscope, which keeps what it counts in another layout",
+            advice="oomscope disarm, then arm again: what was kept so far cannot be read",
+        )
+
+
 def require_root(machine: Machine) -> None:
     """Raises NoAccess for anybody else."""
     if not machine.is_root:

@@ -17,6 +17,7 @@ import numpy as np
 
 from oomscope.errors import NotOffered
 from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
+from oomscope.host.bpf.requirements import require_layout
 from oomscope.host.facts import Machine
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import OwnerCounters, PageOwners
@@ -341,9 +342,13 @@ def map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, wr
     """A pinned array map as an array of its own memory; `entries` of them, or all."""
     fd = library.map_fd(pin)
     try:
+        info = library.map_info(fd)
         if entries is None:
-            info = library.map_info(fd)
+            is_struct = np.dtype(dtype).fields is not None
+            require_layout(info.value_bytes, np.dtype(dtype).itemsize if is_struct else info.value_bytes)
             entries = info.entries * info.value_bytes // np.dtype(dtype).itemsize
+        else:
+            require_layout(info.value_bytes, entries * np.dtype(dtype).itemsize, exact=False)
         size = entries * np.dtype(dtype).itemsize
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         protection = mmap.PROT_READ | mmap.PROT_WRITE if write else mmap.PROT_READ
