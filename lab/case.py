@@ -107,7 +107,9 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
     if scenario.runs_oomscope and built.kernel.flavour:
         devices += ("-drive", f"file={_debian_disk(built, work)},format=raw,if=virtio")
     elif scenario.runs_oomscope:
-        for tag, path in (("debian", debian.root(built.kernel.architecture)), ("checkout", HERE.parent)):
+        packaged = scenario.packaged_for
+        root = debian.root(built.kernel.architecture) if packaged is None else debian.packaged_root(packaged)
+        for tag, path in (("debian", root), ("checkout", HERE.parent)):
             devices += ("-fsdev", f"local,id={tag},path={path},security_model=none,readonly=on,multidevs=remap")
             devices += ("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}")
     return Machine(
@@ -128,7 +130,7 @@ def _debian_disk(built: Built, work: Path) -> Path:
     subprocess.run(["cp", "-a", debian.root(built.kernel.architecture), root], check=True)
     for folder in ("src", "lab"):
         ignore = shutil.ignore_patterns("out", "__pycache__")
-        shutil.copytree(HERE.parent / folder, root / "opt" / "oomscope" / folder, ignore=ignore)
+        shutil.copytree(HERE.parent / folder, root / "opt" / "checkout" / folder, ignore=ignore)
     with disk.open("wb") as file:
         file.truncate(_DISK_BYTES)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, disk], check=True)

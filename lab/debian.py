@@ -27,7 +27,7 @@ _GLIBCS = ("2_17", "2_24", "2_27", "2_28", "2_31", "2_34")  # up to bookworm's
 _CHECKOUT = HERE.parent
 # Where Debian moved all programs and libraries; packages still name the old places.
 _MERGED = ("bin", "sbin", "lib", "lib64")
-_MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "mnt", "opt/oomscope")
+_MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "mnt", "opt/checkout")
 _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 
 
@@ -45,17 +45,46 @@ def root(architecture: Architecture) -> Path:
     return folder
 
 
-def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> None:
+def packaged_root(suite: str) -> Path:
+    """A clean Debian of this suite with nothing of ours in it but the package of `make deb`. Raises Missing."""
+    package = next(iter(sorted((_CHECKOUT / "dist").glob(f"oomscope_*~{suite}_amd64.deb"))), None)
+    if package is None:
+        raise Missing(f"there is no package for {suite} in dist/: make deb")
+    recipe = hashlib.sha256(repr(_PACKAGES).encode() + package.read_bytes()).hexdigest()[:12]
+    folder = CACHE / "roots" / f"packaged-{suite}_{recipe}"
+    with only_one(folder):
+        if not folder.exists():
+            unfinished = folder.with_name(folder.name + ".new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _make_folders(unfinished)
+            archive = Archive(CACHE / "apt" / f"{suite}-{X86_64.debian}", suite, X86_64.debian)
+            for each in archive.needed(*_PACKAGES):
+                _unpack(archive.fetch(each), unfinished)
+            _unpack(package, unfinished)
+            _link_shell(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def _make_folders(folder: Path) -> None:
     for name in _MERGED:
         (folder / "usr" / name).mkdir(parents=True)
         (folder / name).symlink_to(f"usr/{name}")
     for name in _MOUNT_POINTS:
         (folder / name).mkdir(parents=True)
+
+
+def _link_shell(folder: Path) -> None:
+    (folder / "bin" / "sh").unlink(missing_ok=True)
+    (folder / "bin" / "sh").symlink_to("dash")
+
+
+def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> None:
+    _make_folders(folder)
     archive = Archive(CACHE / "apt" / f"{SUITE}-{architecture.debian}", SUITE, architecture.debian)
     for package in archive.needed(*_PACKAGES):
         _unpack(archive.fetch(package), folder)
-    (folder / "bin" / "sh").unlink(missing_ok=True)
-    (folder / "bin" / "sh").symlink_to("dash")
+    _link_shell(folder)
     command = folder / "usr" / "bin" / "oomscope"
     command.write_text(_COMMAND)
     command.chmod(0o755)

@@ -53,6 +53,7 @@ class Scenario:
     makedumpfile: bool = False
     ramoops: bool = False  # 2 MiB are kept for pstore
     runs_oomscope: bool = False  # the guest has a Debian with Python and this checkout, read only
+    packaged_for: str | None = None  # that Debian is a clean one of this suite with the package of `make deb` in it
     may_reboot: bool = False
     limit_s: float = 240
     processors: int = 2
@@ -1080,10 +1081,40 @@ def _armed(scenario: Scenario) -> Scenario:
 
 
 _TO_BE_ARMED = ("kmalloc-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
+
+
+def _packaged(suite: str) -> Scenario:
+    """The package in a clean root of its suite, on a kernel: it explains, arms with tracking, and disarms."""
+    return Scenario(
+        f"packaged-{suite}",
+        """
+        oomscope explain /opt/checkout/examples/leak-6.12 > /case/explain.txt
+        oomscope doctor > /case/doctor.txt || true
+        oomscope arm --track > /case/arm.txt
+        oomscope arm --status > /case/status.txt
+        take page 40009
+        oomscope explain --live --format json > /case/live.json
+        oomscope disarm > /case/disarm.txt
+        oomscope arm --status > /case/after.txt
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="",
+        architectures=(X86_64,),
+        runs_oomscope=True,
+        packaged_for=suite,
+        arms=True,
+        limit_s=480,
+    )
+
+
+_PACKAGED = (_packaged("bookworm"), _packaged("trixie"))
+
 SCENARIOS = (
     *_PLAIN,
     *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED),
     *_ARMED,
     *_TRACKED,
     *_COSTS,
+    *_PACKAGED,
 )
