@@ -19,6 +19,7 @@ class Architecture:
     console: str
     qemu: tuple[str, ...]
     ramoops: str  # how 2 MiB are kept for pstore, over a reboot too
+    arguments: str = ""  # of every guest
 
 
 X86_64 = Architecture(
@@ -26,10 +27,11 @@ X86_64 = Architecture(
     debian="amd64",
     cross_compile="x86_64-linux-gnu-",
     image="arch/x86/boot/bzImage",
-    # Emulated on a busy host, a timer may not tick in the time that the kernel gives it to show that it does.
-    console="ttyS0 no_timer_check",
+    console="ttyS0",
     qemu=("qemu-system-x86_64", "-cpu", "max"),
     ramoops="memmap=2M$0x1e000000 ramoops.mem_address=0x1e000000 ramoops.mem_size=0x200000",
+    # Emulated on a busy host, a timer may not tick in the time that the kernel gives it to show that it does.
+    arguments="no_timer_check",
 )
 ARM64 = Architecture(
     name="arm64",
@@ -85,8 +87,8 @@ _DISK_OF_DEBIAN = (
 # What an older kernel does in another way: forms of page_owner and of the report, slab and its owners, the dump's
 # structures, what the BPF programs hook. The rest is the same code on both sides: `make lab-all` runs it.
 _DIFFER_BY_KERNEL = (
-    *("kmalloc-panic", "vmalloc-panic", "slab-owners", "set-aside", "live", "memcg-kill", "tasks"),
-    *("armed-kmalloc-panic", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
+    *("kmalloc-panic", "page-panic", "vmalloc-panic", "slab-owners", "set-aside", "live", "memcg-kill", "tasks"),
+    *("armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
 )
 
 KERNELS = (

@@ -59,7 +59,10 @@ class Guest:
             *("-nodefaults", "-display", "none", "-serial", f"file:{self.console}"),
             *("-qmp", f"unix:{self._socket},server=on,wait=off"),
             *("-kernel", str(machine.boot / "kernel"), "-initrd", str(machine.boot / "initramfs")),
-            *("-append", f"console={machine.architecture.console} {machine.arguments}"),
+            *(
+                "-append",
+                f"console={machine.architecture.console} {machine.architecture.arguments} {machine.arguments}",
+            ),
             *("-fsdev", f"local,id=case,path={machine.share},security_model=none"),
             *("-device", "virtio-9p-pci,fsdev=case,mount_tag=case"),
             *("-fsdev", f"local,id=boot,path={machine.boot},security_model=none,readonly=on"),
