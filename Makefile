@@ -39,7 +39,7 @@ tests: $(VENV)/.dev
 
 # Branches of src/ that the tests run; what runs in guests only is left out: CONTRIBUTING.md.
 coverage: $(VENV)/.dev
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --cov --cov-report=term --ignore tests/triage/test_cluster.py
 
 release: $(VENV)/.dev bpf
 	$(BIN)/python -m release
