@@ -36,8 +36,8 @@ _TRIES = 5  # what is slow is slow each time; what other processes take is not
 _LEAST_REPEATS = 12
 # Patterns that are asked of shorter texts, by their beginning: how long those are, and why.
 _ASKED_OF = {
-    rb"[ :](?P<frame>": 700,  # at_panic.py: the end of a line, as far as a frame reaches
-    rb"(?P<before>": 4096,  # redact.py: a message that is longer is left out whole
+    rb"(?:^|[ :])(?P<frame>": 700,  # consumer_lines.py: the end of a line, as far as a frame reaches
+    rb"(?P<before>": 4096,  # redaction/text.py: a message that is longer is left out whole
     rb"(?<![\w./=+<])/(?:": 4096,  # the same
     r"(?:^|/)((?:proc": 300,  # the end of a name in an archive
     r"(?<!\()\(": 300,  # the name of a slab cache
@@ -225,6 +225,7 @@ _CATEGORIES = {
 def patterns() -> dict[tuple[str | bytes, int], set[str]]:
     """Every pattern of the package, with the ways in which it is asked."""
     found: dict[tuple[str | bytes, int], set[str]] = {}
+    where_none_asks: dict[tuple[str | bytes, int], set[str]] = {}
     for module in _modules():
         source = Path(module.__file__ or "").read_text()
         uses, inline = _uses(ast.parse(source))
@@ -233,11 +234,12 @@ def patterns() -> dict[tuple[str | bytes, int], set[str]]:
         for name, compiled in _compiled(module):
             here.setdefault((compiled.pattern, compiled.flags), set()).update(uses.get(name, ()))
         for key, methods in here.items():
-            found.setdefault(key, set()).update(methods or everywhere or {"search"})
+            found.setdefault(key, set()).update(methods)
+            where_none_asks.setdefault(key, set()).update(everywhere or {"search"})
         for pattern, method in inline:
             if method != "compile":
                 found.setdefault((pattern, re.compile(pattern).flags), set()).add(method)
-    return found
+    return {key: methods or where_none_asks[key] for key, methods in found.items()}
 
 
 def _modules() -> Iterator[ModuleType]:

@@ -50,3 +50,9 @@ def test_every_pattern_of_the_package_is_looked_at() -> None:
     assert len(found) > 250
     assert any(isinstance(pattern, bytes) and pattern.startswith(rb"Node ++(?P<node>") for pattern in found)
     assert r"^MemTotal: +(\d+) kB$" in found
+
+
+def test_a_pattern_is_asked_as_the_modules_that_import_it_ask_it() -> None:
+    """A table of patterns has its readers elsewhere; a search that nobody makes is not held against it."""
+    ways = {pattern: methods for (pattern, _), methods in patterns.patterns().items()}
+    assert ways[rb"(?P<host>[A-Za-z0-9][\w.-]{1,254}) kernel: "] == {"match"}
