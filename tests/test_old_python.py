@@ -47,7 +47,7 @@ def test_nothing_is_downloaded_before_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "src" / "oomscope").mkdir(parents=True)
     text = (ROOT / "src/oomscope/old_python.py").read_text().replace("NEEDED = (3, 11)", "NEEDED = (9, 9)")
     (tmp_path / "src" / "oomscope" / "old_python.py").write_text(text)
-    # As a user starts it: a make around these tests (`make test`) would hand its own flags down, and warn of them first.
+    # As a user starts it: a make around these tests would hand its flags down, and warn of them first.
     outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     done = subprocess.run(["make", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False, env=outside)
     assert done.returncode != 0
