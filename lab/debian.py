@@ -34,7 +34,7 @@ _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 def root(architecture: Architecture) -> Path:
     """The root folder, made once for each list of packages and wheels. Raises Missing."""
     wheels = _wheels(architecture)
-    recipe = hashlib.sha256(repr((_PACKAGES, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((_PACKAGES, _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)).encode()).hexdigest()[:12]
     folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
     with only_one(folder):
         if not folder.exists():
@@ -50,7 +50,7 @@ def packaged_root(suite: str) -> Path:
     package = next(iter(sorted((_CHECKOUT / "dist").glob(f"oomscope_*~{suite}_amd64.deb"))), None)
     if package is None:
         raise Missing(f"there is no package for {suite} in dist/: make deb")
-    recipe = hashlib.sha256(repr(_PACKAGES).encode() + package.read_bytes()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((_PACKAGES, _MOUNT_POINTS)).encode() + package.read_bytes()).hexdigest()[:12]
     folder = CACHE / "roots" / f"packaged-{suite}_{recipe}"
     with only_one(folder):
         if not folder.exists():
