@@ -348,7 +348,7 @@ def map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, wr
             require_layout(info.value_bytes, np.dtype(dtype).itemsize if is_struct else info.value_bytes)
             entries = info.entries * info.value_bytes // np.dtype(dtype).itemsize
         else:
-            require_layout(info.value_bytes, entries * np.dtype(dtype).itemsize, exact=False)
+            require_layout(info.entries * info.value_bytes, entries * np.dtype(dtype).itemsize, exact=False)
         size = entries * np.dtype(dtype).itemsize
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         protection = mmap.PROT_READ | mmap.PROT_WRITE if write else mmap.PROT_READ
