@@ -17,6 +17,8 @@ FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (
     "unevictable",
     "isolated",
 )
+# Up to 2.6.27 one pair of lists has process memory and page cache together, up to 2.6.31 slab is one count.
+LRU, SLAB = "process memory and page cache", "slab"
 ISOLATED_ANON, ISOLATED_FILE = "anon", "file"  # the parts of that row
 SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, MISC = "slab, reclaimable", "slab, unreclaimable", "kernel, reclaimable"
 PAGE_TABLES, SECOND_TABLES, KERNEL_STACKS = "page tables", "secondary page tables", "kernel stacks"
@@ -27,10 +29,12 @@ BOUNCE, HUGETLB, ZSPAGES, GPU, WRITEBACK_TMP = "bounce buffers", "hugetlb", "zsp
 class RequestFacts:
     """What a request may do. None where the log does not tell.
 
-    `highest_zone` is the last zone in the kernel's order (DMA, DMA32, Normal, HighMem, Movable) that may serve it.
+    `highest_zone` is the last zone in the kernel's order (DMA, DMA32, Normal, HighMem, Movable) that may serve it;
+    `zone_from` says how that is known where the request's own flags do not tell it.
     `may_wait` tells whether it may reclaim memory itself; `why_not` says what forbids it. `by_order` is set for kernels
     before 4.4, whose watermarks take smaller blocks off order by order. `min_eighths` of 8 is the part of `min` that
-    binds it.
+    binds it; `ignores_boost` that a boosted watermark does not, `uses_highatomic` that what is set aside for atomic
+    requests counts as free for it.
     """
 
     order: int | None
@@ -41,13 +45,17 @@ class RequestFacts:
     why_not: str
     by_order: bool
     min_eighths: int
+    ignores_boost: bool = False
+    uses_highatomic: bool = False
+    zone_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneCheck:
     """One zone held against the request (mm/page_alloc.c __zone_watermark_ok()), in pages.
 
-    `usable_pages` are free and may serve it (CMA and highatomic blocks left out); `needed_pages` is the watermark `min`
+    `usable_pages` are free and may serve it (CMA and highatomic blocks left out, `cma_pages` and `highatomic_pages` say
+    how much); `needed_pages` is the watermark `min`
     with what lowmem_reserve holds back. `passes` tells whether a single page could be had, `has_block` whether a block
     of the request's order could; None where the lines that tell are missing.
     """
@@ -62,6 +70,10 @@ class ZoneCheck:
     has_block: bool | None
     fitting_blocks: int | None
     managed_pages: int | None
+    cma_pages: int = 0
+    highatomic_pages: int = 0
+    reserve_pages: int = 0
+    boost_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

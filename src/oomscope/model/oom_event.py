@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # How the event ended, as far as the log shows it.
-KILL, PANIC, MEMCG_KILL, FAILURE, VMALLOC_FAILURE, SHOWN, FOREIGN = (
+KILL, PANIC, MEMCG_KILL, FAILURE, VMALLOC_FAILURE, SLAB_FAILURE, CMA_FAILURE, SHOWN, FOREIGN = (
     "OOM kill",
     "OOM panic",
     "memcg OOM",
     "page allocation failure",
     "vmalloc failure",
+    "slab allocation failure",
+    "CMA allocation failure",
     "show-mem",
     "not the kernel's OOM killer",
 )
@@ -34,7 +36,7 @@ class Asked:
     order: int | None = None
     gfp_mask: int | None = None
     gfp_flags: tuple[str, ...] = ()
-    size_bytes: int | None = None  # of a vmalloc request
+    size_bytes: int | None = None  # of a vmalloc request, or of another that went by no page order
     stack: tuple[str, ...] = ()
 
 
@@ -132,13 +134,45 @@ def own_pages(process: Process) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A process that was killed: `kib` has total-vm, anon-rss, file-rss, shmem-rss as far as they are told."""
+    """A process that was killed: `kib` has total-vm, anon-rss, file-rss, shmem-rss as far as they are told.
+
+    `is_announced` tells that only the choice was printed ("Kill process N or sacrifice child"): the kernel may have
+    killed a child of it instead (mm/oom_kill.c oom_kill_process() up to 4.18).
+    """
 
     pid: int
     comm: str
     kib: Mapping[str, int]
     score: int | None
     line: int
+    is_announced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlabRequest:
+    """What `SLUB: Unable to allocate memory` says of the cache; `group` is the memory cgroup in its name, if any."""
+
+    cache: str
+    group: str | None
+    object_bytes: int | None
+    order: int | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class CmaRequest:
+    """What cma_alloc() says of a request that failed, in pages; `error` is the kernel's -errno.
+
+    `buffers_kib` is what a graphics driver says of its own buffers, by its words (`size bos allocated`).
+    """
+
+    pool: str | None
+    asked_pages: int | None
+    error: int | None
+    free_pages: int | None
+    total_pages: int | None
+    line: int
+    buffers_kib: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +180,8 @@ class Memcg:
     """The memory cgroup at its limit.
 
     `reached` says which of its limits (`memory`, `memory+swap`, `kmem`), the numbers are of that one. `stat` is what of
-    memory.stat is in bytes, of all groups below it together; `counts` are its counts of events.
+    memory.stat is in bytes, of all groups below it together; `counts` are its counts of events. `is_v1` tells that the
+    kernel printed what only cgroup v1 has.
     """
 
     path: str | None
@@ -157,6 +192,7 @@ class Memcg:
     stat: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     line: int | None = None
+    is_v1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +203,8 @@ class OomEvent:
     (`pages RAM`, `pages reserved`, `swap free kib`, ...). `arch` is told by its registers. `constraint` is the kernel's
     CONSTRAINT_ name. `lines` maps a printed name to the line of the input it stands on, `texts` keeps those lines.
     `first_line` and `last_line` bound the event; `unknown` are lines between them that are of no known form.
-    `left_out` counts rows beyond a bound, `cut` says which parts begin and do not end.
+    `left_out` counts rows beyond a bound, `cut` says which parts begin and do not end. `boot` counts the boots that the
+    log tells of before this event.
     """
 
     kind: str
@@ -190,6 +227,8 @@ class OomEvent:
     processes: tuple[Process, ...]
     victims: tuple[Victim, ...]
     memcg: Memcg | None
+    slab_request: SlabRequest | None
+    cma_request: CmaRequest | None
     remarks: tuple[str, ...]
     lines: Mapping[str, int]
     texts: Mapping[int, str]
@@ -200,6 +239,7 @@ class OomEvent:
     distrusted: tuple[str, ...]
     left_out: Mapping[str, int]
     cut: tuple[str, ...]
+    boot: int = 0
 
     @property
     def has_counters(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from oomscope.model.oom_analysis import Area, OomAnalysis, ZoneCheck
+from oomscope.model.oom_analysis import Area, OomAnalysis, RequestFacts, ZoneCheck
 from oomscope.model.oom_event import OomEvent
 from oomscope.model.verdict import EventLine, Oom
 
@@ -60,12 +61,25 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
         "constraint": event.constraint,
         "panic_message": event.panic_message,
         "victims": [
-            {"pid": v.pid, "comm": v.comm, "kib": dict(v.kib), "score": v.score, "line": v.line} for v in event.victims
+            {
+                "pid": v.pid,
+                "comm": v.comm,
+                "kib": dict(v.kib),
+                "score": v.score,
+                "line": v.line,
+                "only_announced": v.is_announced,
+            }
+            for v in event.victims
         ],
+        "boot": event.boot,
+        "request": _request(analysis.request),
+        "slab_request": None if event.slab_request is None else asdict(event.slab_request),
+        "cma_request": None if event.cma_request is None else asdict(event.cma_request),
         "memcg": None
         if event.memcg is None
         else {
             "path": event.memcg.path,
+            "reached": event.memcg.reached,
             "usage_kib": event.memcg.usage_kib,
             "limit_kib": event.memcg.limit_kib,
             "failcnt": event.memcg.failcnt,
@@ -88,6 +102,20 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
     }
 
 
+def _request(request: RequestFacts) -> dict[str, Any]:
+    """What the request was allowed to do: see RequestFacts."""
+    return {
+        "highest_zone": request.highest_zone,
+        "highest_zone_from": request.zone_from or None,
+        "movable": request.is_movable,
+        "may_wait": request.may_wait,
+        "min_eighths": request.min_eighths,
+        "ignores_boost": request.ignores_boost,
+        "uses_highatomic": request.uses_highatomic,
+        "watermark_by_order": request.by_order,
+    }
+
+
 def _zone(check: ZoneCheck) -> dict[str, Any]:
     return {
         "zone": check.zone.title,
@@ -98,6 +126,11 @@ def _zone(check: ZoneCheck) -> dict[str, Any]:
         "needed_pages": check.needed_pages,
         "managed_pages": check.managed_pages,
         "above_watermark": check.passes,
+        "above_high": check.is_above_high,
+        "cma_pages": check.cma_pages,
+        "highatomic_pages": check.highatomic_pages,
+        "reserve_pages": check.reserve_pages,
+        "boost_pages": check.boost_pages,
         "fitting_blocks": check.fitting_blocks,
     }
 

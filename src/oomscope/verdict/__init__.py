@@ -136,7 +136,10 @@ def _verdict(
         balance=facts.balance,
         witnesses=case.witnesses,
         findings=findings,
-        absent=(*(() if event is None else event.absent()), *missing(case)),
+        absent=(
+            *(() if event is None else event.absent()),
+            *missing(case, None if oom is None or event is None else oom.oom_class),
+        ),
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
         cache_objects=latest.reading.notes.accounts.cache_objects or facts.accounts.cache_objects,

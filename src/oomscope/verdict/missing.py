@@ -6,16 +6,17 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.reading import PanicTotals, Reading
 from oomscope.model.unknown import Unknown
 from oomscope.units import pages_text, share_text, uptime_text
+from oomscope.verdict.oom.case import WANTS_A_NAME
 from oomscope.verdict.rules.case import RuleCase
 
 
-def missing(case: RuleCase) -> tuple[Unknown, ...]:
+def missing(case: RuleCase, oom_class: str | None) -> tuple[Unknown, ...]:
     """Everything that the reader of this verdict should know is missing, the nearest to the answer first."""
     evidence, latest = case.evidence, case.evidence.latest
     absent = _of_panic_report(case) if latest.is_panic_report else []
     for reading in evidence.readings:
         absent += _of_reading(reading, len(evidence.events))
-    absent += _of_records(case)
+    absent += _of_records(case, oom_class)
     absent += _of_machine(evidence)
     if case.balance is None and not isinstance(evidence.ram_pages, Unknown):
         absent.append(Unknown("the balance of RAM", _why_no_balance(case)))
@@ -57,7 +58,7 @@ def _of_reading(reading: Reading, events: int) -> list[Unknown]:
     return absent
 
 
-def _of_records(case: RuleCase) -> list[Unknown]:
+def _of_records(case: RuleCase, oom_class: str | None) -> list[Unknown]:
     """What the records that were counted do not tell."""
     latest = case.evidence.latest
     counts, absent = latest.counts, []
@@ -68,11 +69,11 @@ def _of_records(case: RuleCase) -> list[Unknown]:
         absent.append(Unknown("the smaller tasks and memcgs of each stack", "there are too many; the sums are exact"))
     if counts.pages is None and counts.stacks:
         absent.append(Unknown("pages", "stack_count counts allocations, of whatever order"))
-    untold = _untold(case)
+    untold = _untold(case, oom_class)
     return absent if untold is None else [*absent, untold]
 
 
-def _untold(case: RuleCase) -> Unknown | None:
+def _untold(case: RuleCase, oom_class: str | None) -> Unknown | None:
     """The first of these that is so: nothing ranked, nobody named, no requests, no tasks, no time."""
     latest = case.evidence.latest
     notes, counts = latest.reading.notes, latest.counts
@@ -81,6 +82,8 @@ def _untold(case: RuleCase) -> Unknown | None:
     if notes.absent and not notes.stats.records:
         return None  # who allocated is not known at all, which stands among what is absent
     if not counts.stacks:
+        if oom_class is not None and oom_class not in WANTS_A_NAME:
+            return None  # the report itself says who holds it, or that nobody does
         teller = "an OOM report does" if case.event is not None else "such files do"
         return Unknown("who allocated the pages", f"{teller} not tell: page_owner, a core dump or `oomscope arm` do")
     if not counts.requests.values:

@@ -170,8 +170,9 @@ def _without_places(event: OomEvent) -> dict[str, Any]:
     for name in ("zones", "nodes", "huge_pages", "slab_caches", "call_sites", "processes", "victims"):
         for entry in fields[name]:
             del entry["line"]
-    if fields["memcg"] is not None:
-        del fields["memcg"]["line"]
+    for name in ("memcg", "slab_request", "cma_request"):
+        if fields[name] is not None:
+            del fields[name]["line"]
     return fields
 
 

@@ -39,13 +39,17 @@ def account(event: OomEvent) -> Accounting:
         bounds.append((rows.SHMEM, f"up to {min(shmem, unevictable):,} of it may be among the unevictable instead"))
     add(rows.ANON, anon - on_lists, _where(event, "active_anon"))
     add(rows.SHMEM, on_lists + among_unevictable, _where(event, "shmem"))
-    add(rows.FILE, get("active_file", 0) + get("inactive_file", 0), _where(event, "active_file"))
+    file, lru = _file_and_lru(event, counters)
+    add(rows.LRU, lru, _where(event, "active"))
+    add(rows.FILE, file, _where(event, "active_file") or _where(event, "pagecache pages"))
     add(rows.UNEVICTABLE, unevictable - among_unevictable, _where(event, "unevictable"))
     isolated = tuple((what, get(f"isolated_{what}", 0)) for what in (rows.ISOLATED_ANON, rows.ISOLATED_FILE))
     add(rows.ISOLATED, sum(pages for _, pages in isolated), _where(event, "isolated_anon"), isolated)
     add(rows.WRITEBACK_TMP, _node_pages(event, page_kib, "writeback_tmp"), _where_node(event))
     add(rows.SLAB_RECLAIMABLE, get("slab_reclaimable"), _where(event, "slab_reclaimable"))
-    add(rows.SLAB_UNRECLAIMABLE, get("slab_unreclaimable"), _where(event, "slab_unreclaimable"))
+    slab_source = _where(event, "slab_unreclaimable") or _where(event, "Unreclaimable slab info")
+    add(rows.SLAB_UNRECLAIMABLE, get("slab_unreclaimable"), slab_source)
+    add(rows.SLAB, get("slab"), _where(event, "slab") or _where(event, "pages slab"))
     add(rows.MISC, get("kernel_misc_reclaimable"), _where(event, "kernel_misc_reclaimable"))
     add(rows.PAGE_TABLES, get("pagetables"), _where(event, "pagetables"))
     add(rows.SECOND_TABLES, get("sec_pagetables"), _where(event, "sec_pagetables"))
@@ -69,7 +73,12 @@ def account(event: OomEvent) -> Accounting:
     else:
         add(rows.HUGETLB, huge_kib // page_kib, _line(huge_line), huge_parts)
     told = sum(row.pages for row in found)
-    complete = "free" in counters and "slab_unreclaimable" in counters and "active_anon" in counters
+    has_slab = not counters.keys().isdisjoint({"slab_unreclaimable", "slab"})
+    if not has_slab and counters.keys() >= {"active", "inactive", "free"}:
+        bounds.append(("unaccounted", "kernels of this age do not print slab: it is among what is unaccounted for"))
+        has_slab = True
+    complete = "free" in counters and has_slab
+    complete = complete and not counters.keys().isdisjoint({"active_anon", "active"})
     swap_free = event.totals.get("free swap kib")
     swap_total = event.totals.get("total swap kib")
     shown_free = sum(zone.kib.get("free", 0) for zone in event.zones) // page_kib
@@ -87,7 +96,7 @@ def account(event: OomEvent) -> Accounting:
         swap_total_pages=None if swap_total is None else swap_total // page_kib,
         bounds=tuple(bounds),
         problems=tuple(problems),
-        is_whole=event.counters.keys() >= _EVERY_LINE,
+        is_whole=any(event.counters.keys() >= every for every in _EVERY_LINE),
         hidden_zone_pages=hidden_pages,
         hidden_free_pages=max(get("free", 0) - shown_free, 0) if hidden_pages and "free" in counters else 0,
     )
@@ -135,14 +144,39 @@ def _anon(counters: Mapping[str, int]) -> int:
 
 
 # A counter of each line of Mem-Info.
-_EVERY_LINE = {"active_anon", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "shmem", "free"}
+_EVERY_LINE = (
+    {"active_anon", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "shmem", "free"},
+    {"active_anon", "active_file", "unevictable", "slab", "free"},  # 2.6.28 to 2.6.31
+    {"active", "inactive", "slab", "free"},
+)
 _OF_ZONES = ("slab_reclaimable", "slab_unreclaimable")  # with the zones up to 4.9
 _OF_NODES = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable", "shmem", "pagetables")
 
 
+def _file_and_lru(event: OomEvent, counters: Mapping[str, int]) -> tuple[int, int]:
+    """Page cache without shmem, and what of the lists cannot be told apart.
+
+    Where the counters are lost the tail still has NR_FILE_PAGES (`total pagecache pages`): files, tmpfs and swap cache.
+    """
+    if "active_file" in counters or "inactive_file" in counters:
+        return counters.get("active_file", 0) + counters.get("inactive_file", 0), 0
+    cached = event.totals.get("pagecache pages")
+    lru = counters.get("active", 0) + counters.get("inactive", 0)
+    if cached is None or "active_anon" in counters:
+        return 0, lru
+    return max(cached - event.totals.get("swap cache pages", 0) - counters.get("shmem", 0), 0), 0 if not lru else max(
+        lru - cached, 0
+    )
+
+
 def _counters(event: OomEvent, page_kib: int) -> Mapping[str, int]:
-    """The global counters; where a line of them is lost, what the nodes' or zones' lines say of the same."""
+    """The global counters; where a line of them is lost, what other lines of the report say of the same."""
     counters = dict(event.counters)
+    for name, twin in (("slab", "pages slab"), ("pagetables", "pages pagetables"), ("mapped", "pages mapped")):
+        if twin in event.totals:
+            counters.setdefault(name, event.totals[twin])
+    if event.slab_caches and counters.keys().isdisjoint({"slab_unreclaimable", "slab"}):
+        counters["slab_unreclaimable"] = sum(cache.total_kib for cache in event.slab_caches) // page_kib
     if not event.nodes and not event.zones:
         return counters
     for name in (*_OF_NODES, *_OF_ZONES):
@@ -169,13 +203,19 @@ def _node_pages(event: OomEvent, page_kib: int, *names: str) -> int:
 
 def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[int | None, int | None, str, list[str]]:
     """Managed pages, the reserved ones, where that comes from, and what contradicts it."""
-    present, reserved = event.totals.get("pages RAM"), event.totals.get("pages reserved")
+    present, reserved = event.totals.get("pages RAM"), reserved_pages(event)
     sizes = [zone.kib.get("managed") for zone in event.zones]
     managed = sum(s for s in sizes if s is not None) // page_kib if sizes and None not in sizes else None
     problems: list[str] = []
+    if reserved is not None and reserved < 0:
+        wrapped = event.totals["pages reserved"]
+        problems.append(f"{wrapped:,} pages reserved is a wrapped {reserved:,}: more were freed than had been reserved")
     nodes_shown = not event.is_confined
     if not managed:
         managed = None
+    if reserved is not None and reserved < 0:
+        source = "`pages RAM`" if managed is None else "the zones' `managed`"
+        return managed or present, reserved, source, problems
     if present is not None and reserved is not None and present > reserved:
         ram = present - reserved
         # Without zones that are not shown, the two say the same, or one of them is not of this report.
@@ -198,11 +238,25 @@ def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[
     return None, None, "", problems
 
 
+def reserved_pages(event: OomEvent) -> int | None:
+    """`pages reserved`; one that wrapped is negative: the kernel took more pages out of it than were in it."""
+    reserved = event.totals.get("pages reserved")
+    present = event.totals.get("pages RAM")
+    if reserved is None or present is None or reserved < present:
+        return reserved
+    for bits in (32, 64):
+        if (1 << (bits - 1)) <= reserved < (1 << bits):
+            return reserved - (1 << bits)
+    return reserved
+
+
 def _hidden_zone_pages(event: OomEvent, page_kib: int) -> int:
     """Pages of zones that the report leaves out: from 6.0 on those above the request's are not printed."""
-    present, reserved = event.totals.get("pages RAM"), event.totals.get("pages reserved")
+    present, reserved = event.totals.get("pages RAM"), reserved_pages(event)
     sizes = [zone.kib.get("managed") for zone in event.zones]
     if present is None or reserved is None or not sizes or None in sizes:
+        return 0
+    if reserved < 0:
         return 0
     shown = sum(s for s in sizes if s is not None) // page_kib
     beyond = present - reserved - shown

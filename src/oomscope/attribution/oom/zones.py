@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from oomscope.attribution.oom.request import ZONE_ORDER, zone_rank
+from oomscope.attribution.oom.request import ZONE_ORDER, zone_names, zone_rank
 from oomscope.model.oom_analysis import RequestFacts, ZoneCheck
 from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
 
@@ -15,7 +15,7 @@ _CMA = "C"
 def zone_checks(event: OomEvent, request: RequestFacts) -> tuple[ZoneCheck, ...]:
     """Every zone that the report shows."""
     page_kib = event.page_kib or 4
-    names = _zone_numbers(event)
+    names = zone_names(event)
     return tuple(_check(zone, request, page_kib, names) for zone in event.zones)
 
 
@@ -36,17 +36,33 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
         managed = pages("present")
     # The request's own pages but one count as taken; CMA and highatomic blocks do not serve everybody.
     unusable = (request.pages or 1) - 1
-    if not request.is_movable:
-        unusable += pages("free_cma") or 0
-    if request.min_eighths == 8:
-        unusable += _highatomic(zone, page_kib)
-    usable = None if free is None else max(free - unusable, 0)
+    cma = 0 if request.is_movable else _cma(zone, page_kib)
+    highatomic = 0 if request.uses_highatomic else _highatomic(zone, page_kib)
+    usable = None if free is None else max(free - unusable - cma - highatomic, 0)
     reserve = _held_back(zone, highest, names)
+    boost = pages("boost") or 0
+    if minimum is not None and request.ignores_boost:
+        minimum -= min(boost, minimum)
     needed = None if minimum is None else minimum * request.min_eighths // 8 + reserve
     passes = None if usable is None or needed is None else usable > needed and managed != 0
     above_high = None if usable is None or high is None else usable > high + reserve and managed != 0
     fitting, has_block = _block(zone, request, page_kib, usable, needed)
-    return ZoneCheck(zone, allowed, free, usable, needed, passes, above_high, has_block, fitting, managed)
+    return ZoneCheck(
+        zone,
+        allowed,
+        free,
+        usable,
+        needed,
+        passes,
+        above_high,
+        has_block,
+        fitting,
+        managed,
+        cma,
+        highatomic,
+        reserve,
+        boost,
+    )
 
 
 def _block(
@@ -82,6 +98,13 @@ def _serves(block: FreeBlocks, request: RequestFacts) -> bool:
     return bool(letters & _ANY_REQUEST) or (request.is_movable and _CMA in letters)
 
 
+def _cma(zone: Zone, page_kib: int) -> int:
+    """Free pages of CMA: `free_cma:` of the zone; where that is cut off, the free lists that are CMA's alone."""
+    if (kib := zone.kib.get("free_cma")) is not None:
+        return kib // page_kib
+    return sum(b.count * b.size_kib // page_kib for b in zone.blocks or () if b.types == _CMA)
+
+
 def _highatomic(zone: Zone, page_kib: int) -> int:
     """What __zone_watermark_unusable_free() takes off for the highatomic reserve, from requests that may not use it.
 
@@ -102,18 +125,3 @@ def _held_back(zone: Zone, highest: str | None, names: tuple[str, ...]) -> int:
     limit = len(ZONE_ORDER) if highest is None else zone_rank(highest)
     index = max((i for i, name in enumerate(names) if zone_rank(name) <= limit), default=-1)
     return reserve[index] if 0 <= index < len(reserve) else 0
-
-
-def _zone_numbers(event: OomEvent) -> tuple[str, ...]:
-    """The zones of this kernel in its order, those without memory too: as many as lowmem_reserve[] has values."""
-    size = max((len(zone.lowmem_reserve_pages) for zone in event.zones), default=0)
-    printed = {zone.name for zone in event.zones}
-    has_high = "HighMem" in printed or (bool(event.totals.get("pages HighMem/MovableOnly")) and "DMA32" not in printed)
-    if size in (4, 5):
-        lower = ("DMA", "Normal", "HighMem") if has_high else ("DMA", "DMA32", "Normal")
-        return (*lower, "Movable", "Device")[:size]
-    if size == 3:
-        if has_high:
-            return ("DMA" if "DMA" in printed else "Normal", "HighMem", "Movable")
-        return ("DMA32" if "DMA32" in printed else "DMA", "Normal", "Movable")
-    return ("Normal", "Movable") if size == 2 else ()

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from oomscope import bounds
-from oomscope.model.oom_event import SHOWN, OomEvent
+from oomscope.model.oom_event import KILL, SHOWN, OomEvent
 from oomscope.sources.kernel_log.continuation import joined
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.kernel_log.report.assembler import EventReader
-from oomscope.sources.kernel_log.report.beginnings import begins_alone, is_of_a_report
-from oomscope.sources.kernel_log.report.header import is_sysrq_kill, opens
+from oomscope.sources.kernel_log.report.beginnings import (
+    begins_alone,
+    begins_in_its_trace,
+    is_left_of_a_kill,
+    is_of_a_report,
+)
+from oomscope.sources.kernel_log.report.header import is_context, is_sysrq_kill, opens
 
 _SYSRQ_LINES = 20
+_CONTEXT_LINES = 16  # between the line of the CPU and the frame that printed a report
+_BOOT = b"Linux version "
+_BOOT_LINES = 4
+_BOOT_NS = 60 * 10**9  # stamps that fall by more than that, to below it, are those of another boot
 
 
 class EventsReader:
@@ -30,6 +41,10 @@ class EventsReader:
         self._blank_lines = 0  # in a row
         self._task_rows = 0  # of those together
         self._sysrq_line: int | None = None
+        self._context: deque[LogLine] = deque(maxlen=_CONTEXT_LINES)
+        self._boots: list[int] = []  # the lines with which another boot begins
+        self._at_ns: dict[bytes | None, int] = {}  # the last stamp, by caller
+        self._fallen: list[int] = []  # the last lines, whose stamps are of another boot, or out of place
         self._open: dict[bytes | None, EventReader] = {}
 
     @property
@@ -53,7 +68,10 @@ class EventsReader:
         """End what is still open: all events that are kept, in the order of the log."""
         for caller in list(self._open):
             self._close(caller)
+        if self._fallen:
+            self._begin_boot(self._fallen[0])
         found = [reader.event() for reader in self._closed]
+        found = [replace(event, boot=bisect_right(self._boots, event.first_line)) for event in found]
         return tuple(sorted(found, key=lambda event: event.first_line))
 
     def _take(self, line: LogLine) -> None:
@@ -62,6 +80,7 @@ class EventsReader:
         if not line.text and not self._open:
             return
         self._blank_lines = 0
+        self._see_boot(line)
         key = line.caller
         reader = self._open.get(key)
         kind = opens(line)
@@ -71,18 +90,61 @@ class EventsReader:
             if is_sysrq_kill(line):
                 self._sysrq_line = line.number
             alone = begins_alone(line)
-            if alone is None and reader is None and is_of_a_report(line):
-                alone = SHOWN
+            if alone is None and reader is None:
+                if is_of_a_report(line):
+                    alone = SHOWN
+                elif is_left_of_a_kill(line):
+                    alone = KILL
+                elif (kind := begins_in_its_trace(line)) is not None:
+                    reader = self._begun_in_its_trace(key, kind, line)
             if alone is not None and (reader is None or not reader.has_room_for(alone, line)):
                 if reader is None and line.caller is not None and (other := self._of_panic(line, alone)) is not None:
                     reader = other
                 else:
                     reader = self._begun(key, EventReader(alone, line))
         if reader is None:
+            self._context.append(line)
             return
         reader.take(line)
         if reader.is_over:
             self._close(key)
+
+    def _see_boot(self, line: LogLine) -> None:
+        """A kernel begins with its own name, and counts time from then; one line, or a few, may be out of place."""
+        if line.text.startswith(_BOOT) and (self._at_ns or self._closed or self._open):
+            self._begin_boot(line.number)
+        at_ns = line.at_ns
+        if at_ns is None:
+            return
+        if at_ns < _BOOT_NS and self._at_ns.get(line.caller, 0) - at_ns > _BOOT_NS:
+            self._fallen.append(line.number)
+            if len(self._fallen) < _BOOT_LINES:
+                return
+            self._begin_boot(self._fallen[0])
+        self._fallen.clear()
+        if len(self._at_ns) >= bounds.OPEN_EVENTS:
+            self._at_ns.clear()
+        self._at_ns[line.caller] = at_ns
+
+    def _begin_boot(self, number: int) -> None:
+        for caller, reader in list(self._open.items()):
+            if reader.first_line < number:
+                self._close(caller)
+        self._boots.append(number)
+        self._fallen.clear()
+        self._at_ns.clear()
+        self._context.clear()
+
+    def _begun_in_its_trace(self, caller: bytes | None, kind: str, line: LogLine) -> EventReader:
+        """An event that a frame is the first line of; it begins with the line of its CPU where that is left."""
+        before = list(self._context)
+        at = max((at for at, each in enumerate(before) if is_context(each)), default=len(before))
+        taken = [each for each in before[at:] if each.caller == caller]
+        reader = self._begun(caller, EventReader(kind, taken[0] if taken else line))
+        for each in taken:
+            reader.take(each)
+        self._context.clear()
+        return reader
 
     def _begun(self, caller: bytes | None, reader: EventReader) -> EventReader:
         """An event that begins ends the one of its caller; of too many at once, the oldest ends."""

@@ -30,7 +30,7 @@ _KERNEL_LOG = re.compile(
     rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\d{1,2},\d{1,9},\d{1,18},[-c+];)"
 )
 _TELLING = re.compile(
-    rb"invoked oom-killer: |page allocation failure|Out of memory: Kill|Mem-Info:|lowmemorykiller: Kill"
+    rb"invoked oom-killer: |page allocation failure|Out of memory: [Kk]ill|Mem-[Ii]nfo:|lowmemorykiller: Kill"
 )
 _OF_INTEREST = re.compile(MAY_BEGIN.pattern + rb"|OOM: |Linux version |\"MESSAGE\" ?: ?\[")
 # No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.

@@ -10,13 +10,22 @@ from collections.abc import Callable
 
 from oomscope.model.oom_event import FOREIGN
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
-from oomscope.verdict.oom import atomic_reserve, fragmentation, lowmem_zone, memcg_limit, no_shortage, vmalloc_space
+from oomscope.verdict.oom import (
+    atomic_reserve,
+    cma,
+    fragmentation,
+    lowmem_zone,
+    memcg_limit,
+    no_shortage,
+    vmalloc_space,
+)
 from oomscope.verdict.oom.case import UNDETERMINED, Cause, OomCase
 from oomscope.verdict.oom.consumers import holders
 
 REASONS: tuple[Callable[[OomCase], Cause | None], ...] = (
     memcg_limit.rule,
     vmalloc_space.rule,
+    cma.rule,
     no_shortage.rule,
     lowmem_zone.rule,
     fragmentation.rule,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from oomscope.attribution.culprit import requester
+from oomscope.attribution.gfp import names_of
 from oomscope.model.oom_analysis import Accounting, OomAnalysis, RequestFacts, ZoneCheck
 from oomscope.model.oom_event import KILL, PANIC, OomEvent
 from oomscope.model.verdict import Finding
 from oomscope.units import bytes_text, pages_text, share_text
 
-MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE = "memcg-limit", "vmalloc-space", "no-shortage"
+MEMCG_LIMIT, VMALLOC_SPACE, CMA, NO_SHORTAGE = "memcg-limit", "vmalloc-space", "cma", "no-shortage"
 LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE = "lowmem-zone", "fragmentation", "atomic-reserve"
 USER_ANON, SHMEM, PAGE_CACHE, SLAB, HUGETLB = "user-anon", "shmem", "page-cache", "slab", "hugetlb"
 STACKS_TABLES, HIDDEN_KERNEL, VMALLOC = "kernel-stacks-pagetables", "hidden-kernel", "vmalloc"
@@ -115,6 +118,18 @@ class OomCase:
         asked = self.event.asked
         return asked.gfp_mask == 0 and not asked.gfp_flags and self.event.kind in (KILL, PANIC)
 
+    @cached_property
+    def caller(self) -> str:
+        """` (from X [module])`: the first function of the stack that is not the allocator's; empty without."""
+        culprit = requester(self.event.asked.stack)
+        return "" if culprit is None else f" (from {culprit})"
+
+    def of_it_cma(self, checks: Iterable[ZoneCheck]) -> str:
+        """`, of it 137.6 MiB CMA, which this request may not use`, where that is a part worth saying."""
+        zones = list(checks)
+        cma, free = sum(check.cma_pages for check in zones), sum(check.free_pages or 0 for check in zones)
+        return f", {self.size(cma)} of it CMA, which this request may not use" if cma * 10 > free > 0 else ""
+
     @property
     def knows_ram(self) -> bool:
         """Whether shares are of RAM."""
@@ -149,7 +164,7 @@ class OomCase:
         order, pages = self.request.order, self.request.pages
         if order is None or pages is None:
             return "memory"
-        return "1 page" if order == 0 else f"{pages_text(pages)} in one block (order {order})"
+        return "1 page" if order == 0 else f"{self.size(pages)} in one block (order {order}, {pages_text(pages)})"
 
     @property
     def gfp(self) -> str:
@@ -157,7 +172,10 @@ class OomCase:
         asked = self.event.asked
         if asked.gfp_flags:
             return "|".join(asked.gfp_flags)
-        return "" if asked.gfp_mask is None else f"{asked.gfp_mask:#x}"
+        if asked.gfp_mask is None:
+            return ""
+        names = names_of(asked.gfp_mask)
+        return f"{asked.gfp_mask:#x}, {'|'.join(names)}" if names else f"{asked.gfp_mask:#x}"
 
 
 PAGE_OWNER_NEXT = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from oomscope.attribution.oom.zones import free_in
+from oomscope.attribution.page_size import USUAL_BYTES
 from oomscope.model.oom_analysis import ZoneCheck
+from oomscope.model.oom_event import FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import FRAGMENTATION, Cause, OomCase
@@ -31,6 +33,8 @@ def rule(case: OomCase) -> Cause | None:
         return _cause(case, blockless, LIKELY)
     if not case.allowed and costly and much:
         return _cause(case, [], POSSIBLE if order < 5 else LIKELY)
+    if costly and case.event.kind == FAILURE and not case.event.zones and not case.event.counters:
+        return _cause(case, [], POSSIBLE)
     return None
 
 
@@ -39,7 +43,15 @@ def _cause(case: OomCase, zones: list[ZoneCheck], certainty: str) -> Cause:
     size = _size(case)
     if zones:
         names = ", ".join(check.zone.title for check in zones)
-        claim = f"{case.size(free)} is free in {names}, but not one block of {size} that may serve the request"
+        claim = (
+            f"{case.size(free)} is free in {names}{case.of_it_cma(zones)}, but not one block of {size} that may serve "
+        )
+        claim += "the request"
+    elif not case.event.counters:
+        claim = (
+            f"a block of {size} was asked for{case.caller}: such blocks are the first to run out, long before memory "
+            "does; the numbers of this failure are not in the log"
+        )
     else:
         reclaimable = case.size(case.accounting.reclaimable_pages)
         claim = f"a block of {size} was asked for while {reclaimable} could be reclaimed"
@@ -81,4 +93,6 @@ def _is_told(zones: list[ZoneCheck]) -> bool:
 def _size(case: OomCase) -> str:
     page_bytes = case.analysis.page_bytes
     pages = case.request.pages or 1
-    return f"{pages:,} pages" if page_bytes is None else bytes_text(pages * page_bytes)
+    if page_bytes is None:
+        return f"{pages:,} pages ({bytes_text(pages * USUAL_BYTES)} with pages of 4 KiB)"
+    return bytes_text(pages * page_bytes)

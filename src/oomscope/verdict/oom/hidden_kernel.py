@@ -13,6 +13,17 @@ _PART_OF_IT = 0.02  # of RAM: a call site worth naming beside the remainder
 COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
 
 
+# By what the log shows of the machine: who keeps pages that no counter has. It may be none of them.
+_KEEPERS = {
+    "VMware": "a VMware guest: its balloon (vmw_balloon) takes pages for the host (vmware-toolbox-cmd stat balloon)",
+    "Hyper-V": "a Hyper-V guest: its balloon (hv_balloon) takes pages for the host",
+    "virtio balloon": "virtio_balloon is loaded: a balloon takes pages for the host",
+    "Xen balloon": "a Xen guest: its balloon takes pages for the host",
+    "ZFS": "ZFS is loaded: its cache (ARC) is in no counter (arc_summary)",
+    "GPU driver": "a GPU driver is loaded: its buffers are in no counter",
+}
+
+
 def pages(case: OomCase) -> int:
     """The remainder, where a balance can be drawn, and what a driver could give back (kernel_misc_reclaimable)."""
     return max(case.accounting.unexplained_pages or 0, 0) + case.accounting.pages(rows.MISC)
@@ -46,6 +57,9 @@ def _hints(case: OomCase) -> list[str]:
     balloon = sum(node.kib.get("Balloon", 0) for node in event.nodes)
     if balloon:
         hints.append(f"a balloon holds {bytes_text(balloon * 1024)}")
+    hints += [
+        hint for remark, hint in _KEEPERS.items() if remark in event.remarks and not (balloon and "balloon" in hint)
+    ]
     if case.accounting.pages("zspages"):
         hints.append(f"zram or zswap hold {case.size(case.accounting.pages('zspages'))} that is counted")
     if any("asan" in frame or "kcov" in frame for frame in event.asked.stack):

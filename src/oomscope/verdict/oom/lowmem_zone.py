@@ -9,12 +9,15 @@ from oomscope.verdict.oom.case import LOWMEM_ZONE, Cause, OomCase
 _WORTH_NAMING = 0.05  # of RAM, free in zones that the request may not use
 _LARGE_PART = 0.2  # of RAM, in zones that the request may not use
 _ROOM_IN_SWAP = 0.05
+_SMALL_ZONE = 0.02  # of RAM, as DMA is
 
 
 def rule(case: OomCase) -> Cause | None:
     """Claims it where every allowed zone is below its watermark, and zones beyond have memory, free or to be had."""
     highest = case.request.highest_zone
-    if highest is None or not case.allowed or not all(case.is_used_up(check) for check in case.allowed):
+    if highest is None:
+        return _by_the_zones(case)
+    if not case.allowed or not all(case.is_used_up(check) for check in case.allowed):
         return None
     accounting = case.accounting
     beyond = sum(check.managed_pages or 0 for check in case.above) + accounting.hidden_zone_pages
@@ -32,12 +35,39 @@ def rule(case: OomCase) -> Cause | None:
     return Cause(
         LOWMEM_ZONE,
         Finding(
-            claim=f"zone {names} is used up ({case.size(free)} free, below the watermark); {case.gfp or 'the request'} "
+            claim=f"zone {names} is used up ({case.size(free)} free{case.of_it_cma(case.allowed)}, below the watermark)"
+            f"; {case.gfp or 'the request'} "
             f"may not use the zones beyond{f', {case.size(beyond)}' if beyond else ''}: {there}",
             pages=free,
             certainty=certainty,
             because=case.evidence("header", *least, *(check.zone.title for check in case.above)),
             refuted_by="a zone among the allowed ones above its watermark",
+            next=_next(case),
+        ),
+    )
+
+
+def _by_the_zones(case: OomCase) -> Cause | None:
+    """Without the request: a low zone is used up while HighMem is not, so that only the low one can have been asked."""
+    low = [check for check in case.analysis.zones if check.zone.name in ("DMA", "DMA32", "Normal")]
+    high = [check for check in case.analysis.zones if check.zone.name in ("HighMem", "Movable")]
+    short = [check for check in low if (check.managed_pages or 0) > _SMALL_ZONE * case.base_pages]
+    if not short or not any(check.is_above_high for check in high):
+        return None
+    if any(check.free_pages is None or check.needed_pages is None or check.passes for check in short):
+        return None
+    names = " and ".join(dict.fromkeys(check.zone.name for check in short))
+    free = free_in(short)
+    return Cause(
+        LOWMEM_ZONE,
+        Finding(
+            claim=f"zone {names} is used up ({case.size(free)} free{case.of_it_cma(short)}, below the watermark) while "
+            f"{case.size(free_in(high))} is free in {high[-1].zone.name}: the request, whose line is lost, was for the "
+            "low zone",
+            pages=free,
+            certainty=LIKELY,
+            because=case.evidence(*(check.zone.title for check in (*short, *high))),
+            refuted_by="a header above these lines whose mask allows HighMem",
             next=_next(case),
         ),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from oomscope.model.oom_event import MEMCG_KILL, Memcg
+from oomscope.model.oom_event import MEMCG_KILL, SLAB_FAILURE, Memcg
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, share_text
 from oomscope.verdict.oom.case import MEMCG_LIMIT, Cause, OomCase
 
+_NEARLY = 0.98  # of a limit: what is charged in batches is given back meanwhile
+_NEVER = -1000
 _JUST_BEFORE_NS = 60 * 10**9
 _PLENTY_FREE = 0.1
 _UNLIMITED_KIB = 1 << 42  # the kernel prints PAGE_COUNTER_MAX for no limit
@@ -30,23 +32,92 @@ _FILLERS = (
 def rule(case: OomCase) -> Cause | None:
     """Claims it where the kernel says that a group's limit was the reason."""
     event = case.event
+    if (event.constraint or "").startswith("CONSTRAINT_BPF"):
+        return None  # see no-shortage
     if event.memcg is None:
-        return _behind_a_page_fault(case)
+        return _of_slab(case) or _behind_a_page_fault(case)
     memcg = event.memcg
-    name = f"the memory cgroup {memcg.path}" if memcg.path else "a memory cgroup"
-    limit = None if memcg.limit_kib is None or memcg.limit_kib > _UNLIMITED_KIB else memcg.limit_kib
-    of = "" if memcg.reached == "memory" else f" of {memcg.reached}"
-    reached = f"reached its limit{of}" if limit is None else f"reached its limit{of}: {bytes_text(limit * 1024)}"
+    words = [f"{_name(memcg)} {_reached(memcg)}"]
     filled = _filled_with(memcg)
+    if filled:
+        words.append(f"it {'held' if is_below(memcg) else 'is filled with'} {filled}")
+    words += [each for each in (_hidden_in_children(memcg), _nobody_to_kill(case)) if each]
     return Cause(
         MEMCG_LIMIT,
         Finding(
-            claim=f"{name} {reached}" + (f"; it is filled with {filled}" if filled else ""),
+            claim="; ".join(words),
             pages=None,
             certainty=CERTAIN,
             because=case.evidence("memory cgroup", "oom-kill", *(f"victim {v.pid}" for v in event.victims[:1])),
             refuted_by="a global OOM report at the same time",
-            next=_next(memcg),
+            next=_next(case, memcg),
+        ),
+    )
+
+
+def is_below(memcg: Memcg) -> bool:
+    """Whether the group was below all its limits when the report was printed, as far as they are told."""
+    limit = _limit_kib(memcg)
+    return limit is not None and memcg.usage_kib is not None and memcg.usage_kib < _NEARLY * limit
+
+
+def _limit_kib(memcg: Memcg) -> int | None:
+    return None if memcg.limit_kib is None or memcg.limit_kib > _UNLIMITED_KIB else memcg.limit_kib
+
+
+def _name(memcg: Memcg) -> str:
+    return f"the memory cgroup {memcg.path}" if memcg.path else "a memory cgroup"
+
+
+def _reached(memcg: Memcg) -> str:
+    limit = _limit_kib(memcg)
+    of = "" if memcg.reached == "memory" else f" of {memcg.reached}"
+    if limit is None:
+        return f"reached its limit{of}"
+    if is_below(memcg):
+        used = bytes_text((memcg.usage_kib or 0) * 1024)
+        return f"had run into its limit{of} ({bytes_text(limit * 1024)}); when this was printed it used {used}"
+    return f"reached its limit{of}: {bytes_text(limit * 1024)}"
+
+
+def _hidden_in_children(memcg: Memcg) -> str:
+    """Up to 5.1 each group of a hierarchy has statistics of its own: those of the one at the limit may be all zero."""
+    if memcg.stat and not fillers(memcg) and (memcg.usage_kib or 0) > 0 and not is_below(memcg):
+        return "the statistics in this log are those of the group itself, all 0: what its children hold is cut off"
+    return ""
+
+
+def _nobody_to_kill(case: OomCase) -> str:
+    if "no killable processes" not in case.event.lines:
+        return ""
+    adjusted = [p for p in case.event.processes if p.values.get("oom_score_adj") == _NEVER]
+    others = [p for p in case.event.processes if p not in adjusted and p.values.get("rss") == 0]
+    words = ["no killable process was left in it"]
+    if adjusted:
+        words.append(
+            f"{', '.join(dict.fromkeys(p.comm for p in adjusted[:3]))} may not be killed (oom_score_adj -1000)"
+        )
+    if others:
+        words.append(f"{others[0].comm} ({others[0].pid}) has been emptied and has not gone yet (rss 0)")
+    return ": ".join((words[0], ", ".join(words[1:]))) if len(words) > 1 else words[0]
+
+
+def _of_slab(case: OomCase) -> Cause | None:
+    """A slab cache whose name carries a group is that group's own (5.8 and before): its charge was refused."""
+    request = case.event.slab_request
+    if request is None or request.group is None or case.event.kind != SLAB_FAILURE:
+        return None
+    return Cause(
+        MEMCG_LIMIT,
+        Finding(
+            claim=f"the slab cache {request.cache} of the memory cgroup (container) {request.group} could not grow: "
+            "kernel memory is charged to that group, so its limit is the likely reason, not the machine's memory",
+            pages=None,
+            certainty=LIKELY,
+            because=case.evidence("header", "slab cache"),
+            refuted_by="a page allocation failure of the whole machine at the same moment",
+            next="compare memory.usage_in_bytes and memory.kmem.usage_in_bytes of that group with their limits; "
+            "cgroup.memory=nokmem on the command line stops charging kernel memory",
         ),
     )
 
@@ -98,7 +169,7 @@ def _filled_with(memcg: Memcg) -> str:
     return " and ".join(parts)
 
 
-def _next(memcg: Memcg) -> str:
+def _next(case: OomCase, memcg: Memcg) -> str:
     group = memcg.path or "the group"
     most = fillers(memcg)[:1]
     if most and most[0][0] == "kernel slab":
@@ -111,4 +182,30 @@ def _next(memcg: Memcg) -> str:
     dirty = sum(memcg.stat.get(name, 0) for name in ("file_dirty", "file_writeback", "dirty", "writeback"))
     if most and most[0][0] == "page cache" and 2 * dirty > most[0][1]:
         return f"see memory.stat of {group} for file_dirty and file_writeback: dirty pages wait for slow writeback"
-    return f"raise memory.max of {group} if the work needs it, else find what grew: memory.stat and memory.events there"
+    limit = {"memory+swap": "memory.memsw.limit_in_bytes", "kmem": "memory.kmem.limit_in_bytes"}.get(
+        memcg.reached, "memory.limit_in_bytes" if _is_v1(memcg) else "memory.max"
+    )
+    if "no killable processes" in case.event.lines:
+        return f"see why what is left in {group} does not exit or may not be killed; then its limit ({limit})"
+    return f"{_setting(group, limit)} if the work needs it, else find what grew: memory.stat of {group}"
+
+
+def _is_v1(memcg: Memcg) -> bool:
+    """Version 1 prints its own names: `memory+swap: usage`, `kmem: usage`, statistics in KB (mm/memcontrol-v1.c)."""
+    return memcg.is_v1 or not {"rss", "cache"}.isdisjoint(memcg.stat)
+
+
+def _setting(group: str, limit: str) -> str:
+    """Where that limit is set, by who made the group (its path says)."""
+    if "kubepods" in group or "/crio-" in group or "cri-containerd" in group:
+        return "raise resources.limits.memory of that container"
+    if "docker" in group:
+        return "raise the container's limit (docker update --memory=SIZE --memory-swap=SIZE)"
+    if "/lxc" in group:
+        return "raise the container's limit (lxc config set NAME limits.memory SIZE)"
+    if ".service" in group or ".scope" in group or ".slice" in group:
+        unit = next(
+            (part for part in reversed(group.split("/")) if part.endswith((".service", ".scope", ".slice"))), ""
+        )
+        return f"raise MemoryMax= of {unit}"
+    return f"raise {limit} of {group}"

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.oom_event import FAILURE, FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, VMALLOC_FAILURE
+from oomscope.model.oom_event import (
+    CMA_FAILURE,
+    FAILURE,
+    FOREIGN,
+    KILL,
+    MEMCG_KILL,
+    PANIC,
+    SHOWN,
+    SLAB_FAILURE,
+    VMALLOC_FAILURE,
+)
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.verdict import CERTAIN, LIKELY
 from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
@@ -33,7 +43,7 @@ def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns
         sentences.append("The most of RAM: " + beside[0].finding.claim + ".")
     if named is not None:
         sentences.append(_named(case, named, apart_ns))
-    if first.oom_class not in _NOT_ABOUT_RECLAIM and (why := _why_not_freed(case)):
+    if first.oom_class not in _NOT_ABOUT_RECLAIM and (why := _why_not_freed(case, first.oom_class)):
         sentences.append(why)
     sentences.append(_how_sure(case, first))
     return tuple(sentences)
@@ -47,6 +57,14 @@ def what_happened(case: OomCase) -> str:
     who = asked.comm or "a task whose line is lost"
     if asked.pid is not None:
         who += f" (pid {asked.pid})"
+    if event.kind == SLAB_FAILURE:
+        cache = "a slab cache" if event.slab_request is None else f"the slab cache {event.slab_request.cache}"
+        return f"{when}{cache} could not grow ({case.gfp})."
+    if event.kind == CMA_FAILURE:
+        return f"{when}a request for contiguous memory (CMA) failed."
+    if event.kind == VMALLOC_FAILURE and asked.comm is None:
+        size = "" if asked.size_bytes is None else f" of {bytes_text(asked.size_bytes)}"
+        return f"{when}a mapping of kernel addresses{size} could not be made{case.caller}."
     if event.kind == SHOWN:
         return f"{when}the kernel printed its memory state; no failed request is in this log."
     if event.kind == FOREIGN:
@@ -64,7 +82,7 @@ def what_happened(case: OomCase) -> str:
     if event.kind == FAILURE and "stall" in event.remarks:
         return f"{when}{who} {request} and had been waiting for it for long when this was printed."
     if event.kind == FAILURE:
-        return f"{when}{who} {request} and did not get it; a warning was printed, nobody was killed."
+        return f"{when}{who} {request}{case.caller} and did not get it; a warning was printed, nobody was killed."
     where = ""
     if event.memcg is not None:
         path = "" if event.memcg.path is None else f" {event.memcg.path}"
@@ -87,6 +105,10 @@ def _ended(case: OomCase) -> str:
     if not victims:
         return "; who was killed is not in this log" if event.kind in (KILL, MEMCG_KILL) else ""
     victim = victims[0]
+    if victim.is_announced:
+        chosen = f"{victim.comm} (pid {victim.pid})"
+        child = "" if victim.score is None else " or a child of it"
+        return f", and the kernel chose {chosen}{child}; who was killed is not in this log"
     kib = victim.kib.get("anon-rss", 0) + victim.kib.get("shmem-rss", 0)
     held = f", which held {bytes_text(kib * 1024)}" if kib else ""
     more = f", and {len(victims) - 1:,} more" if len(victims) > 1 else ""
@@ -102,14 +124,32 @@ def _named(case: OomCase, row: CulpritRow, apart_ns: int | None) -> str:
     return f"By allocation stacks, {row.culprit} {verb} {pages_text(row.pages)} ({case.size(row.pages)}){over}{when}."
 
 
-def _why_not_freed(case: OomCase) -> str:
+def _why_not_in_the_zone(case: OomCase) -> str:
+    """What of the zones themselves could be reclaimed: page cache of others is of no use to the request."""
+    names = ("active_file", "inactive_file")
+    kib = [zone.kib.get(name) for zone in (check.zone for check in case.allowed) for name in names]
+    told = [each for each in kib if each is not None]
+    if not told:
+        return ""
+    where = " and ".join(dict.fromkeys(check.zone.name for check in case.allowed))
+    return f"Of page cache {bytes_text(sum(told) * 1024)} lay in {where}, where it would have helped."
+
+
+def _why_not_freed(case: OomCase, oom_class: str) -> str:
     accounting = case.accounting
     if not accounting.rows:
         return ""
+    swap = accounting.swap_free_pages
+    if oom_class == LOWMEM_ZONE:
+        return _why_not_in_the_zone(case)
     file = accounting.pages(rows.FILE)
     slab = accounting.pages(rows.SLAB_RECLAIMABLE)
-    swap = accounting.swap_free_pages
-    words = [f"{case.size(file)} of page cache" if file else "no page cache"]
+    if accounting.pages(rows.LRU):
+        words = [f"page cache is among the {case.size(accounting.pages(rows.LRU))} on the lists"]
+    elif not file and not case.event.has_counters:
+        words = ["how much page cache there was this log does not show"]
+    else:
+        words = [f"{case.size(file)} of page cache" if file else "no page cache"]
     if slab:
         words.append(f"{case.size(slab)} of reclaimable slab")
     if accounting.swap_total_pages is None:
@@ -154,7 +194,8 @@ def one_line(case: OomCase) -> str:
     if event.panic_message is not None and event.kind == PANIC:
         ended = f"panic: {event.panic_message}"
     elif event.victims:
-        ended = f"killed {event.victims[0].comm} ({event.victims[0].pid})"
+        verb = "chose" if event.victims[0].is_announced else "killed"
+        ended = f"{verb} {event.victims[0].comm} ({event.victims[0].pid})"
     else:
         ended = event.kind
     order = "" if event.asked.order is None else f" order {event.asked.order}"

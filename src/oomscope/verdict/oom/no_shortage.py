@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oomscope.attribution.oom.zones import free_in
-from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN
+from oomscope.model.oom_analysis import ZoneCheck
+from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN, VMALLOC_FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import bytes_text, share_text
 from oomscope.verdict.oom.case import NO_SHORTAGE, Cause, OomCase
 
 _NEARLY_ALL_FREE = 0.9
 _PLENTY_FREE = 0.1
+_MUCH_AVAILABLE = 0.3
+_MOST, _TWICE = 0.5, 2
+_START_NS = 10 * 10**9
 
 
 def rule(case: OomCase) -> Cause | None:
@@ -54,6 +58,85 @@ def _larger_than_ram(case: OomCase) -> Finding | None:
     )
 
 
+def _of_no_bytes(case: OomCase) -> Finding | None:
+    if case.event.kind != VMALLOC_FAILURE or case.event.asked.size_bytes != 0:
+        return None
+    return Finding(
+        claim=f"vmalloc was asked for 0 bytes{case.caller}, which it never serves: memory was not short",
+        pages=None,
+        certainty=CERTAIN,
+        because=case.evidence("header", "free"),
+        refuted_by="nothing: mm/vmalloc.c refuses a size of 0",
+        next="find in the caller where the size comes from: a firmware or a device told it no length",
+    )
+
+
+def _not_mapped(case: OomCase) -> Finding | None:
+    """The pages were there, and their page tables could not be filled in (mm/vmalloc.c vmap_pages_range())."""
+    free = case.accounting.pages("free")
+    if case.event.kind != VMALLOC_FAILURE or "not mapped" not in case.event.remarks:
+        return None
+    if not case.knows_ram or case.share(free) < _PLENTY_FREE:
+        return None
+    size = bytes_text(case.event.asked.size_bytes or 0)
+    return Finding(
+        claim=f"{size} of vmalloc{case.caller} got its pages and could not be mapped, with "
+        f"{case.share_words(free)} free",
+        pages=free,
+        certainty=LIKELY,
+        because=case.evidence("header", "free", "pages RAM"),
+        refuted_by="page tables that could not be allocated: a failure of order 0 just before",
+        next="look above for a WARNING from the page table code: the range may have been mapped already",
+    )
+
+
+def _could_be_reclaimed(case: OomCase) -> Finding | None:
+    """A report without its request, on a machine where much of RAM is free or clean page cache."""
+    if case.event.kind != SHOWN or not (case.knows_ram or case.event.has_counters):
+        return None
+    counters = case.event.counters
+    waiting = counters.get("dirty", 0) + counters.get("writeback", 0) + counters.get("unstable", 0)
+    clean = max(case.accounting.pages("page cache") - waiting, 0)
+    available = clean + case.accounting.pages("free")
+    if case.share(available) < _MUCH_AVAILABLE:
+        return None
+    boosted = [check for check in case.analysis.zones if check.boost_pages]
+    raised = f"; the watermarks of {boosted[0].zone.title} are raised for a while (boost)" if boosted else ""
+    return Finding(
+        claim=f"{case.size(available)}, {case.share_words(available)}, was free or clean page cache{raised}; which "
+        "request failed, if any, this log does not show",
+        pages=available,
+        certainty=LIKELY,
+        because=case.evidence("free", "active_file", "pages RAM"),
+        refuted_by="the lines above these: a request that may not wait, or for a large block",
+        next="look for the line above these that says who asked for what (order and gfp mask)",
+    )
+
+
+def _refused(case: OomCase) -> Finding | None:
+    """A request for single pages that may wait is served as long as anything can be reclaimed (should_reclaim_retry()).
+
+    It fails otherwise only for a task that is being killed, or where a memory cgroup refuses its charge.
+    """
+    request, clean = case.request, case.accounting.pages("page cache")
+    if case.event.kind not in (FAILURE, VMALLOC_FAILURE) or request.order != 0 or request.may_wait is not True:
+        return None
+    if "__GFP_NORETRY" in case.gfp or "stall" in case.event.remarks or case.share(clean) < _MUCH_AVAILABLE:
+        return None
+    if not any(check.passes for check in case.allowed):
+        return None
+    charged = " or the memory cgroup that it is charged to (ACCOUNT) is at its limit" if "ACCOUNT" in case.gfp else ""
+    return Finding(
+        claim=f"single pages were refused{case.caller} with {case.size(clean)} of page cache to reclaim: the task was "
+        f"being killed{charged}",
+        pages=clean,
+        certainty=LIKELY,
+        because=case.evidence("header", "free", "active_file"),
+        refuted_by="page cache that could not be reclaimed: dirty, or locked",
+        next="look above for a kill of this task, or for its memory cgroup at a limit (memory.events)",
+    )
+
+
 def _forbidden(case: OomCase) -> Finding | None:
     if not case.event.is_confined or not case.analysis.zones:
         return None
@@ -77,14 +160,19 @@ def _forbidden(case: OomCase) -> Finding | None:
 
 def _of_bpf(case: OomCase) -> Finding | None:
     constraint = case.event.constraint or ""
-    relaxed = [check for check in case.analysis.zones if check.is_above_high]
-    if not constraint.startswith("CONSTRAINT_BPF") or not relaxed:
+    if not constraint.startswith("CONSTRAINT_BPF"):
         return None
+    relaxed = [check for check in case.analysis.zones if check.is_above_high]
+    memcg = case.event.memcg
+    beside = f" with {case.share_words(case.accounting.pages('free'))} free" if relaxed else ""
+    if memcg is not None and memcg.usage_kib is not None:
+        path = "a memory cgroup" if memcg.path is None else memcg.path
+        beside = f" for {path}, which used {bytes_text(memcg.usage_kib * 1024)}; no limit was reached"
     return Finding(
-        claim=f"a BPF policy called the OOM killer with {case.share_words(case.accounting.pages('free'))} free",
+        claim=f"a BPF policy called the OOM killer{beside}",
         pages=None,
         certainty=CERTAIN,
-        because=case.evidence("oom-kill", "free", relaxed[0].zone.title),
+        because=case.evidence("oom-kill", "memory cgroup", "free", *(check.zone.title for check in relaxed[:1])),
         refuted_by="nothing: the constraint names the policy",
         next="see which BPF program is attached (bpftool struct_ops list) and at what pressure it kills",
     )
@@ -95,17 +183,27 @@ def _shown_on_request(case: OomCase) -> Finding | None:
         return None
     asked_for = "sysrq" in case.event.remarks
     relaxed = [check for check in case.analysis.zones if check.is_above_high]
-    free = case.accounting.pages("free")
-    if not asked_for and not (relaxed and case.share(free) >= _PLENTY_FREE):
+    free = free_in(relaxed)
+    available = free + (case.accounting.pages("page cache") if asked_for else 0)
+    at_ease = [check for check in relaxed if (check.free_pages or 0) >= _TWICE * (_high(check, case) or 1)]
+    is_most = case.knows_ram and case.share(sum(check.managed_pages or 0 for check in at_ease)) >= _MOST
+    is_most = is_most and not any(check.passes is False and check.managed_pages for check in case.analysis.zones)
+    if not relaxed or (case.share(available) < _PLENTY_FREE and not is_most):
         return None
     return Finding(
-        claim=f"nothing failed: the memory state was printed with {case.share_words(free)} free",
+        claim="nothing failed: the memory state was printed with "
+        f"{case.share_words(case.accounting.pages('free') or free)} free",
         pages=free,
         certainty=CERTAIN if asked_for or case.share(free) >= 0.5 else LIKELY,
         because=case.evidence("Mem-Info", "free", "pages RAM"),
         refuted_by="an OOM or allocation failure header above these lines, lost from this log",
         next="look at what asked for the listing: SysRq-m, a hung-task or stall report",
     )
+
+
+def _high(check: ZoneCheck, case: OomCase) -> int | None:
+    kib = check.zone.kib.get("high")
+    return None if kib is None else kib // (case.event.page_kib or 4)
 
 
 def _of_page_fault(case: OomCase) -> Finding | None:
@@ -134,13 +232,22 @@ def _nearly_all_free(case: OomCase) -> Finding | None:
     if case.allowed and all(check.passes is False for check in case.allowed):
         return None
     return Finding(
-        claim=f"{share_text(case.share(free))} of RAM was free: the allocator was not ready, or was not asked rightly",
+        claim=f"{share_text(case.share(free))} of RAM was free: memory was not short"
+        + (", the allocator may not have been ready" if _is_early(case) else ""),
         pages=free,
         certainty=CERTAIN,
         because=case.evidence("header", "free", "pages RAM"),
         refuted_by="a request that only a small zone can serve",
-        next="early in boot: look for the initialisation that runs before the allocator's",
+        next="early in boot: look for the initialisation that runs before the allocator's"
+        if _is_early(case)
+        else "look at what asked: a mask, a node or a zone that it may not leave, or a page fault's own error",
     )
+
+
+def _is_early(case: OomCase) -> bool:
+    """Whether it happened within the kernel's own start: nobody had a process yet."""
+    at_ns = case.event.at_ns
+    return at_ns is not None and at_ns < _START_NS and not case.event.processes
 
 
 def _before_the_allocator(case: OomCase) -> Finding | None:
@@ -200,9 +307,13 @@ def _free_on_lists(case: OomCase) -> int:
 _REASONS: tuple[Callable[[OomCase], Finding | None], ...] = (
     _by_hand,
     _larger_than_ram,
+    _of_no_bytes,
+    _not_mapped,
+    _refused,
     _forbidden,
     _of_bpf,
     _shown_on_request,
+    _could_be_reclaimed,
     _of_page_fault,
     _nearly_all_free,
     _before_the_allocator,

@@ -13,7 +13,7 @@ _SHOWN = 3
 
 def pages(case: OomCase) -> int:
     """Reclaimable and unreclaimable caches."""
-    return case.accounting.pages(rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
+    return case.accounting.pages(rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE, rows.SLAB)
 
 
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
@@ -25,12 +25,14 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     callers = ", ".join(f"{site.function} {bytes_text(site.size_bytes)}" for site in sites[:_SHOWN])
     held = f"slab caches hold {case.size(held_pages)}, {case.share_words(held_pages)}"
     return Finding(
-        claim=f"{held}, {case.size(fixed)} of it unreclaimable"
+        claim=(f"{held}, {case.size(fixed)} of it unreclaimable" if fixed else held)
         + (f"; the largest: {named}" if named else "")
         + (f"; allocation profiling names {callers}" if callers else ""),
         pages=held_pages,
         certainty=certainty,
-        because=case.evidence("slab_reclaimable", "Unreclaimable slab info", "Memory allocations", "pages RAM"),
+        because=case.evidence(
+            "slab_reclaimable", "slab", "pages slab", "Unreclaimable slab info", "Memory allocations", "pages RAM"
+        ),
         refuted_by="a small Slab in /proc/meminfo of that moment",
         next=_next(caches[0].name if caches else None),
     )

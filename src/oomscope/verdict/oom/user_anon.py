@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from oomscope.model import oom_analysis as rows
 from oomscope.model.oom_event import Process, own_pages
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
-from oomscope.units import bytes_text
+from oomscope.units import bytes_text, counted
 from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
 
 OOM_CLASS = USER_ANON
+_SHOWN = 3
+_MOST_OF_THEM = 0.7
 _WORTH_KILLING = 0.05
 _LARGE_VICTIM_KIB = 64 << 10
 _VERY_LARGE_KIB = 1 << 20
@@ -17,7 +22,7 @@ _VERY_LARGE_KIB = 1 << 20
 def pages(case: OomCase) -> int:
     """Anonymous memory, on the lists or locked."""
     accounting = case.accounting
-    return accounting.pages(rows.ANON) + accounting.isolated_pages(rows.ISOLATED_ANON) + locked_pages(case)
+    return accounting.pages(rows.ANON, rows.LRU) + accounting.isolated_pages(rows.ISOLATED_ANON) + locked_pages(case)
 
 
 def locked_pages(case: OomCase) -> int:
@@ -35,17 +40,75 @@ def locked_pages(case: OomCase) -> int:
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     """Which processes, whether swap could have helped, and whether a kill could."""
     accounting = case.accounting
-    most = top_processes(case)[:3]
-    who = ", ".join(f"{p.comm} ({p.pid}) {case.size(size)}" for p, size in most)
+    who = ", ".join(_named(case, group) for group in process_groups(case.event.processes)[:_SHOWN])
+    lru = accounting.pages(rows.LRU)
+    what = "processes hold" if not lru else "processes and page cache, which this kernel does not tell apart, hold"
     return Finding(
-        claim=f"processes hold {case.size(held_pages)} of memory of their own, {case.share_words(held_pages)}"
-        + (f"; the largest: {who}" if who else ""),
+        claim=f"{what} {case.size(held_pages)} {'of memory of their own, ' if not lru else '('}"
+        f"{case.share_words(held_pages)}{')' if lru else ''}"
+        + (f"; the largest: {who}" if who else "")
+        + _not_in_the_rows(case, held_pages),
         pages=held_pages,
         certainty=certainty,
-        because=case.evidence("active_anon", "pages RAM", "free swap kib", "task table"),
+        because=case.evidence("active_anon", "active", "pages RAM", "free swap kib", "task table"),
         refuted_by="a /proc/meminfo of that moment with a small AnonPages",
         next=_next(case, accounting.swap_total_pages),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """Processes of one name: what they hold together, in pages, and the largest of them."""
+
+    comm: str
+    count: int
+    pages: int
+    swap_pages: int
+    largest: Process
+    counts_shared: bool
+
+
+def process_groups(processes: Iterable[Process]) -> list[ProcessGroup]:
+    """The processes of a task table by their names, the greatest group first."""
+    by_name: dict[str, list[Process]] = {}
+    for process in processes:
+        by_name.setdefault(process.comm, []).append(process)
+    groups = [
+        ProcessGroup(
+            comm,
+            len(own),
+            sum(map(own_pages, own)),
+            sum(process.values.get("swapents", 0) for process in own),
+            max(own, key=own_pages),
+            "rss_anon" not in own[0].values,
+        )
+        for comm, own in by_name.items()
+    ]
+    return sorted(groups, key=lambda group: -group.pages)
+
+
+def _named(case: OomCase, group: ProcessGroup) -> str:
+    """`mysqld (1234) 737.0 MiB and 2.0 GiB of swap`, `21 apache2 420.2 MiB, shared pages counted in each`."""
+    swap = f" and {case.size(group.swap_pages)} of swap" if group.swap_pages * 4 > group.pages else ""
+    if group.count == 1:
+        return f"{group.comm} ({group.largest.pid}) {case.size(group.pages)}{swap}"
+    largest = own_pages(group.largest)
+    if largest >= _MOST_OF_THEM * group.pages:
+        rest = f" and {group.count - 1:,} more of that name {case.size(group.pages - largest)}"
+        return f"{group.comm} ({group.largest.pid}) {case.size(largest)}{rest}{swap}"
+    shared = ", shared pages counted in each" if group.counts_shared else ""
+    return f"{group.count:,} {group.comm} {case.size(group.pages)}{swap}{shared}"
+
+
+def _not_in_the_rows(case: OomCase, held_pages: int) -> str:
+    """What of the process memory the table's rows do not have: then some are cut off, and the largest may be."""
+    processes = case.event.processes
+    if not processes or case.accounting.pages(rows.LRU):
+        return ""
+    told = sum(map(own_pages, processes))
+    if told >= _MOST_OF_THEM * held_pages:
+        return ""
+    return f"; the {counted(len(processes), 'row')} of the task table in this log have only {case.size(told)} of that"
 
 
 def by_kill(case: OomCase) -> Cause | None:
@@ -83,13 +146,17 @@ def top_processes(case: OomCase) -> list[tuple[Process, int]]:
 
 def _next(case: OomCase, swap_total_pages: int | None) -> str:
     most = top_processes(case)
+    groups = process_groups(case.event.processes)
     if most and case.share(most[0][1]) < _WORTH_KILLING:
-        helped = "no single process holds a twentieth of RAM, so that a kill gives little back: limit their number"
+        name = f" of {groups[0].comm}" if groups[0].count > 1 else ""
+        helped = f"no single process holds a twentieth of RAM, so that a kill gives little back: limit the number{name}"
     elif case.event.victims:
         victim = case.event.victims[0]
         kib = victim.kib.get("anon-rss", 0)
         helped = f"the kill of {victim.comm} gave back {bytes_text(kib * 1024)}" if kib else f"{victim.comm} was killed"
-        helped += "; if it comes back, bound it with a memory cgroup (MemoryMax=) or find its leak"
+        largest = groups[0].comm if groups and groups[0].pages * (case.event.page_kib or 4) > 2 * kib else ""
+        whom = f"{largest}, the largest," if largest and largest != victim.comm else "it"
+        helped += f"; if it comes back, bound {whom} with a memory cgroup (MemoryMax=) or find its leak"
     else:
         helped = "bound the largest with a memory cgroup (MemoryMax=), or find its leak"
     return helped + ("; swap or zram would have given time" if swap_total_pages == 0 else "")

@@ -13,6 +13,8 @@ def rule(case: OomCase) -> Cause | None:
     event = case.event
     if event.kind != VMALLOC_FAILURE or case.is_larger_than_ram or "vmalloc pages" in event.remarks:
         return None
+    if event.asked.size_bytes == 0 or "not mapped" in event.remarks:
+        return None  # see no-shortage
     says_so = "vm_struct" in event.remarks
     free = case.accounting.pages("free")
     has_memory = case.share(free) >= 0.05
@@ -23,7 +25,7 @@ def rule(case: OomCase) -> Cause | None:
     return Cause(
         VMALLOC_SPACE,
         Finding(
-            claim=f"no range of kernel addresses was left for{size} of vmalloc{beside}",
+            claim=f"no range of kernel addresses was left for{size} of vmalloc{case.caller}{beside}{_device(case)}",
             pages=None,
             certainty=CERTAIN if says_so else LIKELY,
             because=case.evidence("header", "free"),
@@ -31,3 +33,9 @@ def rule(case: OomCase) -> Cause | None:
             next="rank who holds addresses: sort -k2 -n /proc/vmallocinfo; 32-bit: vmalloc=SIZE on the command line",
         ),
     )
+
+
+def _device(case: OomCase) -> str:
+    """The driver that says next that it did not get its mapping."""
+    told = case.event.texts.get(case.event.lines.get("ioremap", 0), "")
+    return f"; {told}" if told else ""

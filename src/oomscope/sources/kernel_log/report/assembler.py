@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from oomscope import bounds
 from oomscope.model.oom_event import (
+    CMA_FAILURE,
     FAILURE,
     KILL,
     MEMCG_KILL,
     PANIC,
     SHOWN,
+    SLAB_FAILURE,
     VMALLOC_FAILURE,
     Asked,
     Node,
@@ -20,6 +22,7 @@ from oomscope.model.oom_event import (
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.kernel_log.report import end
 from oomscope.sources.kernel_log.report.call_sites import CallSites
+from oomscope.sources.kernel_log.report.cma import CmaLines
 from oomscope.sources.kernel_log.report.counters import Counters
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.sources.kernel_log.report.end import End
@@ -28,6 +31,7 @@ from oomscope.sources.kernel_log.report.header import Context, Header, opens
 from oomscope.sources.kernel_log.report.memcg import MemoryCgroup
 from oomscope.sources.kernel_log.report.nodes import Nodes
 from oomscope.sources.kernel_log.report.slab import Slab
+from oomscope.sources.kernel_log.report.slub import SlabRequestLines
 from oomscope.sources.kernel_log.report.stack import CallTrace
 from oomscope.sources.kernel_log.report.tasks import Tasks
 from oomscope.sources.kernel_log.report.totals import Totals
@@ -49,6 +53,8 @@ _SECTIONS: tuple[type[ReportSection], ...] = (
     MemoryCgroup,
     End,
     Header,
+    SlabRequestLines,
+    CmaLines,
     Context,
     CallTrace,
 )
@@ -64,6 +70,7 @@ class EventReader:
 
     def __init__(self, kind: str, first: LogLine, *, after_sysrq: bool = False) -> None:
         self.caller = first.caller
+        self.first_line = first.number
         self.at_ns = first.at_ns
         self._first = first
         self._last_line = first.number
@@ -78,6 +85,8 @@ class EventReader:
         )
         self._tasks, self._slab, self._sites = Tasks(draft), Slab(draft), CallSites(draft)
         self._memcg, self._end, self._header = MemoryCgroup(draft), End(draft), Header(draft)
+        self._slab_request = SlabRequestLines(draft, self._header.asked)
+        self._cma = CmaLines(draft, self._header.asked)
         self._context, self._trace = Context(draft, self._header.asked), CallTrace(draft)
         self._sections: tuple[ReportSection, ...] = (
             *(
@@ -90,7 +99,7 @@ class EventReader:
                 self._slab,
                 self._sites,
             ),
-            *(self._memcg, self._end, self._header, self._context, self._trace),
+            *(self._memcg, self._end, self._header, self._slab_request, self._cma, self._context, self._trace),
         )
         self._unknown: list[tuple[int, str]] = []
         self._unknown_count = 0
@@ -116,11 +125,16 @@ class EventReader:
 
     def has_room_for(self, kind: str, line: LogLine) -> bool:
         """Whether a line that opens an event may be a part of this one: Mem-Info behind its header, a second header."""
+        if self._draft.kind in (SLAB_FAILURE, CMA_FAILURE):
+            # Each request that fails says so: a storm of them is one event.
+            return kind == self._draft.kind
         if kind in (KILL, MEMCG_KILL, PANIC) and opens(line) is None:
             # Kill lines and panics end the event that is open; after its end they begin another.
             return not self._end.is_behind(line.text)
         if kind == SHOWN:
             return not self._counters.values
+        if kind in (SLAB_FAILURE, CMA_FAILURE):
+            return not self._end.victims  # within a report they are a part of it
         if self._draft.kind != VMALLOC_FAILURE or self._counters.values:
             return False
         # Up to 4.x vmalloc warns twice: of its own size, and as a page allocation that failed.
@@ -180,8 +194,10 @@ class EventReader:
             slab_caches=tuple(self._slab.caches),
             call_sites=tuple(self._sites.sites),
             processes=tuple(self._tasks.processes),
-            victims=tuple(self._end.victims.values()),
+            victims=self._end.killed(),
             memcg=self._memcg.memcg() if draft.kind == MEMCG_KILL else None,
+            slab_request=self._slab_request.request,
+            cma_request=self._cma.with_buffers(),
             remarks=tuple(draft.remarks),
             lines=draft.lines,
             texts=draft.texts,
@@ -225,9 +241,11 @@ class EventReader:
         """The same by what the table has in pages of a victim, whose kill line has it in kB."""
         sizes, victims = [], self._end.victims
         for process in self._tasks.processes if victims else ():
-            victim, pages = victims.get(process.pid), process.values.get("rss_anon", 0)
-            if victim is not None and pages:
-                sizes.append(victim.kib.get("anon-rss", 0) // pages)
+            victim = victims.get(process.pid)
+            for name, column in (("anon-rss", "rss_anon"), ("total-vm", "total_vm")):
+                pages, kib = process.values.get(column, 0), 0 if victim is None else victim.kib.get(name, 0)
+                if pages and kib and kib % pages == 0:
+                    sizes.append(kib // pages)
         return sizes
 
     def _cut(self, clipped_at: int | None) -> list[str]:

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN
+from oomscope.model.oom_event import (
+    CMA_FAILURE,
+    FAILURE,
+    FOREIGN,
+    KILL,
+    MEMCG_KILL,
+    PANIC,
+    SHOWN,
+    SLAB_FAILURE,
+)
 from oomscope.sources.kernel_log.prefixes import LogLine
-from oomscope.sources.kernel_log.report import counters, end, free_lists, memcg, nodes, tasks, totals, zones
+from oomscope.sources.kernel_log.report import (
+    cma,
+    counters,
+    end,
+    free_lists,
+    memcg,
+    nodes,
+    slab,
+    slub,
+    stack,
+    tasks,
+    totals,
+    zones,
+)
 from oomscope.sources.kernel_log.report.header import OPENING
 
 # Words of which each line that begins an event has one: most lines are asked for no more.
 _BEGINNING = re.compile(
-    rb"Mem-Info:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of memory|Kernel panic|Task|: usage |pid *\]|Killed process"
-    rb"|lowmemorykiller"
+    rb"Mem-[Ii]nfo:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of [Mm]emory|Kernel panic|Task|: usage |pid *\]"
+    rb"|Killed process|lowmemorykiller|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
+    rb"|out_of_memory|oom_kill_process|dump_header"
 )
 # What a line has, whatever stands before it, that may matter where no event is open; the words of a header by
 # themselves, for a mailer may have broken it between them. See also consumer_lines.py.
@@ -23,6 +46,7 @@ MAY_BEGIN = re.compile(
     + rb"|invoked|oom-killer|page alloc|allocation failure|vmalloc|vmap |vmemmap|_anon:|_file:|evictable:|slab_recl"
     rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
     rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
+    rb"|Active:|pages |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
 )
 # Forms that stand in a report only, each with the bytes that it can begin with.
 _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
@@ -32,6 +56,9 @@ _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
     (zones.RESERVE, zones.Zones.first_bytes),
     (free_lists.FREE_LISTS, free_lists.FreeLists.first_bytes),
     (totals.HUGE, totals.Totals.first_bytes),
+    (totals.OF_A_TAIL, totals.Totals.first_bytes),
+    (slab.TITLE, b"U"),
+    (slab.ROW, bytes(range(0x21, 0x7F))),
 )
 _MAY_STAND = tuple(tuple(form for form, first in _OF_A_REPORT if byte in first) for byte in range(256))
 
@@ -40,6 +67,17 @@ def is_of_a_report(line: LogLine) -> bool:
     """Whether a line is one that stands in a report only: where none is open, the beginning of this one is lost."""
     text = line.text
     return bool(text) and any(form.match(text) is not None for form in _MAY_STAND[text[0]])
+
+
+def begins_in_its_trace(line: LogLine) -> str | None:
+    """The kind of event that a frame tells of: with no event open, the lines before its stack are lost."""
+    printer = stack.printed_by(line.text)
+    return None if printer is None else {"oom": KILL, "memcg": MEMCG_KILL}.get(printer, FAILURE)
+
+
+def is_left_of_a_kill(line: LogLine) -> bool:
+    """Whether the reaper names whom it emptied: the last line of a kill, and all that may be left of it."""
+    return end.REAPED.match(line.text) is not None
 
 
 def begins_alone(line: LogLine) -> str | None:
@@ -55,6 +93,10 @@ def begins_alone(line: LogLine) -> str | None:
         return PANIC
     if memcg.begins(text):
         return MEMCG_KILL
+    if slub.UNABLE.match(text) is not None:
+        return SLAB_FAILURE
+    if cma.begins(text):
+        return CMA_FAILURE
     if tasks.TASKS_HEAD.match(text) is not None or (
         (match := end.KILLED.match(text)) is not None and b"total-vm" in match["rest"]
     ):

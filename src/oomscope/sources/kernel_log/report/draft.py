@@ -23,10 +23,20 @@ _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         "vm_struct",
         re.compile(rb"vm_struct allocation failed|vmalloc_node_range for size \d{1,20} failed|vmap allocation for"),
     ),
-    ("vmalloc pages", re.compile(rb"failed to (?:map|allocate) pages|allocated \d{1,20} of \d{1,20} bytes")),
-    ("emergency", re.compile(rb"Unable to allocate memory on node")),
+    (
+        "not mapped",
+        re.compile(rb"failed to map (?:pages|area)|vmalloc_node_range for size \d{1,20} failed: failed to map"),
+    ),
+    ("vmalloc pages", re.compile(rb"failed to allocate pages|allocated \d{1,20} of \d{1,20} bytes")),
+    # What the machine is, or has loaded, that keeps pages of its own (Hardware name, Modules linked in, task names).
+    ("VMware", re.compile(rb"Hardware name: VMware|\bvmw_balloon\b|\bvmtoolsd\b")),
+    ("Hyper-V", re.compile(rb"\bhv_balloon\b|Hardware name: Microsoft Corporation Virtual")),
+    ("virtio balloon", re.compile(rb"\bvirtio_balloon\b")),
+    ("Xen balloon", re.compile(rb"\bxen_balloon\b|Hardware name: Xen ")),
+    ("ZFS", re.compile(rb"\AModules linked in:.*\bzfs\b|\barc_(?:reclaim|prune|evict)\b")),
+    ("GPU driver", re.compile(rb"\AModules linked in:.*\b(?:nvidia|amdgpu|i915|xe|nouveau|radeon)\b")),
 )
-_REMARKED = re.compile(rb"alloc|memory|pages|VM_FAULT")
+_REMARKED = re.compile(rb"alloc|memory|pages|VM_FAULT|Hardware|Modules|balloon|vmtoolsd|arc_")
 _ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]*\d)")
 _CPUSET = re.compile(rb"cpuset=(?P<cpuset>[^\s,]{1,200})")
 _NODEMASK = re.compile(rb"nodemask=(?P<nodemask>[\d,-]*\d)")

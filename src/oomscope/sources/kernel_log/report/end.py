@@ -14,17 +14,23 @@ SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*
 # A path may hold commas; what follows it are the fields of dump_oom_summary(), which some who paste set apart.
 _OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*+(?:,(?! ?(?:task_memcg|task|pid|uid)=)[^,]*+)*+)")
 KILL_LINE = re.compile(
-    rb"(?P<memcg>Memory cgroup o|O)ut of memory(?: \((?P<why>[^)]{1,60})\))?: [Kk]ill(?:ed)? process (?P<pid>\d{1,9})"
-    rb"(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)"
+    rb"(?P<memcg>Memory cgroup o|O)ut of [Mm]emory(?: \((?P<why>[^)]{1,60})\))?: [Kk]ill(?:ed)? process "
+    rb"(?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=[,.]|\s|$)(?P<rest>.*)"
 )
-KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=,|\s|$)(?P<rest>.*)")
+KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=[,.]|\s|$)(?P<rest>.*)")
 _SCORE = re.compile(rb"score (?P<score>\d{1,6})")
 _RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>\d{1,20}) ?kB")
 NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
 _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
 _ANDROID = re.compile(rb"lowmemorykiller: Killing '(?P<comm>[^']{1,40})' \((?P<pid>\d{1,9})\)")
-_AT_END = re.compile(rb"oom-kill:|ut of memory|Killed process|Kernel panic|lowmemorykiller")
+# Whom the reaper has emptied: where the kill line is lost, that is who was killed (mm/oom_kill.c oom_reap_task_mm()).
+REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\),? now anon-rss:")
+_AT_END = re.compile(rb"oom-kill:|ut of [Mm]emory|Killed process|Kernel panic|lowmemorykiller|oom_reaper: ")
+# "Kill process 4944 (apache2) score 12 or a child": what was chosen, not yet who was killed.
+_ANNOUNCED = re.compile(rb" or (?:a|sacrifice) child")
+# The task of the summary line: whom the kernel chose (dump_oom_summary()).
+_TASK = re.compile(rb",task=(?P<comm>.{1,40}?),pid=(?P<pid>\d{1,9})(?:,uid=|\s*$)")
 
 
 def _panic(text: bytes) -> re.Match[bytes] | None:
@@ -49,13 +55,14 @@ def android_kill(text: bytes) -> re.Match[bytes] | None:
 class End(ReportSection):
     """Victims by pid; what the panic said."""
 
-    __slots__ = ("constraint", "panic", "victims")
+    __slots__ = ("_chosen", "constraint", "panic", "victims")
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)
         self.constraint: str | None = None
         self.panic: str | None = None
         self.victims: dict[int, Victim] = {}
+        self._chosen: Victim | None = None
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
@@ -72,6 +79,15 @@ class End(ReportSection):
             if self.constraint == "CONSTRAINT_MEMCG":
                 path = _OOM_MEMCG.search(match["rest"])
                 self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
+            self._take_summary(match["rest"], number)
+            return True
+        if (match := REAPED.match(text)) is not None:
+            pid = int(match["pid"])
+            if not self.victims and self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+                self.victims[pid] = Victim(pid, printable(match["comm"]), {}, None, number)
+                self.draft.at(f"victim {pid}", number, text)
+            return True
+        if text.startswith(b"oom_reaper: "):
             return True
         match = KILL_LINE.match(text)
         if match is not None and match["memcg"] != b"O":
@@ -111,15 +127,29 @@ class End(ReportSection):
                 kib[rss["name"].decode()] = value
         score = _SCORE.search(rest)
         # "Kill process N or sacrifice child" announces, "Killed process M" tells who it was and what it held.
+        is_announced = not kib and _ANNOUNCED.search(rest) is not None
         last = next(reversed(self.victims.values()), None)
         if (victim := self.victims.get(pid)) is not None:
-            self.victims[pid] = replace(victim, kib={**victim.kib, **kib})
-        elif last is not None and kib and not last.kib:
+            self.victims[pid] = replace(victim, kib={**victim.kib, **kib}, is_announced=is_announced)
+        elif last is not None and (last.is_announced or (kib and not last.kib)) and not is_announced:
             del self.victims[last.pid]
             self.victims[pid] = Victim(pid, comm, kib, last.score, number)
         elif self.draft.has_room("victims", self.victims, bounds.VICTIMS):
-            self.victims[pid] = Victim(pid, comm, kib, None if score is None else int(score["score"]), number)
+            number_of_score = None if score is None else int(score["score"])
+            self.victims[pid] = Victim(pid, comm, kib, number_of_score, number, is_announced)
         self.draft.at(f"victim {pid}", number, text)
+
+    def _take_summary(self, rest: bytes, number: int) -> None:
+        """The summary names the task that is about to be killed, in case that its kill line is lost."""
+        task = _TASK.search(rest)
+        if task is not None:
+            self._chosen = Victim(int(task["pid"]), printable(task["comm"]), {}, None, number, is_announced=True)
+
+    def killed(self) -> tuple[Victim, ...]:
+        """Who was killed; where no line tells it, who was chosen."""
+        if self.victims or self._chosen is None:
+            return tuple(self.victims.values())
+        return (self._chosen,)
 
     def is_behind(self, text: bytes) -> bool:
         """Whether the event had ended before this line, which tells of an end, too."""

@@ -11,10 +11,16 @@ from oomscope.text import printable
 
 _MASK = rb"(?:(?:gfp_mask=|mode:)(?P<mask>0x[0-9a-f]{1,16})(?: ?\((?P<flags>[^)]{0,1000})\))?)"
 _INVOKED = re.compile(rb"(?P<comm>.{1,80}?) ?invoked oom-killer: ?" + _MASK + rb",? *(?P<rest>.*)")
+# Up to 2.6.15 nobody is named; what is asked for may be cut off behind the mask.
+_INVOKED_OLD = re.compile(rb"oom-killer: " + _MASK + rb",? *(?P<rest>.*)")
 _INVOKED_EDITED = re.compile(rb"(?P<comm>\S.{0,40}?) invoked oom-killer\s*$")
 _FAILED = re.compile(rb"(?P<comm>.{1,80}?): page allocation failure[:.] ?order:(?P<order>\d{1,3}),? *" + _MASK + rb"?")
 _VMALLOC = re.compile(rb"(?P<comm>.{1,80}?): vmalloc error: size (?P<size>\d++)(?P<why>[^:]*?)(?:, " + _MASK + rb"|$)")
-_VMALLOC_OLD = re.compile(rb"(?:(?P<comm>.{1,80}?): )?vmalloc: allocation failure[:,]? (?:allocated )?(?P<size>\d++)")
+_VMALLOC_OLD = re.compile(
+    rb"(?:(?P<comm>.{1,80}?): )?vmalloc: allocation failure[:,]? (?:allocated \d++ of )?(?P<size>\d++) bytes(?:, "
+    + _MASK
+    + rb")?"
+)
 _VMAP = re.compile(rb"vmap allocation for size (?P<size>\d++) failed")
 _VMEMMAP = re.compile(rb"(?P<comm>.{1,80}?): vmemmap alloc failure: order:(?P<order>\d{1,3}),? *" + _MASK)
 _STALL = re.compile(rb"(?P<comm>.{1,80}?): page allocation stalls for \d{1,12}ms, order:(?P<order>\d{1,3}),? *" + _MASK)
@@ -23,6 +29,7 @@ _VMALLOC_ORDER = re.compile(rb"page order (?P<order>\d{1,3})")
 # Each with words that every such line has: most lines are not worth the form's own search.
 _HEADERS: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = (
     (KILL, b"invoked oom-killer", _INVOKED),
+    (KILL, b"oom-killer: gfp_mask", _INVOKED_OLD),
     (FAILURE, b"page allocation failure", _FAILED),
     (VMALLOC_FAILURE, b"vmalloc error: size", _VMALLOC),
     (VMALLOC_FAILURE, b"vmalloc: allocation failure", _VMALLOC_OLD),
@@ -35,10 +42,15 @@ OPENING = re.compile(b"|".join(re.escape(words) for _, words, _ in _HEADERS))
 _CPU_LINE = re.compile(
     rb"(?:CPU: \d{1,6} (?:UID: \d{1,10} )?)?P[Ii][Dd]: (?P<pid>\d{1,9})(?: TGID: \d{1,9})?,? "
     rb"[Cc]omm: (?P<comm>.{1,40}?) "
-    rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_]{0,400}?) {0,40}(?P<release>\d\S{2,80})"
+    rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_-]{0,400}?) {0,40}(?P<release>\d\S{2,80})"
 )
 _CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]*\d)")
 _SYSRQ_KILL = re.compile(rb"[Ss]ys[Rr]q ?: ?Manual OOM execution")
+
+
+def flags_of(flags: bytes | None) -> tuple[str, ...]:
+    """The names of a printed mask: `GFP_KERNEL|__GFP_COMP`."""
+    return tuple(printable(flag) for flag in (flags or b"").replace(b" ", b"").split(b"|") if flag)
 
 
 def opens(line: LogLine) -> str | None:
@@ -52,6 +64,11 @@ def opens(line: LogLine) -> str | None:
     if line.is_stamped and b"invoked oom-killer" in text and _INVOKED_EDITED.match(text) is not None:
         return KILL
     return None
+
+
+def is_context(line: LogLine) -> bool:
+    """Whether it is the line of a CPU and its task, with which the trace of any report begins."""
+    return line.text[:1] in (b"C", b"P", b"p") and _CPU_LINE.match(line.text) is not None
 
 
 def is_sysrq_kill(line: LogLine) -> bool:
@@ -88,8 +105,7 @@ class Header(ReportSection):
                 asked["order"] = int(behind["order"])
             if told.get("mask") is not None:
                 asked["gfp_mask"] = int(told["mask"], 16)
-                flags = (told.get("flags") or b"").replace(b" ", b"")
-                asked["gfp_flags"] = tuple(printable(flag) for flag in flags.split(b"|") if flag)
+                asked["gfp_flags"] = flags_of(told.get("flags"))
             if told.get("size") is not None:
                 asked["size_bytes"] = self.draft.number(told["size"], text)
             for name, value in asked.items():

@@ -12,7 +12,7 @@ from oomscope.text import printable
 _MEMCG_TASK = re.compile(rb"Task in (?P<task>\S+) killed as a result of limit of (?P<path>\S+)")
 _MEMCG_GROUP = re.compile(rb"Tasks in (?P<path>\S+) are going to be killed due to memory\.oom\.group set")
 _MEMCG_USAGE = re.compile(
-    rb"(?P<what>memory(?:\+swap)?|swap|kmem): usage (?P<usage>\d{1,20})kB, limit (?P<limit>\d{1,20})kB,? "
+    rb"(?P<what>memory(?:\+swap)?|swap|kmem|tcpmem): usage (?P<usage>\d{1,20})kB, limit (?P<limit>\d{1,20})kB,? "
     rb"failcnt (?P<failcnt>\d{1,20})"
 )
 _MEMCG_STATS = re.compile(rb"Memory cgroup stats(?: for (?P<path>\S+?))?:(?P<rest>.*)$")
@@ -30,7 +30,7 @@ _OF_MEMCG = re.compile(rb"Task|: usage |Memory cgroup stats")
 
 def begins(text: bytes) -> bool:
     """Whether a line tells of a memory cgroup's OOM by itself."""
-    return any(form.match(text) is not None for form in (_MEMCG_TASK, _MEMCG_GROUP, _MEMCG_USAGE))
+    return any(form.match(text) is not None for form in (_MEMCG_TASK, _MEMCG_GROUP, _MEMCG_USAGE, _MEMCG_STATS))
 
 
 class MemoryCgroup(ReportSection):
@@ -62,8 +62,7 @@ class MemoryCgroup(ReportSection):
                 ("failcnt", self.draft.number(match["failcnt"], text)),
             ):
                 self.draft.memcg.setdefault(f"{what} {name}", value)
-            if what == "memory":
-                self.draft.is_of_memcg(None, number, text)
+            self.draft.is_of_memcg(None, number, text)
             return True
         match = _MEMCG_STATS.match(text)
         if match is not None:
@@ -104,6 +103,7 @@ class MemoryCgroup(ReportSection):
             stat=self.stat,
             counts=self.counts,
             line=number.get("line"),
+            is_v1=not number.keys().isdisjoint({"memory+swap usage", "kmem usage"}),
         )
 
 

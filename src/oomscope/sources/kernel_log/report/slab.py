@@ -9,9 +9,9 @@ from oomscope.model.oom_event import SlabCache
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import printable
 
-_SLAB_TITLE = re.compile(rb"Unreclaimable slab info:")
+TITLE = re.compile(rb"Unreclaimable slab info:")
 _SLAB_HEAD = re.compile(rb"Name +Used +Total")
-_SLAB_ROW = re.compile(rb"(?P<name>\S.{0,60}?) {1,60}(?P<used>\d{1,15})KB {1,60}(?P<total>\d{1,15})KB\s*$")
+ROW = re.compile(rb"(?P<name>\S.{0,60}?) {1,60}(?P<used>\d{1,15})KB {1,60}(?P<total>\d{1,15})KB\s*$")
 
 
 class Slab(ReportSection):
@@ -25,19 +25,18 @@ class Slab(ReportSection):
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
-        if self.draft.section != "slab" and not text.startswith(b"U"):
+        if self.draft.section != "slab" and not text.startswith(b"U") and not text.endswith(b"KB"):
             return False
-        if _SLAB_TITLE.match(text) is not None:
+        if TITLE.match(text) is not None:
             self.draft.section = "slab"
             self.draft.at("Unreclaimable slab info", number, text)
             return True
-        if self.draft.section != "slab":
-            return False
         if _SLAB_HEAD.match(text) is not None:
             return True
-        match = _SLAB_ROW.match(text)
+        match = ROW.match(text)
         if match is None:
             return False
+        self.draft.section = "slab"  # the title may be lost
         used, total = self.draft.number(match["used"], text), self.draft.number(match["total"], text)
         if (
             used is not None

@@ -41,6 +41,7 @@ class Tasks(ReportSection):
         match = _TASK.match(text) if self._columns else None
         if match is None:
             return False
+        self.draft.remember(text)
         words = match["rest"].split(None, len(self._columns) - 1)
         if len(words) == len(self._columns):
             values = {}

@@ -26,9 +26,19 @@ _TOTALS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
         ("pages hwpoisoned", rb"(?P<value>\d{1,18}) pages hwpoisoned"),
         ("pages shared", rb"(?P<value>\d{1,18}) pages shared"),
         ("pages non-shared", rb"(?P<value>\d{1,18}) pages non-shared"),
+        # 2.6.24 and before print again here what the counters have (mm/memory.c show_mem()).
+        ("pages slab", rb"(?P<value>\d{1,18}) pages slab"),
+        ("pages pagetables", rb"(?P<value>\d{1,18}) pages pagetables"),
+        ("pages mapped", rb"(?P<value>\d{1,18}) pages mapped"),
+        ("pages dirty", rb"(?P<value>\d{1,18}) pages (?:dirty|writeback)"),
+        ("swap cache pages", rb"(?P<value>\d{1,18}) pages swap cached"),
     )
 )
 _IN_TOTALS = re.compile(rb"pages|swap")
+# Of these lines, what stands nowhere but in a report's tail: where its beginning is lost, they begin it.
+OF_A_TAIL = re.compile(
+    rb"\d{1,18} (?:total pagecache pages|pages (?:of )?RAM\s*$|(?:pages reserved|reserved pages)\s*$)"
+)
 
 
 class Totals(ReportSection):

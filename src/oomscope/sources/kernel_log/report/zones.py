@@ -34,6 +34,8 @@ class Zones(ReportSection):
             if self._latest not in self.zones and self.draft.has_room("zones", self.zones, bounds.ZONES):
                 zone = self.zones[self._latest] = Zone(node, name, self.draft.fields(text), number)
                 self.draft.at(zone.title, number, text)
+                if b"all_unreclaimable? yes" in text:
+                    self.draft.remarks["all_unreclaimable"] = None
             self.draft.section = "mem-info"
             return True
         return self._take_reserve(text)

@@ -1,0 +1,97 @@
+"""Evidence as people paste it (tests/data/reports): the class, and the words that the first lines of the answer need.
+
+`class` has the right ones, `-` where none is asked for, `none` where there is nothing to explain; `has` are regular
+expressions that the first 45 lines must hold, `not` one that they must not. The judgements were written before.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import oomscope
+from oomscope.errors import OomscopeError
+from oomscope.model.verdict import CERTAIN
+from oomscope.report import terminal
+from tests.support import captures
+
+FOLDER = captures.DATA / "reports"
+RIGHT_AT_LEAST = 0.95
+_LINES = 45
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """A row of EXPECTED.tsv."""
+
+    name: str
+    classes: tuple[str, ...]
+    has: tuple[str, ...]
+    has_not: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies: a file, or a folder of several."""
+        folder = FOLDER / self.name
+        return folder if folder.is_dir() else FOLDER / f"{self.name}.zst"
+
+    @property
+    def is_of_an_oom(self) -> bool:
+        """Whether a class is asked for."""
+        return self.classes not in (("-",), ("none",))
+
+
+def _rows() -> list[Pasted]:
+    with (FOLDER / "EXPECTED.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [
+        Pasted(
+            row["file"], tuple(row["class"].split("|")), tuple(filter(None, row["has"].split(";;"))), row["not"] or ""
+        )
+        for row in rows
+    ]
+
+
+ROWS = _rows()
+OF_AN_OOM = [row for row in ROWS if row.is_of_an_oom]
+
+
+def wrong_with(row: Pasted) -> list[str]:
+    """What is wrong with the answer; empty where nothing is."""
+    try:
+        verdict = oomscope.explain(row.path)
+    except OomscopeError as refused:
+        return [] if row.classes == ("none",) else [f"refused: {refused}"]
+    if row.classes == ("none",):
+        return ["should find nothing to explain"]
+    head = " ".join(" ".join(terminal.render(verdict).splitlines()[:_LINES]).split())
+    wrong = []
+    if row.is_of_an_oom:
+        oom = verdict.oom
+        got = "no OOM" if oom is None else oom.oom_class
+        wrong += [] if got in row.classes else [f"class {got}"]
+    wrong += [f"not said: {regex}" for regex in row.has if not re.search(regex, head, re.IGNORECASE)]
+    if row.has_not and re.search(row.has_not, head, re.IGNORECASE):
+        wrong.append(f"said: {row.has_not}")
+    return wrong
+
+
+def test_ooms_are_explained_as_an_expert_would() -> None:
+    """At least 95 of 100 pieces that tell of an OOM: the class, the numbers, and nothing that is wrong."""
+    wrong = {row.name: why for row in OF_AN_OOM if (why := wrong_with(row))}
+    assert len(wrong) <= (1 - RIGHT_AT_LEAST) * len(OF_AN_OOM), wrong
+
+
+def test_no_certain_class_is_wrong() -> None:
+    """Certain is a promise, on logs that were never seen, too."""
+    wrong = {}
+    for row in OF_AN_OOM:
+        try:
+            oom = oomscope.explain(row.path).oom
+        except OomscopeError:
+            continue
+        if oom is not None and oom.certainty == CERTAIN and oom.oom_class not in row.classes:
+            wrong[row.name] = oom.oom_class
+    assert wrong == {}
