@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from oomscope.attribution.culprit import attribute
-from oomscope.model.account import CALL_SITE, KINDS, SLAB_CACHE, VMALLOC_CALLER, Account, Entry
+from oomscope.model.account import CALL_SITE, KINDS, PAGES, SLAB_CACHE, VMALLOC_CALLER, Account, Entry
 from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit
 from oomscope.model.reading import Role
@@ -52,7 +52,8 @@ class SideAccounts:
 
     def parts_of_slab(self) -> tuple[tuple[str, int], ...]:
         """The largest caches, in pages."""
-        return tuple((cache.name, cache.amount) for cache in self.of(SLAB_CACHE)[:_PARTS])
+        in_pages = any(each.kind == SLAB_CACHE and each.unit == PAGES for each in self.accounts)
+        return tuple((cache.name, cache.amount) for cache in self.of(SLAB_CACHE)[:_PARTS] if in_pages)
 
     def parts_of_the_rest(self, page_bytes: int | None) -> tuple[tuple[str, int], ...]:
         """Who took pages that the report counts nowhere: by call site, else what vmalloc mapped."""

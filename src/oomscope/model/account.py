@@ -12,12 +12,14 @@ PAGES, BYTES = "pages", "bytes"
 SLAB_CACHE, VMALLOC_CALLER, CALL_SITE = "slab cache", "vmalloc caller", "call site"
 UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter", "zram disk"
 PER_CPU, MODULE = "per-cpu memory", "module"
+ADDRESS_SPACE = "vmalloc address space"
 # What several of a kind are called, in the order in which they are shown.
 KINDS = {
     SLAB_CACHE: "Slab caches",
     UNREFERENCED: "Unreferenced objects (kmemleak)",
     CALL_SITE: "Call sites",
     VMALLOC_CALLER: "Callers of vmalloc",
+    ADDRESS_SPACE: "Address space of vmalloc without pages of its own, by caller",
     DMA_BUFFER: "DMA buffers, by exporter",
     ZRAM_DISK: "Compressed disks (zram)",
     PER_CPU: "Per-cpu memory in use, for each CPU",

@@ -27,6 +27,7 @@ from oomscope.pipeline.parallel import (
 from oomscope.sources import Source, recognise, source_named
 from oomscope.sources.base import Added, Options, RowSource
 from oomscope.sources.kernel_log.source import KernelLog
+from oomscope.sources.pasted.source import PastedText
 from oomscope.sources.vmcore import is_kernel_image
 
 # Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
@@ -60,7 +61,9 @@ class ReadRequest:
         """What reads an input; text that no source knows by its beginning may be a log whose report comes late."""
         known = None if each.path is None else self.formats.get(each.path)
         source = recognise(stream.head) if known is None else source_named(known)
-        return source or (KernelLog() if stream.head and _is_text(stream.head) else None)
+        if source is None or isinstance(source, KernelLog):
+            return PastedText() if stream.head and _is_text(stream.head) else source
+        return source
 
     def pages_of(self, origin: str) -> Callable[[int, int], None] | None:
         """Progress in pages on one input."""

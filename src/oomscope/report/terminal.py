@@ -14,6 +14,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.ranked import Consumer
+from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import Finding, Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
 from oomscope.report.tables import console_to, show, table, title
@@ -62,7 +63,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         _culprits(console, verdict, top)
         _excepted(console, verdict)
         if verdict.balance is not None:
-            _balance(console, verdict.balance)
+            _balance(console, verdict.balance, _page_bytes(verdict))
         if oom is not None and oom.analysis is not None:
             oom_text.details(console, oom.analysis)
         accounts.accounts(console, verdict, top)
@@ -211,15 +212,28 @@ def _excepted(console: Console, verdict: Verdict) -> None:
     show(console, rows_shown)
 
 
-def _balance(console: Console, balance: Balance) -> None:
-    title(console, f"Where {pages_text(balance.ram_pages)} of RAM are")
+def _page_bytes(verdict: Verdict) -> int | None:
+    """The page size; where kB became pages by the usual one, that gives the kB again."""
+    kernel = verdict.kernel
+    if not isinstance(kernel.page_size_bytes, Unknown):
+        return kernel.page_size_bytes
+    return kernel.page_size_assumed_bytes if verdict.oom is None else None
+
+
+def _balance(console: Console, balance: Balance, page_bytes: int | None) -> None:
+    size = "" if page_bytes is None else f" ({bytes_text(balance.ram_pages * page_bytes)})"
+    title(console, f"Where {pages_text(balance.ram_pages)}{size} of RAM are")
     has_lines = any(row.source for row in balance.rows)
-    rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), *((("from", False),) if has_lines else ()))
+    sizes = () if page_bytes is None else (("size", True),)
+    lines = (("from", False),) if has_lines else ()
+    rows_shown = table(*sizes, ("pages", True), ("of RAM", True), ("kind", False), *lines)
     rest = "unexplained" if balance.is_consistent else "counted twice or moved"
     last = BalanceRow(rest, balance.unexplained_pages, balance.unexplained_parts)
     for row in (*balance.rows, last):
         line = (row.source,) if has_lines else ()
-        rows_shown.add_row(f"{row.pages:,}", _share(row.pages / balance.ram_pages), _kind_with_parts(row), *line)
+        in_bytes = () if page_bytes is None else (bytes_text(row.pages * page_bytes),)
+        share = _share(row.pages / balance.ram_pages)
+        rows_shown.add_row(*in_bytes, f"{row.pages:,}", share, _kind_with_parts(row), *line)
     show(console, rows_shown)
     for note in balance.notes:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope.sources.base import Source
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
+from oomscope.sources.debugfs.ion import ION
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
 from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
 from oomscope.sources.kernel_log.source import KernelLog
@@ -23,6 +24,9 @@ from oomscope.sources.procfs.vmallocinfo import VMALLOCINFO
 from oomscope.sources.procfs.vmstat import VMSTAT
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
 from oomscope.sources.sysfs.zram import ZRAM
+from oomscope.sources.tools.crash_kmem import CRASH_KMEM
+from oomscope.sources.tools.free import FREE
+from oomscope.sources.tools.slabtop import SLABTOP
 from oomscope.sources.tracker.text import TrackedText
 from oomscope.sources.vmcore import Vmcore
 
@@ -41,6 +45,7 @@ SOURCES: tuple[Source, ...] = (
     ALLOC_TRACES,
     KMEMLEAK,
     DMA_BUF,
+    ION,
     PERCPU_STATS,
     PAGETYPEINFO,
     BUDDYINFO,
@@ -48,6 +53,9 @@ SOURCES: tuple[Source, ...] = (
     VMSTAT,
     MODULES,
     ZRAM,
+    FREE,
+    SLABTOP,
+    CRASH_KMEM,
     ManifestText(),
     KernelLog(),
 )

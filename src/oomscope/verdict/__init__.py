@@ -142,7 +142,9 @@ def _verdict(
         ),
         inputs=tuple(_input(reading) for reading in evidence.readings),
         system=latest.reading.notes.system,
-        cache_objects=latest.reading.notes.accounts.cache_objects or facts.accounts.cache_objects,
+        cache_objects=facts.accounts.cache_objects
+        if latest.reading.role is Role.ACCOUNT
+        else latest.reading.notes.accounts.cache_objects or facts.accounts.cache_objects,
         accounts=facts.accounts.accounts,
         free_blocks=next((r.notes.accounts.free_blocks for r in evidence.readings if r.notes.accounts.free_blocks), ()),
         selection_note=None if case.selection.is_empty else "filters are set: only what they leave over is counted",

@@ -65,12 +65,17 @@ class PageOwnerText(RowSource):
     separator = SEPARATOR
 
     def recognises(self, head: bytes) -> bool:
-        """A line that begins with a page_owner header."""
-        return re.search(rb"(?:^|\n)Page allocated via order \d", head) is not None
+        """A line that begins with a page_owner header; not where page_owner_sort has counted such records."""
+        found = re.search(rb"(?:^|\n)Page allocated via order \d", head)
+        return found is not None and _SORTED.search(head[max(found.start() - _LINE, 0) : found.start() + 1]) is None
 
     def parser(self, *, ranking_only: bool) -> PageOwnerParser:
         """A parser of its own tables."""
         return PageOwnerParser(ranking_only=ranking_only)
+
+
+_SORTED = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?: {0,4}\r?\n$")
+_LINE = 300
 
 
 class _BeyondError(ValueError):

@@ -32,8 +32,9 @@ class PageOwnerSortText(RowSource):
     role = Role.STACK_COUNTS
 
     def recognises(self, head: bytes) -> bool:
-        """A group's line with a header or a frame behind it."""
-        return _KNOWN.search(head) is not None
+        """A group's line with a header or a frame behind it; where little is before, other things may be, too."""
+        is_short = len(head) < bounds.HEAD_BYTES
+        return (_KNOWN.match(head.lstrip()) if is_short else _KNOWN.search(head)) is not None
 
     def parser(self, *, ranking_only: bool) -> PageOwnerSortParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser of its own tables."""

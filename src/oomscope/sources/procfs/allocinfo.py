@@ -11,7 +11,8 @@ from oomscope.sources.entries import Entries
 from oomscope.text import Lines, first_line, printable
 
 _ROW = re.compile(
-    rb" *+(?P<bytes>\d{1,18}) ++(?P<calls>\d{1,19}) (?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
+    rb" *+(?P<bytes>\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]) ++(?P<calls>\d{1,19}) "
+    rb"(?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
     rb"func:(?P<function>\S{1,300}) *+(?:accurate:no *)?"
 )
 
@@ -29,12 +30,18 @@ def _read(rows: Lines) -> Notes:
         match = _ROW.fullmatch(line or b"")
         if match is None:
             notes.stats.unknown_lines += line != b"" and not (line or b"").lstrip().startswith((b"#", b"allocinfo"))
-        elif int(match["bytes"]):
+        elif size := _bytes(match["bytes"]):
             module = None if match["module"] is None else printable(match["module"])
             function, place = printable(match["function"]), printable(match["place"])
-            found.add(function, int(match["bytes"]), int(match["calls"]), module, place)
+            found.add(function, size, int(match["calls"]), module, place)
     notes.accounts.tables = found.account(CALL_SITE, BYTES, "calls")
     return notes
+
+
+def _bytes(amount: bytes) -> int:
+    """A row's bytes; `sort | numfmt --to=iec` leaves two digits and a unit."""
+    unit = b"KMGT".find(amount[-1:]) + 1
+    return round(float(amount[:-1]) * 1024**unit) if unit else int(amount)
 
 
 ALLOCINFO = AccountSource("allocinfo", _recognises, _read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from oomscope import bounds
-from oomscope.model.account import PAGES, VMALLOC_CALLER
+from oomscope.model.account import ADDRESS_SPACE, BYTES, PAGES, VMALLOC_CALLER
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
@@ -13,7 +13,7 @@ from oomscope.text import Lines, first_line, printable
 
 # Addresses are hashed, and before there is entropy for that they are only said to be pointers (lib/vsprintf.c).
 _ADDRESS = rb"0x(?:[0-9a-f]{8,16}|\(_{0,4}ptrval_{0,4}\))"
-_AREA = re.compile(_ADDRESS + rb"-" + _ADDRESS + rb" +\d{1,18}(?P<rest>.*)")
+_AREA = re.compile(rb" *+" + _ADDRESS + rb"-" + _ADDRESS + rb" +(?P<size>\d{1,18})(?P<rest>.*)")
 _CALLER = re.compile(
     rb" (?P<caller>[^\s+]{1,200})(?:\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})?(?: \[(?P<module>[^\]]{1,64})\])?(?= |$)"
 )
@@ -26,9 +26,12 @@ def _recognises(head: bytes) -> bool:
 
 
 def _read(rows: Lines) -> Notes:
-    """`notes.accounts.tables` has the callers."""
+    """`notes.accounts.tables` has the callers by pages, and by the address space that has no pages of its own.
+
+    Of ioremap and the like that is all there is; chunks of per-cpu memory get their pages one by one.
+    """
     notes = Notes()
-    found = Entries(notes)
+    found, addresses = Entries(notes), Entries(notes)
     for line in rows:
         area = _AREA.match(line or b"")
         if area is None:
@@ -36,14 +39,20 @@ def _read(rows: Lines) -> Notes:
             continue
         mapped = _PAGES.search(area["rest"])
         caller = _CALLER.match(area["rest"])
-        if mapped is None or caller is None:
-            continue  # ioremap and the like hold addresses, no pages
+        if caller is None:
+            continue
         module = None if caller["module"] is None else printable(caller["module"])
+        if mapped is None:
+            addresses.merge(printable(caller["caller"]), int(area["size"]), module)
+            continue
         if int(mapped["pages"]) > bounds.PAGES:
             notes.stats.corrupt_records += 1
             continue
         found.merge(printable(caller["caller"]), int(mapped["pages"]), module)
-    notes.accounts.tables = found.account(VMALLOC_CALLER, PAGES, "areas")
+    notes.accounts.tables = (
+        *found.account(VMALLOC_CALLER, PAGES, "areas"),
+        *addresses.account(ADDRESS_SPACE, BYTES, "areas"),
+    )
     return notes
 
 

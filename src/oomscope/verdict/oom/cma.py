@@ -19,7 +19,8 @@ def rule(case: OomCase) -> Cause | None:
     pool = "the CMA pool" if request.pool is None else f"the CMA pool {request.pool}"
     asked = ""
     if request.asked_pages is not None:
-        asked = f" for {case.size(request.asked_pages)} in one range ({request.asked_pages:,} pages)"
+        size = "" if case.analysis.page_bytes is None else f"{case.size(request.asked_pages)} "
+        asked = f" for {size}{'(' if size else ''}{request.asked_pages:,} pages{')' if size else ''} in one range"
     elif case.event.asked.size_bytes:
         asked = f" for {bytes_text(case.event.asked.size_bytes)}"
     words = [f"{pool} could not serve a request{asked}"]

@@ -193,6 +193,8 @@ def one_line(case: OomCase) -> str:
     event = case.event
     if event.panic_message is not None and event.kind == PANIC:
         ended = f"panic: {event.panic_message}"
+    elif event.kind == FOREIGN and event.victims:
+        ended = f"Android's low memory killer ended {event.victims[0].comm} ({event.victims[0].pid})"
     elif event.victims:
         verb = "chose" if event.victims[0].is_announced else "killed"
         ended = f"{verb} {event.victims[0].comm} ({event.victims[0].pid})"

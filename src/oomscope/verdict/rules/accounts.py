@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oomscope.model.account import (
+    ADDRESS_SPACE,
     BYTES,
     CALL_SITE,
     DMA_BUFFER,
@@ -16,13 +17,16 @@ from oomscope.model.account import (
     Entry,
 )
 from oomscope.model.balance import Balance
-from oomscope.model.oom_analysis import FREE
+from oomscope.model.oom_analysis import ANON, FREE, SHMEM
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
 from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_NAMING = 0.05  # of RAM
+_PLENTY, _NEARLY_FULL = 0.5, 0.05
+_TWO = 2
+_NAMES = {SHMEM: "shared memory and tmpfs (shmem)", ANON: "process memory (anonymous)"}
 # What is told beside stacks or a report, too: the accounts stand in its balance already.
 _OBJECT_LEVEL = (UNREFERENCED, DMA_BUFFER, ZRAM_DISK)
 _CLAIMS = {
@@ -30,6 +34,8 @@ _CLAIMS = {
     UNREFERENCED: "{name} allocated most of what nothing points to any more: {amount} in {count} objects",
     CALL_SITE: "{name} is the call site that holds most: {amount} in {count} calls",
     VMALLOC_CALLER: "{name} mapped most with vmalloc: {amount} in {count} areas",
+    ADDRESS_SPACE: "{name} reserves most address space of vmalloc: {amount} in {count} areas; how much of it has "
+    "pages this file does not tell",
     DMA_BUFFER: "{name} exported most of the memory that devices share: {amount} in {count} buffers",
     ZRAM_DISK: "{name} takes {amount} for what it has compressed ({place})",
     PER_CPU: "{name} of per-cpu memory take {amount} for each CPU",
@@ -39,6 +45,8 @@ _NEXT = {
     SLAB_CACHE: "boot with slub_debug=U,{name} and read /sys/kernel/debug/slab/{name}/alloc_traces: who allocated them",
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
     CALL_SITE: "read {name} {place}: who calls it, and who should free what it returns",
+    ADDRESS_SPACE: "per-cpu memory: Percpu in /proc/meminfo and /sys/kernel/debug/percpu_stats tell the pages; on 32 "
+    "bit, vmalloc=SIZE on the command line",
     VMALLOC_CALLER: "find who should vfree() what {name} maps",
     DMA_BUFFER: "lsof /dmabuf: and /proc/*/fdinfo tell which processes keep the buffers",
     ZRAM_DISK: "it is swap or a file system in memory: its users decide what it holds",
@@ -53,25 +61,65 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     alone = case.is_of_accounts
     found: list[Finding] = []
     if alone and case.balance is not None:
-        found += _of_balance(case.balance)
+        found += [*_of_plenty(case, case.balance), *_of_balance(case, case.balance)]
+    has_pages = any(told.kind == VMALLOC_CALLER for told in accounts.accounts)
     for told in accounts.accounts:
+        if told.kind == ADDRESS_SPACE and has_pages:
+            continue  # the pages are what counts
         if alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
             found.append(_of_file(told, told.entries[0], case))
     return tuple(found)
 
 
-def _of_balance(balance: Balance) -> list[Finding]:
+def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
+    """Where half of RAM is free or can be had at once, nobody eats it up; swap that is full is said first."""
+    meminfo = case.facts.evidence.meminfo
+    kib = {} if meminfo is None else meminfo.kib
+    total = kib.get("SwapTotal", 0)
+    if total and kib.get("SwapFree", total) < _NEARLY_FULL * total:
+        size = bytes_text(total * 1024)
+        return [
+            Finding(
+                claim=f"swap is full ({size}): process memory has nowhere to go",
+                pages=None,
+                certainty=CERTAIN,
+                because=("SwapTotal, SwapFree",),
+                refuted_by="nothing: it is the kernel's own counter",
+                next="ps -eo swap,rss,pid,comm --sort -swap | head names who is in it",
+            )
+        ]
+    free = sum(row.pages for row in balance.rows if row.kind == FREE)
+    available = kib.get("MemAvailable", 0) / max(kib.get("MemTotal", 1), 1)
+    share = max(available, free / max(balance.ram_pages, 1))
+    if share < _PLENTY:
+        return []
+    word = "available" if available > free / max(balance.ram_pages, 1) else "free"
+    return [
+        Finding(
+            claim=f"memory is not short: {share_text(share)} of RAM is {word}",
+            pages=None,
+            certainty=CERTAIN,
+            because=("MemAvailable" if word == "available" else "MemFree",),
+            refuted_by="a reading of the moment of the trouble",
+            next="take the reading again when it is short; two of them tell what grew (oomscope diff)",
+        )
+    ]
+
+
+def _of_balance(case: RuleCase, balance: Balance) -> list[Finding]:
     held = [row for row in balance.rows if row.kind != FREE]
     if not held:
-        return [_unexplained(balance)] if balance.unexplained_pages > 0 else []
+        return [_unexplained(case, balance)] if balance.unexplained_pages > 0 else []
     largest = max(held, key=lambda row: row.pages)
     found = []
-    if balance.unexplained_pages > largest.pages:
-        found.append(_unexplained(balance))
+    # What a part of the file does not tell is no holder: the largest that it does tell comes first.
+    if balance.unexplained_pages > largest.pages and not balance.missing:
+        found.append(_unexplained(case, balance))
     named = f", most of it {largest.parts[0][0]}" if largest.parts else ""
     found.append(
         Finding(
-            claim=f"{largest.kind} holds {pages_text(largest.pages)}, {_share(largest.pages, balance)} of RAM{named}",
+            claim=f"{_NAMES.get(largest.kind, largest.kind)} holds {_size(case, largest.pages)}, "
+            f"{_share(largest.pages, balance)} of RAM{named}",
             pages=largest.pages,
             certainty=_certainty(balance),
             because=(f"the kernel counts it: {largest.source}",),
@@ -79,16 +127,25 @@ def _of_balance(balance: Balance) -> list[Finding]:
             next="oomscope diff of two readings shows what grows",
         )
     )
-    if largest.pages >= balance.unexplained_pages > _WORTH_NAMING * balance.ram_pages:
-        found.append(_unexplained(balance))
+    if balance.unexplained_pages > _WORTH_NAMING * balance.ram_pages and len(found) < _TWO:
+        found.append(_unexplained(case, balance))
     return found
 
 
-def _unexplained(balance: Balance) -> Finding:
+def _size(case: RuleCase, pages: int) -> str:
+    """`664.7 MiB (170,162 pages)`. Pages that were made of kB with the usual size give these kB again."""
+    kernel = case.evidence.kernel
+    page_bytes = None if isinstance(kernel.page_size_bytes, Unknown) else kernel.page_size_bytes
+    if page_bytes is None and case.facts.evidence.meminfo is not None:
+        page_bytes = kernel.page_size_assumed_bytes
+    return pages_text(pages) if page_bytes is None else f"{bytes_text(pages * page_bytes)} ({pages_text(pages)})"
+
+
+def _unexplained(case: RuleCase, balance: Balance) -> Finding:
     pages = balance.unexplained_pages
     if balance.missing:
         return Finding(
-            claim=f"{pages_text(pages)}, {_share(pages, balance)} of RAM, are in what was not given: "
+            claim=f"{_size(case, pages)}, {_share(pages, balance)} of RAM, is in what was not given: "
             f"{', '.join(balance.missing)}",
             pages=pages,
             certainty=POSSIBLE,
@@ -99,7 +156,7 @@ def _unexplained(balance: Balance) -> Finding:
     named = next(((name, part) for name, part in balance.unexplained_parts if part > pages / 2), None)
     most = "" if named is None else f"; {named[0]} took {pages_text(named[1])} of them"
     return Finding(
-        claim=f"{pages_text(pages)}, {_share(pages, balance)} of RAM, are in no counter{most}",
+        claim=f"{_size(case, pages)}, {_share(pages, balance)} of RAM, is in no counter{most}",
         pages=pages,
         certainty=_certainty(balance),
         because=("MemTotal less every counter of the kernel: drivers' pages and vmalloc are in none of them",),

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from oomscope.model.account import SLAB_CACHE
+from oomscope.model.slab_objects import CacheObjects
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
 from oomscope.verdict.rules.case import RuleCase
+
+_KMALLOC = re.compile(r"kmalloc-(?:\w+-)*(?P<size>\d{1,4})(?P<kilo>k?)$")
+
+
+def _bytes_by_name(objects: CacheObjects) -> int:
+    """What a kmalloc cache's objects take, by the size in its name; of another cache only their number is known."""
+    match = _KMALLOC.match(objects.cache)
+    return objects.objects * (int(match["size"]) * (1024 if match["kilo"] else 1) if match else 1)
 
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
@@ -15,7 +26,8 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         return ()
     named = {objects.cache for objects in accounts.cache_objects if objects.cache}
     largest = next((cache.name for cache in accounts.of(SLAB_CACHE) if not named or cache.name in named), None)
-    cache = largest or next(iter(named), "")
+    by_size = max((each for each in accounts.cache_objects if each.cache), key=_bytes_by_name, default=None)
+    cache = largest or ("" if by_size is None else by_size.cache)
     told = accounts.owners_of(cache)
     if told is None:
         return ()

@@ -1,0 +1,1 @@
+"""Text that people paste: accounts of several kinds, and a kernel log, between prompts, fences, quotes and prose."""

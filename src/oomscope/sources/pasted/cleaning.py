@@ -1,0 +1,37 @@
+"""What mails, trackers and terminals put around a line: quotes, fences, markdown, HTML, numbers of `grep -n`."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+_QUOTE = re.compile(rb"\s{0,4}(?:[>|] ?){1,20}")
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+_TAG = re.compile(rb"</?(?:br|p|div|pre|code|span|td|tr|b|i|em|strong)\b[^>]{0,200}>", re.IGNORECASE)
+_GREP = re.compile(rb"(?:[\w./+@-]{1,200}[:-])?\d{1,7}[:-](?=\s*[A-Za-z0-9])")
+_PATH = re.compile(rb"/(?:proc|sys)/[\w./-]{1,120}[:-] ?")
+_ITEM = re.compile(rb"\s{0,8}(?:[*+-] )(?=\S)")
+_NO_BREAK = "\u00a0".encode()
+
+
+def unwrapped(line: bytes) -> bytes:
+    """A line without what never belongs to it: colours, tags, entities, quoting, markdown's marks; blanks stay."""
+    if b"\x1b" in line:
+        line = _COLOUR.sub(b"", line)
+    if b"<" in line or b"&" in line:
+        line = html.unescape(_TAG.sub(b"", line).decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    line = line.replace(_NO_BREAK, b" ").rstrip()
+    if (quote := _QUOTE.match(line)) is not None:
+        line = line[quote.end() :]
+    if b"**" in line or b"`" in line or b"\\_" in line:
+        line = line.replace(b"**", b"").replace(b"`", b"").replace(b"\\_", b"_").replace(b"\\*", b"*")
+    return line
+
+
+def forms(line: bytes) -> Iterator[bytes]:
+    """The line as it may have been printed: as it stands, then without what may be a prefix of somebody else's."""
+    yield line
+    for prefix in (_GREP, _PATH, _ITEM):
+        if (match := prefix.match(line)) is not None:
+            yield line[match.end() :]

@@ -1,0 +1,93 @@
+"""A text that is no account by its beginning: a kernel log, accounts in between, and whatever people write around."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from oomscope import bounds
+from oomscope.errors import UnknownContent
+from oomscope.io.input import Stream
+from oomscope.model.reading import Reading, Role
+from oomscope.sources.base import Options
+from oomscope.sources.kernel_log.source import KernelLog
+from oomscope.sources.pasted.blocks import Block, blocks
+from oomscope.text import printable
+
+# Something of each account: a text that has none of them is a log and nothing else.
+_MAY_HOLD = re.compile(
+    rb"[0-9] times|Page allocated via order|unreferenced object|age=[0-9]|func:|: tunables|OBJ SIZE|-0x|, zone "
+    rb"|PERCENTAGE|buff/cache|buffers +cache|client +pid|Dma-buf|nr_free_pages"
+    rb"|(?:Mem|Slab|Shmem|Cma)[A-Za-z]{0,9}: +[0-9]{1,15} kB"
+)
+_UNAME = re.compile(
+    rb"(?m)^[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
+    rb"(?:x86_64|aarch64|armv\w{1,4}|i[3-6]86|ppc64(?:le)?|s390x|riscv64|mips\w{0,4}) "
+)
+_LOG = KernelLog()
+
+
+class PastedText:
+    """The format: any text. One beyond 1 MiB is read as a log alone; of others each block is a reading of its own."""
+
+    format = "text"
+    role = Role.LOG
+
+    def recognises(self, head: bytes) -> bool:
+        """Never by itself: it reads what no other source knows by its beginning."""
+        del head
+        return False
+
+    def read(self, stream: Stream, options: Options) -> list[Reading]:
+        """See Source. Raises UnknownContent where there is neither a log nor an account."""
+        if len(stream.head) >= bounds.HEAD_BYTES:
+            return _LOG.read(stream, options)
+        text = stream.head
+        found, alike = blocks(text.split(b"\n")) if _MAY_HOLD.search(text) is not None else ([], [])
+        readings = [reading for block in _last_of_each(found) for reading in _read(block, stream.origin, options)]
+        try:
+            (log,) = _LOG.read(stream, options)
+        except UnknownContent as unknown:
+            if not readings:
+                raise _refusal(stream.origin, alike) from unknown
+            return _of_one_machine(readings, text)
+        tells = log.notes.log.events or log.notes.log.reports or log.notes.log.panicked
+        return _of_one_machine([log, *readings] if tells or not readings else readings, text)
+
+
+def _read(block: Block, origin: str, options: Options) -> list[Reading]:
+    name = f": {block.name}" if block.name else ""
+    stream = Stream(f"{origin}{name} (line {block.line})", io.BytesIO(block.text), size_bytes=None)
+    try:
+        return block.kind.source.read(stream, options)
+    except UnknownContent:
+        return []
+
+
+def _last_of_each(found: list[Block]) -> list[Block]:
+    """Of several blocks of one account the last: they are several moments, and none of them has its time."""
+    latest: dict[tuple[str, str], Block] = {}
+    for block in found:
+        key = (block.kind.source.format, block.name)
+        other = latest.get(key)
+        if other is None or block.rows * 2 >= other.rows:
+            latest[key] = block
+    return [block for block in found if latest[block.kind.source.format, block.name] is block]
+
+
+def _of_one_machine(readings: list[Reading], text: bytes) -> list[Reading]:
+    """With the release that `uname -a` tells, where no reading has one of its own."""
+    uname = _UNAME.search(text)
+    if uname is None or any(reading.notes.release for reading in readings):
+        return readings
+    readings[0].notes.release = printable(uname["release"])
+    return readings
+
+
+def _refusal(origin: str, alike: list[Block]) -> UnknownContent:
+    if not alike:
+        return UnknownContent(f"{origin}: text, but of no kind that is known here")
+    most = max(alike, key=lambda block: block.rows)
+    rows = "1 line" if most.rows == 1 else f"{most.rows:,} lines"
+    looks = f"line {most.line} looks like {most.kind.source.format}, cut after {rows}"
+    return UnknownContent(f"{origin}: text, but of no kind that is known here; {looks}")

@@ -1,0 +1,1 @@
+"""What user space tools make of the kernel's accounts."""

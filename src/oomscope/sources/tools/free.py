@@ -1,0 +1,82 @@
+"""`free` (procps): a few figures of /proc/meminfo, in kB or in whatever unit was asked for."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope.model.reading import Meminfo, Notes
+from oomscope.sources.base import AccountSource
+from oomscope.text import Lines
+
+HEADER = re.compile(rb" *+total +used +free +shared +(?:buff/cache +available|buffers +cached?)\s*$")
+_AMOUNT = rb"\d{1,15}(?:[.,]\d{1,3})?(?:[KMGTP]i?|[Bb])?"
+ROW = re.compile(
+    rb" *+(?P<what>Mem|Swap|[Mm]em\S{0,8}|-/\+ buffers/cache): *(?P<amounts>"
+    + _AMOUNT
+    + rb"(?: +"
+    + _AMOUNT
+    + rb"){1,5})\s*$"
+)
+_UNITS = {b"": 1, b"B": 1 / 1024, b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30, b"P": 1 << 40}
+_NAMES = {
+    b"total": "MemTotal",
+    b"free": "MemFree",
+    b"shared": "Shmem",
+    b"buffers": "Buffers",
+    b"cached": "Cached",
+    b"cache": "Cached",
+    b"buff/cache": "Cached",  # page cache, buffers and reclaimable slab together
+    b"available": "MemAvailable",
+}
+# Without a unit `free` tells kB; amounts that small are of `free -m`.
+_LEAST_KIB = 200_000
+
+
+def _recognises(head: bytes) -> bool:
+    """The header, with the row of Mem behind it."""
+    first, _, rest = head[:4096].lstrip(b"\r\n").partition(b"\n")
+    return (
+        HEADER.match(first.rstrip(b"\r")) is not None and ROW.match(rest.partition(b"\n")[0].rstrip(b"\r")) is not None
+    )
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.accounts.meminfo` has the figures by the names of /proc/meminfo."""
+    notes = Notes()
+    columns: list[bytes] = []
+    kib: dict[str, int] = {}
+    unit = 1.0
+    for line in rows:
+        if line is not None and HEADER.match(line) is not None:
+            columns = line.split()
+            continue
+        match = None if line is None else ROW.match(line)
+        if match is None:
+            notes.stats.unknown_lines += line is None or bool(line.strip())
+            continue
+        words = match["amounts"].split()
+        if match["what"] == b"Mem":
+            unit = 1024.0 if words[0].isdigit() and int(words[0]) < _LEAST_KIB else 1.0
+            for name, word in zip(columns, words, strict=False):
+                if name in _NAMES:
+                    kib.setdefault(_NAMES[name], _kib(word, unit))
+        elif match["what"] == b"Swap":
+            for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
+                if swap:
+                    kib.setdefault(swap, _kib(word, unit))
+    if b"buff/cache" in columns:
+        kib.setdefault("Buffers", 0)  # they are in the other figure
+    if kib.get("MemTotal"):
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
+    return notes
+
+
+def _kib(word: bytes, unit: float) -> int:
+    """An amount in kB: `3862616`, `15Gi`, `6,1Gi` (a comma is a point in many languages)."""
+    digits = word.rstrip(b"KMGTPiBb")
+    letter = word[len(digits) : len(digits) + 1]
+    scale = unit if not letter else _UNITS[letter.upper()]
+    return round(float(digits.replace(b",", b".")) * scale)
+
+
+FREE = AccountSource("free", _recognises, _read)
