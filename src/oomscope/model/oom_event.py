@@ -149,6 +149,15 @@ class Victim:
 
 
 @dataclass(frozen=True, slots=True)
+class Killer:
+    """A killer in user space: its name, and its own word on why."""
+
+    name: str
+    reason: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class SlabRequest:
     """What `SLUB: Unable to allocate memory` says of the cache; `group` is the memory cgroup in its name, if any."""
 
@@ -204,7 +213,7 @@ class OomEvent:
     CONSTRAINT_ name. `lines` maps a printed name to the line of the input it stands on, `texts` keeps those lines.
     `first_line` and `last_line` bound the event; `unknown` are lines between them that are of no known form.
     `left_out` counts rows beyond a bound, `cut` says which parts begin and do not end. `boot` counts the boots that the
-    log tells of before this event.
+    log tells of before this event. `killer` is who killed where it was not the kernel.
     """
 
     kind: str
@@ -240,6 +249,7 @@ class OomEvent:
     left_out: Mapping[str, int]
     cut: tuple[str, ...]
     boot: int = 0
+    killer: Killer | None = None
 
     @property
     def has_counters(self) -> bool:

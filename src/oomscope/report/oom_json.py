@@ -72,6 +72,7 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
             for v in event.victims
         ],
         "boot": event.boot,
+        "killer": None if event.killer is None else asdict(event.killer),
         "request": _request(analysis.request),
         "slab_request": None if event.slab_request is None else asdict(event.slab_request),
         "cma_request": None if event.cma_request is None else asdict(event.cma_request),

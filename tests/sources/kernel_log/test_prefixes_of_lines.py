@@ -133,7 +133,45 @@ COLLECTORS |= {
     "two blanks": _each(lambda us, text: f"{_stamp(us)}  {text}"),
     "quoted-printable": lambda lines: "".join(f"{line}\n" for line in _quoted_printable(dmesg(lines))),
 }
+
+
+def _verbose(text: str) -> str:
+    first, *rest = text.split("\n")
+    told = "\n".join([f"    MESSAGE={first}", *(f"            {line}" for line in rest)])
+    return f"Thu 2026-11-19 21:02:11.123456 CET [s=0;i=1]\n    PRIORITY=4\n{told}\n    _HOSTNAME=web01"
+
+
+def _export(text: str) -> str:
+    told = f"MESSAGE={text}"
+    if "\n" in text:
+        told = "MESSAGE\n" + len(text.encode()).to_bytes(8, "little").decode("latin-1") + text
+    return f"__CURSOR=s=0;i=1\n__REALTIME_TIMESTAMP=1763582531123456\nPRIORITY=4\n{told}\n_HOSTNAME=web01\n"
+
+
 UNTIMED: dict[str, Callable[[Lines], str]] = {
+    "journal, short-full": _each(lambda _us, text: f"Thu 2026-11-19 21:02:11 CET web01 kernel: {text}"),
+    "journal, short-unix": _each(lambda us, text: f"1700000000.{us % 10**6:06} web01 kernel: {text}"),
+    "journal, verbose": _messages(lambda _us, text: _verbose(text), "\n"),
+    "journal, export": _messages(lambda _us, text: _export(text), "\n"),
+    "journal, json-pretty": _messages(
+        lambda _us, text: json.dumps({"PRIORITY": "4", "MESSAGE": text, "_HOSTNAME": "web01"}, indent=8), "\n"
+    ),
+    "dmesg --json": lambda lines: (
+        json.dumps(
+            {"dmesg": [{"pri": 4, "time": us / 1e6, "msg": "\n".join(texts)} for us, texts in _of_one_message(lines)]},
+            indent=3,
+        )
+        + "\n"
+    ),
+    "Docker": _each(
+        lambda _us, text: json.dumps({"log": text + "\n", "stream": "stdout", "time": "2026-11-19T20:02:11Z"})
+    ),
+    "CRI": _each(lambda _us, text: f"2026-11-19T20:02:11.123456789Z stdout F {text}"),
+    "Talos": _each(lambda _us, text: f"kern: warning: [2026-11-19T20:02:11.123456789Z]: {text}"),
+    "CloudWatch": lambda lines: "timestamp,message\n" + "".join(f"1763582531123,{text}\n" for _, text in lines),
+    "Google's export": _messages(
+        lambda _us, text: json.dumps({"severity": "WARNING", "jsonPayload": {"message": text}}), "\n"
+    ),
     "CR alone": lambda lines: "".join(f"{text}\r" for _, text in lines),
     "dmesg, ISO": _each(lambda _us, text: f"2026-11-19T21:02:11,123456+01:00 {text}"),
     "dmesg -H": lambda lines: "[Nov19 21:02] first\n" + _each(lambda _us, text: f"[  +0.000012] {text}")(lines),

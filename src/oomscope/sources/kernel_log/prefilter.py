@@ -42,6 +42,10 @@ _WORDS: dict[bytes, bytes] = {
     b"out_of_memory": b"_of_",  # mm/oom_kill.c, the same
     b"Linux version ": b"ux v",  # init/version.c linux_banner: a boot
     b"memory consumer": b"y co",  # the 2020 patch's line, and that of `oomscope arm`
+    b"earlyoom": b"rlyo",  # killers in user space, which stand in the journal beside the kernel
+    b"systemd-oomd": b"-oom",
+    b"nohang": b"ohan",
+    b" to free ": b"o fr",
     b"lowmemorykill": b"ryki",  # drivers/staging/android/lowmemorykiller.c, which is not the OOM killer
 }
 TRIGGERS: tuple[bytes, ...] = tuple(_WORDS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _ODD = re.compile(rb"^\{|#012|\\x0a|\\n |\xc2\xa0|\x1b")
 _ESCAPED_LINE_END = re.compile(rb"#012|\\x0a|\\n(?= )")
@@ -36,6 +36,16 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
             + _HOST_AND_TAG,
         ),
         (rb"[<\d]", _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG),
+        # journalctl -o short-full, with-unit; short-unix; containers' logs (CRI), Talos, CloudWatch's CSV
+        (
+            rb"[A-Z]",
+            rb"(?P<stamp>[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? [A-Z+-][\w+-]{1,6}) "
+            + _HOST_AND_TAG,
+        ),
+        (rb"\d", rb"\d{9,11}\.\d{6} " + _HOST_AND_TAG),
+        (rb"\d", rb"(?P<stamp>" + _ISO_TIME + rb") std(?:out|err) [FP] "),
+        (rb"[a-z]", rb"(?:kern|user|daemon|syslog): +[a-z]{3,9}: \[(?P<stamp>" + _ISO_TIME + rb")\]: ?"),
+        (rb"[\d\"]", rb"\"?\d{13}\"?,(?:[\w./-]{0,120},)?\"?"),
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
         (
             rb"\d",
@@ -52,7 +62,7 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         (rb"\d", rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) "),
         (rb"\[", rb"\[ *\+\d{1,9}\.\d{6}\] ?"),
         (rb"\[", rb"\[(?P<told>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d)\] ?"),
-        (rb"\[", rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*+\d{1,9}\.\d{6}>\] ?"),
+        (rb"\[", rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6}) <[ +]*+\d{0,9}\.?\d{0,6} *>\] ?"),
         # /dev/kmsg and netconsole: level,sequence,microseconds,flags,caller=T1;
         (rb"\d", _KMSG + rb"(?:,ncfrag=[^;,]{0,40})?(?:,caller=(?P<kmsg_caller>[TC]\d{1,9}))?;"),
         # dmesg -x
@@ -167,12 +177,22 @@ def _prefix(text: bytes) -> re.Match[bytes] | None:
     return None
 
 
+def _message_of(record: dict[str, Any]) -> Any:
+    """What a record says: the journal's MESSAGE, a container's log, what clouds call a payload. Raises KeyError."""
+    inner = record.get("jsonPayload")
+    for each in (record, inner if isinstance(inner, dict) else {}):
+        for name in ("MESSAGE", "log", "message", "msg", "textPayload", "@message"):
+            if name in each:
+                return each[name]
+    raise KeyError("MESSAGE")
+
+
 def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
-    """A record of `journalctl -o json`: MESSAGE is a string, or the list of its bytes where it is not UTF-8."""
+    """A record of `journalctl -o json` or the like: a string, or the list of its bytes where it is not UTF-8."""
     try:
-        record = json.loads(raw)
-        message = record["MESSAGE"]
-        text = bytes(message) if isinstance(message, list) else str(message).encode()
+        record = json.loads(raw.rstrip(b","))
+        message = _message_of(record)
+        text = bytes(message) if isinstance(message, list) else str(message).rstrip("\n").encode()
     except (ValueError, KeyError, TypeError, RecursionError):
         yield without_prefixes(raw, number)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import quopri
 import re
 from collections.abc import Iterable, Iterator
@@ -54,8 +55,65 @@ def _oldest_part_first(text: bytes) -> bytes:
     return b"".join(part if part.endswith(b"\n") else part + b"\n" for _, part in reversed(parts))
 
 
+# journalctl -o export, -o verbose; -o json-pretty and dmesg --json, and what clouds export: a field a line.
+_JOURNAL_FIELDS = re.compile(rb"(?m)^(?:(?P<export>__CURSOR=)| {4}MESSAGE=)")
+_PRETTY = re.compile(rb'(?m)^\s{2,12}"(?:MESSAGE|msg|textPayload|message|@message)" ?: +"')
+_FIELD = re.compile(
+    rb' {4}MESSAGE=(?P<verbose>.*)|\s{2,12}"(?:MESSAGE|msg|textPayload|message|@message)" ?: +(?P<pretty>".*"),?\s*$'
+)
+_CONTINUES = re.compile(rb" {12}")
+_STAMPED = b"<6>"  # so that what follows is a line by itself, and no rest of the one before
+
+
+def _of_fields(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]:
+    """The messages of records whose fields stand on lines of their own; one of several lines goes on, set in."""
+    is_message = False
+    for number, line in enumerate(stretch.split(b"\n"), first_number):
+        match = _FIELD.match(line)
+        if match is None:
+            is_message = is_message and _CONTINUES.match(line) is not None
+            if is_message:
+                yield number, _STAMPED + line[12:]
+            continue
+        is_message = match["verbose"] is not None
+        if is_message:
+            yield number, _STAMPED + match["verbose"]
+            continue
+        try:
+            text = str(json.loads(match["pretty"]))
+        except ValueError:
+            continue
+        for each in text.rstrip("\n").split("\n"):
+            yield number, _STAMPED + each.encode()
+
+
+def _of_export(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]:
+    """The messages of the journal's export format; one of several lines stands behind its length, in 8 bytes."""
+    at, number = 0, first_number
+    while at < len(stretch):
+        end = stretch.find(b"\n", at)
+        end = len(stretch) if end < 0 else end
+        line = stretch[at:end]
+        if line == b"MESSAGE" and end + 9 <= len(stretch):
+            size = int.from_bytes(stretch[end + 1 : end + 9], "little")
+            text = stretch[end + 9 : end + 9 + min(size, bounds.LOG_LINE_BYTES)]
+            for each in text.split(b"\n"):
+                yield number, _STAMPED + each
+            end = min(end + 9 + size, len(stretch))
+            number += text.count(b"\n")
+        elif line.startswith(b"MESSAGE="):
+            yield number, _STAMPED + line[8:]
+        at, number = end + 1, number + 1
+
+
 def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]:
     """Numbered lines; those of a quoted-printable mail decoded, with their soft breaks undone."""
+    if b"MESSAGE" in stretch and (forms := _JOURNAL_FIELDS.search(stretch)) is not None:
+        yield from _of_export(stretch, first_number) if forms["export"] else _of_fields(stretch, first_number)
+        return
+    if _PRETTY.search(stretch) is not None:
+        yield from _of_fields(stretch, first_number)
+        return
     lines = enumerate(stretch.split(b"\n"), first_number)
     if b"=3D" not in stretch or _QUOTED_PRINTABLE.search(stretch) is None:
         yield from lines

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from oomscope.model.oom_event import FOREIGN
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
+from oomscope.units import bytes_text
 from oomscope.verdict.oom import (
     atomic_reserve,
     cma,
@@ -55,10 +56,24 @@ def _is_large(case: OomCase, cause: Cause) -> bool:
     return cause.finding.pages is not None and case.share(cause.finding.pages) >= _BESIDE
 
 
+def _by_user_space(case: OomCase) -> str:
+    """Who was ended by whom, and why, in the killer's own words."""
+    killer, victims = case.event.killer, case.event.victims
+    name = "a killer in user space" if killer is None else killer.name
+    why = "" if killer is None or killer.reason is None else f": {killer.reason}"
+    if not victims:
+        return f"{name}, not the kernel, found memory low{why}"
+    most = max(victims, key=lambda victim: victim.kib.get("rss", 0))
+    pid = f" (pid {most.pid})" if most.pid else ""
+    held = f", which held {bytes_text(most.kib['rss'] * 1024)}" if most.kib.get("rss") else ""
+    more = f" and {len(victims) - 1:,} more" if len(victims) > 1 else ""
+    return f"{name}, not the kernel, ended {most.comm}{pid}{held}{more}{why}"
+
+
 def _undetermined(case: OomCase) -> Cause:
     event = case.event
     if event.kind == FOREIGN:
-        claim = "Android's low memory killer ended processes, not the kernel's OOM killer"
+        claim = _by_user_space(case)
     else:
         claim = f"this log cannot tell: {', '.join(event.cut) or 'the counters of Mem-Info'} missing"
     return Cause(
@@ -67,9 +82,11 @@ def _undetermined(case: OomCase) -> Cause:
             claim=claim,
             pages=None,
             certainty=CERTAIN if event.kind == FOREIGN else POSSIBLE,
-            because=case.evidence("header", "panic", "no killable processes", "lowmemorykiller"),
+            because=case.evidence("header", "panic", "no killable processes", "user-space killer", "reason"),
             refuted_by="the lines that are missing here",
-            next="find the whole log: serial console, pstore, journalctl -k -b -1 (the kernel prints Mem-Info for one "
+            next="who holds memory its log does not say: /proc/meminfo, top and slabtop of that moment do"
+            if event.kind == FOREIGN
+            else "find the whole log: serial console, pstore, journalctl -k -b -1 (the kernel prints Mem-Info for one "
             "failure in 10 s)",
         ),
     )

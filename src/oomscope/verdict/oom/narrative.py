@@ -69,7 +69,8 @@ def what_happened(case: OomCase) -> str:
         return f"{when}the kernel printed its memory state; no failed request is in this log."
     if event.kind == FOREIGN:
         names = ", ".join(victim.comm for victim in event.victims[:3])
-        return f"{when}Android's low memory killer ended {names}."
+        killer = "a killer in user space" if event.killer is None else event.killer.name
+        return f"{when}{killer} ended {names}." if names else f"{when}{killer} found memory low."
     if case.request.order == -1:
         return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."
     if event.kind == VMALLOC_FAILURE:
@@ -194,7 +195,8 @@ def one_line(case: OomCase) -> str:
     if event.panic_message is not None and event.kind == PANIC:
         ended = f"panic: {event.panic_message}"
     elif event.kind == FOREIGN and event.victims:
-        ended = f"Android's low memory killer ended {event.victims[0].comm} ({event.victims[0].pid})"
+        name = "a killer in user space" if event.killer is None else event.killer.name
+        ended = f"{name} ended {event.victims[0].comm} ({event.victims[0].pid})"
     elif event.victims:
         verb = "chose" if event.victims[0].is_announced else "killed"
         ended = f"{verb} {event.victims[0].comm} ({event.victims[0].pid})"

@@ -8,6 +8,7 @@ from oomscope import bounds
 from oomscope.model.oom_event import (
     CMA_FAILURE,
     FAILURE,
+    FOREIGN,
     KILL,
     MEMCG_KILL,
     PANIC,
@@ -35,6 +36,7 @@ from oomscope.sources.kernel_log.report.slub import SlabRequestLines
 from oomscope.sources.kernel_log.report.stack import CallTrace
 from oomscope.sources.kernel_log.report.tasks import Tasks
 from oomscope.sources.kernel_log.report.totals import Totals
+from oomscope.sources.kernel_log.report.user_space import UserSpaceKills
 from oomscope.sources.kernel_log.report.zones import Zones
 from oomscope.text import printable
 
@@ -55,6 +57,7 @@ _SECTIONS: tuple[type[ReportSection], ...] = (
     Header,
     SlabRequestLines,
     CmaLines,
+    UserSpaceKills,
     Context,
     CallTrace,
 )
@@ -87,6 +90,7 @@ class EventReader:
         self._memcg, self._end, self._header = MemoryCgroup(draft), End(draft), Header(draft)
         self._slab_request = SlabRequestLines(draft, self._header.asked)
         self._cma = CmaLines(draft, self._header.asked)
+        self._user_space = UserSpaceKills(draft)
         self._context, self._trace = Context(draft, self._header.asked), CallTrace(draft)
         self._sections: tuple[ReportSection, ...] = (
             *(
@@ -99,7 +103,16 @@ class EventReader:
                 self._slab,
                 self._sites,
             ),
-            *(self._memcg, self._end, self._header, self._slab_request, self._cma, self._context, self._trace),
+            *(
+                self._memcg,
+                self._end,
+                self._header,
+                self._slab_request,
+                self._cma,
+                self._user_space,
+                self._context,
+                self._trace,
+            ),
         )
         self._unknown: list[tuple[int, str]] = []
         self._unknown_count = 0
@@ -125,7 +138,7 @@ class EventReader:
 
     def has_room_for(self, kind: str, line: LogLine) -> bool:
         """Whether a line that opens an event may be a part of this one: Mem-Info behind its header, a second header."""
-        if self._draft.kind in (SLAB_FAILURE, CMA_FAILURE):
+        if self._draft.kind in (SLAB_FAILURE, CMA_FAILURE, FOREIGN):
             # Each request that fails says so: a storm of them is one event.
             return kind == self._draft.kind
         if kind in (KILL, MEMCG_KILL, PANIC) and opens(line) is None:
@@ -194,7 +207,7 @@ class EventReader:
             slab_caches=tuple(self._slab.caches),
             call_sites=tuple(self._sites.sites),
             processes=tuple(self._tasks.processes),
-            victims=self._end.killed(),
+            victims=self._end.killed() or tuple(self._user_space.victims.values()),
             memcg=self._memcg.memcg() if draft.kind == MEMCG_KILL else None,
             slab_request=self._slab_request.request,
             cma_request=self._cma.with_buffers(),
@@ -208,6 +221,7 @@ class EventReader:
             distrusted=tuple(draft.distrusted),
             left_out=draft.left_out,
             cut=tuple(self._cut(clipped_at)),
+            killer=self._user_space.killer,
         )
 
     def _clipped_at(self) -> int | None:

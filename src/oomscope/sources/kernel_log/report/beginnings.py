@@ -27,6 +27,7 @@ from oomscope.sources.kernel_log.report import (
     stack,
     tasks,
     totals,
+    user_space,
     zones,
 )
 from oomscope.sources.kernel_log.report.header import OPENING
@@ -34,7 +35,8 @@ from oomscope.sources.kernel_log.report.header import OPENING
 # Words of which each line that begins an event has one: most lines are asked for no more.
 _BEGINNING = re.compile(
     rb"Mem-[Ii]nfo:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of [Mm]emory|Kernel panic|Task|: usage |pid *\]"
-    rb"|Killed process|lowmemorykiller|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
+    rb"|Killed process|lowmemorykiller|earlyoom|oomd|nohang|Killing |Kill '|Reclaim '"
+    rb"|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
     rb"|out_of_memory|oom_kill_process|dump_header"
 )
 # What a line has, whatever stands before it, that may matter where no event is open; the words of a header by
@@ -101,4 +103,4 @@ def begins_alone(line: LogLine) -> str | None:
         (match := end.KILLED.match(text)) is not None and b"total-vm" in match["rest"]
     ):
         return KILL
-    return FOREIGN if end.android_kill(text) is not None else None
+    return FOREIGN if user_space.is_of_user_space(text) else None

@@ -23,10 +23,9 @@ _RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>
 NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
 _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
-_ANDROID = re.compile(rb"lowmemorykiller: Killing '(?P<comm>[^']{1,40})' \((?P<pid>\d{1,9})\)")
 # Whom the reaper has emptied: where the kill line is lost, that is who was killed (mm/oom_kill.c oom_reap_task_mm()).
 REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\),? now anon-rss:")
-_AT_END = re.compile(rb"oom-kill:|ut of [Mm]emory|Killed process|Kernel panic|lowmemorykiller|oom_reaper: ")
+_AT_END = re.compile(rb"oom-kill:|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
 # "Kill process 4944 (apache2) score 12 or a child": what was chosen, not yet who was killed.
 _ANNOUNCED = re.compile(rb" or (?:a|sacrifice) child")
 # The task of the summary line: whom the kernel chose (dump_oom_summary()).
@@ -45,11 +44,6 @@ def is_of_oom(message: bytes) -> bool:
 def is_panic_of_oom(text: bytes) -> bool:
     """Whether a line is the panic of an OOM."""
     return (match := _panic(text)) is not None and is_of_oom(match["message"])
-
-
-def android_kill(text: bytes) -> re.Match[bytes] | None:
-    """Whom Android's low memory killer killed, where a line tells that."""
-    return _ANDROID.search(text) if b"lowmemorykiller" in text else None
 
 
 class End(ReportSection):
@@ -104,13 +98,6 @@ class End(ReportSection):
         if match is not None:
             self.panic = self.panic or printable(match["message"].strip())
             self.draft.at("panic", number, text)
-            return True
-        match = android_kill(text)
-        if match is not None:
-            pid = int(match["pid"])
-            if self.draft.has_room("victims", self.victims, bounds.VICTIMS):
-                self.victims.setdefault(pid, Victim(pid, printable(match["comm"]), {}, None, number))
-            self.draft.at("lowmemorykiller", number, text)
             return True
         return False
 
