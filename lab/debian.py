@@ -34,7 +34,8 @@ _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 def root(architecture: Architecture) -> Path:
     """The root folder, made once for each list of packages and wheels. Raises Missing."""
     wheels = _wheels(architecture)
-    recipe = hashlib.sha256(repr((_PACKAGES, _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)).encode()).hexdigest()[:12]
+    made_of = (_PACKAGES, _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)
+    recipe = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
     with only_one(folder):
         if not folder.exists():

@@ -90,6 +90,8 @@ def page_size(
     """The first proof that there is; see the top of this file."""
     if isinstance(arch, str) and arch in _ONLY_BYTES:
         return PageSize(_ONLY_BYTES[arch], f"{arch} has no other")
+    if meminfo is not None and meminfo.page_bytes is not None:
+        return PageSize(meminfo.page_bytes, "the input tells amounts in pages and in bytes")
     if meminfo is not None and (proof := _by_direct_map(meminfo)) is not None:
         return PageSize(4096, proof)
     if meminfo is not None and _has_small_pages(meminfo.kib.get(name, 0) for name in _IN_PAGES):

@@ -13,6 +13,7 @@ SLAB_CACHE, VMALLOC_CALLER, CALL_SITE = "slab cache", "vmalloc caller", "call si
 UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter", "zram disk"
 PER_CPU, MODULE = "per-cpu memory", "module"
 ADDRESS_SPACE = "vmalloc address space"
+GRAPHICS, PROCESS = "graphics buffers", "process"
 # What several of a kind are called, in the order in which they are shown.
 KINDS = {
     SLAB_CACHE: "Slab caches",
@@ -23,6 +24,8 @@ KINDS = {
     DMA_BUFFER: "DMA buffers, by exporter",
     ZRAM_DISK: "Compressed disks (zram)",
     PER_CPU: "Per-cpu memory in use, for each CPU",
+    GRAPHICS: "Graphics buffers; one may be in several rows",
+    PROCESS: "Processes by name, resident memory; shared pages count in each",
     MODULE: "Modules",
 }
 

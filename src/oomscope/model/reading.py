@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oomscope.model.census import Census
     from oomscope.model.counts import Counts
     from oomscope.model.free_area import FreeArea
-    from oomscope.model.oom_event import OomEvent
+    from oomscope.model.oom_event import Memcg, OomEvent
     from oomscope.model.slab_objects import CacheObjects
     from oomscope.model.stack import Stack
     from oomscope.model.unknown import Unknown
@@ -42,12 +42,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Meminfo:
-    """/proc/meminfo in bytes; a field is None where the file does not have it. `kib` is the whole file in kB."""
+    """/proc/meminfo in bytes; a field is None where the file does not have it. `kib` is the whole file in kB.
+
+    `page_bytes` is the page size where the input tells amounts in pages and in bytes.
+    """
 
     total_bytes: int
     free_bytes: int | None
     hugepage_bytes: int | None
     kib: Mapping[str, int]
+    page_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Accounts:
     """What the kernel's own bookkeeping says.
 
     `tables` are rows of who holds how much, `counters` are in pages by the names of /proc/vmstat, `free_blocks` are
-    the free ones of each zone, `cache_objects` who holds slab objects.
+    the free ones of each zone, `cache_objects` who holds slab objects, `memcg` a memory cgroup by its own files.
     """
 
     meminfo: Meminfo | None = None
@@ -132,6 +136,7 @@ class Accounts:
     counters: Mapping[str, int] = field(default_factory=dict)
     free_blocks: tuple[FreeArea, ...] = ()
     cache_objects: tuple[CacheObjects, ...] = ()
+    memcg: Memcg | None = None
 
 
 @dataclass(slots=True)

@@ -154,7 +154,7 @@ def _tells_something(reading: Reading, *, of_holders: bool) -> bool:
     `of_holders`: counters alone are not enough. Whoever asks a living machine is told why it gave no more.
     """
     notes = reading.notes
-    if notes.accounts.tables or notes.accounts.cache_objects:
+    if notes.accounts.tables or notes.accounts.cache_objects or notes.accounts.memcg is not None:
         return True
     if not of_holders and (notes.accounts.free_blocks or notes.accounts.counters or notes.accounts.meminfo is not None):
         return True

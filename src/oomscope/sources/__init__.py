@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from oomscope.sources.base import Source
+from oomscope.sources.cgroupfs.memory import MEMORY_STAT
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
+from oomscope.sources.debugfs.drm import DRM
 from oomscope.sources.debugfs.ion import ION
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
 from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
@@ -26,6 +28,7 @@ from oomscope.sources.procfs.zoneinfo import ZONEINFO
 from oomscope.sources.sysfs.zram import ZRAM
 from oomscope.sources.tools.crash_kmem import CRASH_KMEM
 from oomscope.sources.tools.free import FREE
+from oomscope.sources.tools.processes import PROCESSES
 from oomscope.sources.tools.slabtop import SLABTOP
 from oomscope.sources.tracker.text import TrackedText
 from oomscope.sources.vmcore import Vmcore
@@ -56,6 +59,9 @@ SOURCES: tuple[Source, ...] = (
     FREE,
     SLABTOP,
     CRASH_KMEM,
+    PROCESSES,
+    DRM,
+    MEMORY_STAT,
     ManifestText(),
     KernelLog(),
 )

@@ -13,7 +13,8 @@ from oomscope.text import Lines, printable
 _TITLE = b"Dma-buf Objects:"
 # size, flags, mode, references, exporter, inode, name; a name is what user space gave it, and may hold anything.
 _BUFFER = re.compile(
-    rb"(?P<size>\d{8,18})\t[0-9a-f]{8}\t[0-9a-f]{8}\t-?\d{8,20}\t(?P<exporter>[^\t]{1,200})\t\d{8,20}\t(?P<name>.*)"
+    rb"(?P<size>\d{8,18})\s++[0-9a-f]{8}\s++[0-9a-f]{8}\s++-?\d{8,20}\s++(?P<exporter>\S{1,200})"
+    rb"(?:\s++\d{8,20}\s*+(?P<name>.*)|\s*+$)"
 )
 _TOTAL = re.compile(rb"Total (?P<buffers>\d{1,12}) objects, (?P<size>\d{1,20}) bytes")
 _ABOUT = re.compile(rb"|size *\tflags.*|\t.*|Total \d{1,12} devices attached")
@@ -35,7 +36,7 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         line = b"\0" if line is None else line
         if buffer := _BUFFER.fullmatch(line):
-            name = printable(buffer["name"])
+            name = printable(buffer["name"] or b"")
             held.merge(printable(buffer["exporter"]), int(buffer["size"]), None, "" if name == "<none>" else name)
             notes.stats.records += 1
         elif told := _TOTAL.fullmatch(line):

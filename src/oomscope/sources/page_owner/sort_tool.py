@@ -21,7 +21,10 @@ from oomscope.text import lines
 
 _GROUP = re.compile(rb"(?P<times>\d{1,12}) times(?:, (?P<pages>\d{1,15}) pages(?:, [^\n]{0,200})?)? {0,4}:?")
 _ORDER = re.compile(rb"Page allocated via order (?P<order>\d{1,2}), ")
-_KNOWN = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?:\r?\n(?: |Page allocated via order \d)")
+_KNOWN = re.compile(
+    rb"(?:^|\n)\d{1,12} times"
+    rb"(?:(?:, \d{1,15} pages[^\n]{0,200})?:\r?\n(?: |Page allocated via order \d)|, \d{1,15} pages, P?T?G?ID \d)"
+)
 _ROWS_PER_BATCH = 4096
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from oomscope.sources.base import Source
-from oomscope.sources.debugfs import ion
+from oomscope.sources.cgroupfs import memory
+from oomscope.sources.debugfs import drm, ion
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
@@ -22,7 +23,7 @@ from oomscope.sources.procfs.slabinfo import SLABINFO
 from oomscope.sources.procfs.vmallocinfo import VMALLOCINFO
 from oomscope.sources.procfs.vmstat import VMSTAT
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
-from oomscope.sources.tools import crash_kmem, free, slabtop
+from oomscope.sources.tools import crash_kmem, free, processes, slabtop
 
 _FRAME = (
     rb"\s*(?:\[<[0-9a-fx]{8,18}>\] )?(?:0x[0-9a-f]{8,16}|[\w.$]{1,120}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
@@ -171,13 +172,28 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         DMA_BUF,
-        re.compile(rb"\d{8,18}\t[0-9a-f]{8}\t"),
+        re.compile(rb"\d{8,18}\s++[0-9a-f]{8}\s++[0-9a-f]{8}\s"),
         1,
-        begins=re.compile(rb"Dma-buf Objects:"),
-        inner=re.compile(rb"\t|size|Total \d"),
+        begins=re.compile(rb"Dma-buf Objects:|\d{8,18}\s++[0-9a-f]{8}\s++[0-9a-f]{8}\s"),
+        inner=re.compile(rb"\s|size|Total \d"),
         patience=2,
     ),
+    Kind(
+        memory.MEMORY_STAT,
+        re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"),
+        4,
+        begins=memory.ROW,
+    ),
     Kind(VMSTAT, re.compile(rb"(?:nr_|pg|workingset_|thp_|compact_|numa_)[a-z0-9_]{2,60} \d{1,20}\s*$"), 6, patience=2),
+    Kind(
+        drm.DRM,
+        re.compile(
+            rb" *+(?:(?:\S.{0,60}?: )?\d{1,9} (?:shrinkable (?:\[\d{1,9} free\] )?)?objects, \d{1,18} bytes"
+            rb"|allocated bo)"
+        ),
+        2,
+    ),
+    Kind(processes.PROCESSES, processes.ROW, 2, begins=processes.HEADER, patience=1),
     Kind(
         MEMINFO,
         re.compile(rb"\s*" + _MEMINFO_NAMES + rb": +\d{1,15} kB"),
@@ -190,6 +206,11 @@ _WRAPPED_CALL_SITE = re.compile(rb"\s*(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]) +
 _REST_OF_CALL_SITE = re.compile(rb"\s*(?:\[[\w-]{1,64}\] )?func:\S")
 _WRAPPED_ORDERS = re.compile(rb" *+Node \d{1,5}, zone ++\S{1,20} ++(?:\d{1,12} *+){1,11}+$")
 _REST_OF_ORDERS = re.compile(rb" *+(?:\d{1,12} *+){1,10}+$")
+_FIGURE_ASKED = re.compile(
+    rb"(?:cat|head|more|less) \S{0,200}?(?P<name>memory\.(?:current|max|limit_in_bytes|usage_in_bytes))\b"
+)
+_BARE = re.compile(rb"\s*(?:\d{1,20}|max)\s*$")
+_CGROUP = next(kind for kind in KINDS if kind.source is memory.MEMORY_STAT)
 
 
 def blocks(lines: Iterable[bytes]) -> tuple[list[Block], list[Block]]:
@@ -209,6 +230,7 @@ class _Finder:
         self._open: Block | None = None
         self._held: tuple[bytes, int] | None = None  # a row that a mailer has wrapped
         self._name = ""
+        self._figure = b""  # a file of one number that was asked for: the next line is it
 
     def take(self, line: bytes, number: int) -> None:
         """The next line."""
@@ -238,6 +260,13 @@ class _Finder:
         self._open = None
 
     def _take(self, line: bytes, number: int) -> None:
+        if (asked := _FIGURE_ASKED.search(line)) is not None:
+            self._figure = asked["name"]
+        elif self._figure and _BARE.match(line) is not None:
+            line, self._figure = self._figure + b" " + line.strip(), b""
+            if self._open is None or self._open.kind.source is not memory.MEMORY_STAT:
+                self._close()
+                self._open = Block(_CGROUP, number)
         if (named := _NAMED_IN_PROMPT.search(line)) is not None:
             self._name = f"slab/{named['cache'].decode(errors='replace')}/{named['file'].decode()}"
         block = self._open
@@ -261,9 +290,10 @@ class _Finder:
             self._close()
             return False
         for form in forms(line):
-            if kind.begins is not None and kind.begins.match(form) is not None and block.rows:
+            is_row = kind.row.match(form) is not None
+            if kind.begins is not None and not is_row and kind.begins.match(form) is not None and block.rows:
                 return kind.source in (ZONEINFO, DMA_BUF) and self._add(block, form)
-            if kind.row.match(form) is not None or (kind.inner is not None and kind.inner.match(form) is not None):
+            if is_row or (kind.inner is not None and kind.inner.match(form) is not None):
                 return self._add(block, form)
         block.passed += 1
         if block.passed > kind.patience:

@@ -21,7 +21,7 @@ def unwrapped(line: bytes) -> bytes:
         line = _COLOUR.sub(b"", line)
     if b"<" in line or b"&" in line:
         line = html.unescape(_TAG.sub(b"", line).decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    line = line.replace(_NO_BREAK, b" ").rstrip()
+    line = line.replace(_NO_BREAK, b" ").rstrip(b" \r\n")
     if (quote := _QUOTE.match(line)) is not None:
         line = line[quote.end() :]
     if b"**" in line or b"`" in line or b"\\_" in line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import quopri
 import re
 
 from oomscope import bounds
@@ -17,13 +18,18 @@ from oomscope.text import printable
 # Something of each account: a text that has none of them is a log and nothing else.
 _MAY_HOLD = re.compile(
     rb"[0-9] times|Page allocated via order|unreferenced object|age=[0-9]|func:|: tunables|OBJ SIZE|-0x|, zone "
-    rb"|PERCENTAGE|buff/cache|buffers +cache|client +pid|Dma-buf|nr_free_pages"
+    rb"|PERCENTAGE|objects, [0-9]|allocated bo|COMMAND|CMD|Command|cmdline|Swap +USS|anon [0-9]|rss [0-9]|total_cache"
+    rb"|\t[0-9a-f]{8}\t"
+    rb"|buff/cache|buffers +cache|client +pid|Dma-buf|nr_free_pages"
     rb"|(?:Mem|Slab|Shmem|Cma)[A-Za-z]{0,9}: +[0-9]{1,15} kB"
 )
 _UNAME = re.compile(
     rb"(?m)^[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
     rb"(?:x86_64|aarch64|armv\w{1,4}|i[3-6]86|ppc64(?:le)?|s390x|riscv64|mips\w{0,4}) "
 )
+_BREAK = re.compile(rb"<br ?/?>\n?")
+_SOFT_BREAK = re.compile(rb"=\r?\n")
+_FEW = 5
 _LOG = KernelLog()
 
 
@@ -42,7 +48,7 @@ class PastedText:
         """See Source. Raises UnknownContent where there is neither a log nor an account."""
         if len(stream.head) >= bounds.HEAD_BYTES:
             return _LOG.read(stream, options)
-        text = stream.head
+        text = _plain(stream.head)
         found, alike = blocks(text.split(b"\n")) if _MAY_HOLD.search(text) is not None else ([], [])
         readings = [reading for block in _last_of_each(found) for reading in _read(block, stream.origin, options)]
         try:
@@ -53,6 +59,15 @@ class PastedText:
             return _of_one_machine(readings, text)
         tells = log.notes.log.events or log.notes.log.reports or log.notes.log.panicked
         return _of_one_machine([log, *readings] if tells or not readings else readings, text)
+
+
+def _plain(head: bytes) -> bytes:
+    """The text of a page or a mail: line breaks of HTML are line ends, quoted-printable is decoded."""
+    if len(_BREAK.findall(head)) >= _FEW:
+        head = _BREAK.sub(b"\n", head).replace(b"&nbsp;", b" ")
+    if _SOFT_BREAK.search(head) is not None and b"=3D" in head:
+        head = quopri.decodestring(head)
+    return head
 
 
 def _read(block: Block, origin: str, options: Options) -> list[Reading]:

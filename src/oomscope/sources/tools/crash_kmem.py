@@ -22,6 +22,7 @@ _NAMES = {
     b"BUFFERS": "Buffers",
     b"CACHED": "Cached",
     b"SLAB": "Slab",
+    b"TOTAL HUGE": "Hugetlb",
     b"TOTAL SWAP": "SwapTotal",
     b"SWAP FREE": "SwapFree",
 }
@@ -54,7 +55,8 @@ def _read(rows: Lines) -> Notes:
     total = pages.get(b"TOTAL MEM", 0)
     if 0 < total <= bounds.PAGES:
         kib_of = {_NAMES[name]: count * page_kib for name, count in pages.items() if name in _NAMES}
-        notes.accounts.meminfo = Meminfo(total * page_kib * 1024, kib_of.get("MemFree", 0) * 1024, None, kib_of)
+        free_bytes = kib_of.get("MemFree", 0) * 1024
+        notes.accounts.meminfo = Meminfo(total * page_kib * 1024, free_bytes, None, kib_of, page_kib * 1024)
     return notes
 
 

@@ -66,8 +66,8 @@ def _by_user_space(case: OomCase) -> str:
     most = max(victims, key=lambda victim: victim.kib.get("rss", 0))
     pid = f" (pid {most.pid})" if most.pid else ""
     held = f", which held {bytes_text(most.kib['rss'] * 1024)}" if most.kib.get("rss") else ""
-    more = f" and {len(victims) - 1:,} more" if len(victims) > 1 else ""
-    return f"{name}, not the kernel, ended {most.comm}{pid}{held}{more}{why}"
+    more = f"; it ended {len(victims):,} processes" if len(victims) > 1 else ""
+    return f"{name}, not the kernel, ended {most.comm}{pid}{held}{why}{more}"
 
 
 def _undetermined(case: OomCase) -> Cause:

@@ -38,7 +38,7 @@ def rule(case: OomCase) -> Cause | None:
         return _of_slab(case) or _behind_a_page_fault(case)
     memcg = event.memcg
     words = [f"{_name(memcg)} {_reached(memcg)}"]
-    filled = _filled_with(memcg)
+    filled = filled_with(memcg)
     if filled:
         words.append(f"it {'held' if is_below(memcg) else 'is filled with'} {filled}")
     words += [each for each in (_hidden_in_children(memcg), _nobody_to_kill(case)) if each]
@@ -57,11 +57,12 @@ def rule(case: OomCase) -> Cause | None:
 
 def is_below(memcg: Memcg) -> bool:
     """Whether the group was below all its limits when the report was printed, as far as they are told."""
-    limit = _limit_kib(memcg)
+    limit = limit_kib(memcg)
     return limit is not None and memcg.usage_kib is not None and memcg.usage_kib < _NEARLY * limit
 
 
-def _limit_kib(memcg: Memcg) -> int | None:
+def limit_kib(memcg: Memcg) -> int | None:
+    """The limit, None where there is none."""
     return None if memcg.limit_kib is None or memcg.limit_kib > _UNLIMITED_KIB else memcg.limit_kib
 
 
@@ -70,7 +71,7 @@ def _name(memcg: Memcg) -> str:
 
 
 def _reached(memcg: Memcg) -> str:
-    limit = _limit_kib(memcg)
+    limit = limit_kib(memcg)
     of = "" if memcg.reached == "memory" else f" of {memcg.reached}"
     if limit is None:
         return f"reached its limit{of}"
@@ -159,7 +160,8 @@ def fillers(memcg: Memcg) -> list[tuple[str, int]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def _filled_with(memcg: Memcg) -> str:
+def filled_with(memcg: Memcg) -> str:
+    """`anonymous memory (2.3 GiB, 99.7 %)`: what fills most of the group."""
     total = (memcg.usage_kib or 0) * 1024 or sum(size for _, size in fillers(memcg))
     parts = [
         f"{title} ({bytes_text(size)}, {share_text(size / total)})"

@@ -33,6 +33,7 @@ _LITTLE = 0.02
 _NOT_HOLDERS = (VMALLOC_SPACE, NO_SHORTAGE, LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE)
 # Classes that do not turn on what could have been reclaimed.
 _NOT_ABOUT_RECLAIM = (MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE, UNDETERMINED)
+_NAMED = 3  # victims of one event that a sentence has room for
 
 
 def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns: int | None) -> tuple[str, ...]:
@@ -68,7 +69,8 @@ def what_happened(case: OomCase) -> str:
     if event.kind == SHOWN:
         return f"{when}the kernel printed its memory state; no failed request is in this log."
     if event.kind == FOREIGN:
-        names = ", ".join(victim.comm for victim in event.victims[:3])
+        names = ", ".join(victim.comm for victim in event.victims[:_NAMED])
+        names += f" and {len(event.victims) - _NAMED:,} more" if len(event.victims) > _NAMED else ""
         killer = "a killer in user space" if event.killer is None else event.killer.name
         return f"{when}{killer} ended {names}." if names else f"{when}{killer} found memory low."
     if case.request.order == -1:

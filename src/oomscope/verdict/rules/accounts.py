@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from oomscope.attribution.vmstat_balance import counters_of, vmstat_balance
 from oomscope.model.account import (
     ADDRESS_SPACE,
     BYTES,
     CALL_SITE,
     DMA_BUFFER,
+    GRAPHICS,
     MODULE,
     PER_CPU,
+    PROCESS,
     SLAB_CACHE,
     UNREFERENCED,
     VMALLOC_CALLER,
@@ -28,7 +31,7 @@ _PLENTY, _NEARLY_FULL = 0.5, 0.05
 _TWO = 2
 _NAMES = {SHMEM: "shared memory and tmpfs (shmem)", ANON: "process memory (anonymous)"}
 # What is told beside stacks or a report, too: the accounts stand in its balance already.
-_OBJECT_LEVEL = (UNREFERENCED, DMA_BUFFER, ZRAM_DISK)
+_OBJECT_LEVEL = (UNREFERENCED, DMA_BUFFER, ZRAM_DISK, GRAPHICS)
 _CLAIMS = {
     SLAB_CACHE: "{name} is the largest slab cache: {amount}, {count} objects in use",
     UNREFERENCED: "{name} allocated most of what nothing points to any more: {amount} in {count} objects",
@@ -39,6 +42,8 @@ _CLAIMS = {
     DMA_BUFFER: "{name} exported most of the memory that devices share: {amount} in {count} buffers",
     ZRAM_DISK: "{name} takes {amount} for what it has compressed ({place})",
     PER_CPU: "{name} of per-cpu memory take {amount} for each CPU",
+    GRAPHICS: "{name} take {amount} ({count} buffers), most of it as shared memory (shmem)",
+    PROCESS: "{name} is the largest by name: {amount} of resident memory in {count} processes",
     MODULE: "{name} is the largest module: {amount} of code and data",
 }
 _NEXT = {
@@ -51,6 +56,8 @@ _NEXT = {
     DMA_BUFFER: "lsof /dmabuf: and /proc/*/fdinfo tell which processes keep the buffers",
     ZRAM_DISK: "it is swap or a file system in memory: its users decide what it holds",
     PER_CPU: "allocation profiling (sysctl.vm.mem_profiling=1) names who allocates it",
+    GRAPHICS: "see which client keeps them: /sys/kernel/debug/dri/*/clients, fdinfo of the compositor",
+    PROCESS: "shared pages count in each process: smem -k, or Pss in /proc/PID/smaps_rollup, tells its own",
     MODULE: "what a module allocates is counted elsewhere: /proc/allocinfo, page_owner",
 }
 
@@ -60,8 +67,8 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     accounts = case.facts.accounts
     alone = case.is_of_accounts
     found: list[Finding] = []
-    if alone and case.balance is not None:
-        found += [*_of_plenty(case, case.balance), *_of_balance(case, case.balance)]
+    if alone:
+        found += _of_all(case)
     has_pages = any(told.kind == VMALLOC_CALLER for told in accounts.accounts)
     for told in accounts.accounts:
         if told.kind == ADDRESS_SPACE and has_pages:
@@ -69,6 +76,43 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         if alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
             found.append(_of_file(told, told.entries[0], case))
     return tuple(found)
+
+
+def _of_all(case: RuleCase) -> list[Finding]:
+    """What all of memory is used for; by kB alone where the page size is not known, by counters where RAM is not."""
+    evidence = case.facts.evidence
+    if case.balance is not None:
+        return [*_of_plenty(case, case.balance), *_of_balance(case, case.balance)]
+    meminfo, others = evidence.meminfo, case.facts.accounts
+    if meminfo is not None:
+        kib = meminfo.total_bytes // 1024
+        in_kib = vmstat_balance({}, meminfo, others, ram_pages=kib, page_bytes=1024)
+        return [] if in_kib is None else [*_of_plenty(case, in_kib), *_of_balance(case, in_kib, unit_bytes=1024)]
+    counters = counters_of(evidence.readings)
+    counted = vmstat_balance(counters, None, others, ram_pages=1, page_bytes=None) if counters else None
+    return [] if counted is None else _of_counters(counted)
+
+
+def _of_counters(balance: Balance) -> list[Finding]:
+    """Without RAM: shares of what is counted."""
+    told = sum(row.pages for row in balance.rows)
+    held = [row for row in balance.rows if row.kind != FREE]
+    free = told - sum(row.pages for row in held)
+    if not held:
+        return []
+    largest = max(held, key=lambda row: row.pages)
+    name = _NAMES.get(largest.kind, largest.kind)
+    return [
+        Finding(
+            claim=f"{name} holds {pages_text(largest.pages)}, {share_text(largest.pages / told)} of what the counters "
+            f"have together; {pages_text(free)} ({share_text(free / told)}) are free",
+            pages=largest.pages,
+            certainty=LIKELY,
+            because=(f"the kernel counts it: {largest.source}",),
+            refuted_by="much memory that no counter has: RAM is not in the input",
+            next="give /proc/meminfo beside it: MemTotal tells what no counter has",
+        )
+    ]
 
 
 def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
@@ -89,9 +133,11 @@ def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
             )
         ]
     free = sum(row.pages for row in balance.rows if row.kind == FREE)
+    if _certainty(balance) != CERTAIN:
+        return []
     available = kib.get("MemAvailable", 0) / max(kib.get("MemTotal", 1), 1)
     share = max(available, free / max(balance.ram_pages, 1))
-    if share < _PLENTY:
+    if not _PLENTY <= share <= AT_ONE_MOMENT:
         return []
     word = "available" if available > free / max(balance.ram_pages, 1) else "free"
     return [
@@ -106,21 +152,21 @@ def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
     ]
 
 
-def _of_balance(case: RuleCase, balance: Balance) -> list[Finding]:
+def _of_balance(case: RuleCase, balance: Balance, *, unit_bytes: int | None = None) -> list[Finding]:
     held = [row for row in balance.rows if row.kind != FREE]
     if not held:
-        return [_unexplained(case, balance)] if balance.unexplained_pages > 0 else []
+        return [_unexplained(case, balance, unit_bytes)] if balance.unexplained_pages > 0 else []
     largest = max(held, key=lambda row: row.pages)
     found = []
     # What a part of the file does not tell is no holder: the largest that it does tell comes first.
     if balance.unexplained_pages > largest.pages and not balance.missing:
-        found.append(_unexplained(case, balance))
+        found.append(_unexplained(case, balance, unit_bytes))
     named = f", most of it {largest.parts[0][0]}" if largest.parts else ""
     found.append(
         Finding(
-            claim=f"{_NAMES.get(largest.kind, largest.kind)} holds {_size(case, largest.pages)}, "
+            claim=f"{_NAMES.get(largest.kind, largest.kind)} holds {_size(case, largest.pages, unit_bytes)}, "
             f"{_share(largest.pages, balance)} of RAM{named}",
-            pages=largest.pages,
+            pages=largest.pages if unit_bytes is None else None,
             certainty=_certainty(balance),
             because=(f"the kernel counts it: {largest.source}",),
             refuted_by="nothing: it is the kernel's own counter",
@@ -128,12 +174,14 @@ def _of_balance(case: RuleCase, balance: Balance) -> list[Finding]:
         )
     )
     if balance.unexplained_pages > _WORTH_NAMING * balance.ram_pages and len(found) < _TWO:
-        found.append(_unexplained(case, balance))
+        found.append(_unexplained(case, balance, unit_bytes))
     return found
 
 
-def _size(case: RuleCase, pages: int) -> str:
+def _size(case: RuleCase, pages: int, unit_bytes: int | None) -> str:
     """`664.7 MiB (170,162 pages)`. Pages that were made of kB with the usual size give these kB again."""
+    if unit_bytes is not None:
+        return bytes_text(pages * unit_bytes)
     kernel = case.evidence.kernel
     page_bytes = None if isinstance(kernel.page_size_bytes, Unknown) else kernel.page_size_bytes
     if page_bytes is None and case.facts.evidence.meminfo is not None:
@@ -141,13 +189,13 @@ def _size(case: RuleCase, pages: int) -> str:
     return pages_text(pages) if page_bytes is None else f"{bytes_text(pages * page_bytes)} ({pages_text(pages)})"
 
 
-def _unexplained(case: RuleCase, balance: Balance) -> Finding:
+def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Finding:
     pages = balance.unexplained_pages
     if balance.missing:
         return Finding(
-            claim=f"{_size(case, pages)}, {_share(pages, balance)} of RAM, is in what was not given: "
+            claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in what was not given: "
             f"{', '.join(balance.missing)}",
-            pages=pages,
+            pages=pages if unit_bytes is None else None,
             certainty=POSSIBLE,
             because=("these rows stand in every /proc/meminfo",),
             refuted_by="the whole file",
@@ -156,8 +204,8 @@ def _unexplained(case: RuleCase, balance: Balance) -> Finding:
     named = next(((name, part) for name, part in balance.unexplained_parts if part > pages / 2), None)
     most = "" if named is None else f"; {named[0]} took {pages_text(named[1])} of them"
     return Finding(
-        claim=f"{_size(case, pages)}, {_share(pages, balance)} of RAM, is in no counter{most}",
-        pages=pages,
+        claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in no counter{most}",
+        pages=pages if unit_bytes is None else None,
         certainty=_certainty(balance),
         because=("MemTotal less every counter of the kernel: drivers' pages and vmalloc are in none of them",),
         refuted_by="readings of several moments: their sum is of none of them",

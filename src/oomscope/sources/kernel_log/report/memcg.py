@@ -28,6 +28,11 @@ _MEMCG_STAT_INLINE = re.compile(rb"(?<= )(?P<name>[a-z_]{2,40}) (?P<value>\d{1,2
 _OF_MEMCG = re.compile(rb"Task|: usage |Memory cgroup stats")
 
 
+def is_count(name: str) -> bool:
+    """Whether a name of memory.stat counts events, and is no amount."""
+    return _MEMCG_EVENTS.match(name) is not None
+
+
 def begins(text: bytes) -> bool:
     """Whether a line tells of a memory cgroup's OOM by itself."""
     return any(form.match(text) is not None for form in (_MEMCG_TASK, _MEMCG_GROUP, _MEMCG_USAGE, _MEMCG_STATS))
@@ -85,7 +90,7 @@ class MemoryCgroup(ReportSection):
 
     def _keep_stat(self, pair: re.Match[bytes], text: bytes) -> None:
         value, name = self.draft.number(pair["value"], text), pair["name"].decode()
-        kept = self.counts if _MEMCG_EVENTS.match(name) is not None else self.stat
+        kept = self.counts if is_count(name) else self.stat
         if value is not None and self.draft.has_room("counters", kept):
             kept.setdefault(name, value)
 

@@ -43,8 +43,11 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )
 _TO_FREE = re.compile(rb"to free (?P<kib>\d{1,12}) ?kB(?: rss, (?P<swap>\d{1,12}) ?kB swap)?")
 _WHY = re.compile(rb"(?:; reason: (?P<reason>.{1,200})|because (?P<because>.{1,200}))")
+# lowmem_scan(): what was too little, and what is left above the zones' reserves, each on a line of its own.
+_BELOW = re.compile(rb"\s*(?P<reason>cache \d{1,12} ?kB is below limit \d{1,12} ?kB for (?:oom_score_)?adj -?\d{1,5})")
+_FREE = re.compile(rb"\s*Free memory is -?\d{1,12} ?kB (?:above|below) reserved")
 # A word of each, so that most lines are not asked for more.
-HINT = re.compile(rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d")
+HINT = re.compile(rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d|is below limit|Free memory is")
 
 
 def is_of_user_space(text: bytes) -> bool:
@@ -70,8 +73,13 @@ class UserSpaceKills(ReportSection):
             if (match := form.match(text)) is not None:
                 self._take(name, match.groupdict(), text, number)
                 return True
-        # Up to Android 9 what it frees, and why, stands on a line of its own.
-        return self.killer is not None and self._take_amount(text, number)
+        if self.killer is None:
+            return False
+        # Up to Android 9 what it frees, and why, stand on lines of their own.
+        if (below := _BELOW.match(text)) is not None:
+            self.killer = Killer(self.killer.name, self.killer.reason or printable(below["reason"]), self.killer.line)
+            return True
+        return _FREE.match(text) is not None or self._take_amount(text)
 
     def _take(self, name: str, told: dict[str, bytes | None], text: bytes, number: int) -> None:
         if self.killer is None:
@@ -90,8 +98,7 @@ class UserSpaceKills(ReportSection):
         self.victims.setdefault((pid, printable(comm)), Victim(pid, printable(comm), kib, None, number))
         self.draft.at(f"victim {pid}", number, text)
 
-    def _take_amount(self, text: bytes, number: int) -> bool:
-        del number
+    def _take_amount(self, text: bytes) -> bool:
         amounts = _amounts(text)
         last = next(reversed(self.victims), None)
         if not amounts or last is None:

@@ -1,0 +1,70 @@
+"""memory.stat, memory.current and the other files of one memory cgroup, of version 1 and 2 (mm/memcontrol.c)."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope import bounds
+from oomscope.model.oom_event import Memcg
+from oomscope.model.reading import Notes
+from oomscope.sources.base import AccountSource
+from oomscope.sources.kernel_log.report.memcg import is_count
+from oomscope.text import Lines
+
+# Names that stand in memory.stat alone: those of version 2, and, behind them, of version 1.
+ROW = re.compile(
+    rb"(?P<name>(?:total_)?(?:anon|file|kernel|kernel_stack|pagetables|sec_pagetables|percpu|sock|vmalloc|shmem|zswap(?:ped)?"
+    rb"|file_(?:mapped|dirty|writeback|thp)|swapcached|anon_thp|shmem_thp|(?:in)?active_(?:anon|file)|unevictable"
+    rb"|slab(?:_(?:un)?reclaimable)?|cache|rss(?:_huge)?|mapped_file|swap|dirty|writeback|hierarchical_(?:memory|memsw)_limit"
+    rb"|workingset_\w{2,30}|pg\w{2,20}|thp_\w{2,30}))(?: |=)(?P<value>\d{1,20})\s*$"
+)
+_NAMED = re.compile(
+    rb"(?P<name>memory\.(?:current|max|high|limit_in_bytes|usage_in_bytes|kmem\.usage_in_bytes|failcnt)):? ?"
+    rb"(?P<value>\d{1,20}|max)\s*$"
+)
+_USED = ("memory.current", "memory.usage_in_bytes")
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
+_UNLIMITED = 1 << 60
+
+
+def _recognises(head: bytes) -> bool:
+    """`anon N` and `file N` of version 2, `cache N` and `rss N` of version 1, at the very beginning."""
+    return re.match(rb"(?:anon \d+\nfile \d+\n|cache \d+\nrss \d+\n)", head) is not None
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.accounts.memcg` has the group as far as it is told."""
+    notes = Notes()
+    stat: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    figures: dict[str, int] = {}
+    for line in rows:
+        match = ROW.match(line or b"")
+        if match is not None and len(stat) + len(counts) < bounds.EVENT_NAMES:
+            name = match["name"].decode()
+            (counts if is_count(name.removeprefix("total_")) else stat).setdefault(name, int(match["value"]))
+        elif (named := _NAMED.match(line or b"")) is not None:
+            if named["value"] != b"max":
+                figures.setdefault(named["name"].decode(), int(named["value"]))
+        else:
+            notes.stats.unknown_lines += line is None or bool(line.strip())
+    # Version 1 has the group's own numbers, and with `total_` those of all groups below it, too.
+    whole = {name.removeprefix("total_"): value for name, value in stat.items() if name.startswith("total_")}
+    used = next((figures[name] for name in _USED if name in figures), None)
+    limit = next((figures[name] for name in _LIMITS if name in figures), None)
+    limit = stat.get("hierarchical_memory_limit") if limit is None else limit
+    if stat or used is not None:
+        notes.accounts.memcg = Memcg(
+            path=None,
+            reached="memory",
+            usage_kib=None if used is None else used // 1024,
+            limit_kib=None if limit is None or limit >= _UNLIMITED else limit // 1024,
+            failcnt=figures.get("memory.failcnt"),
+            stat=whole or stat,
+            counts=counts,
+            is_v1="rss" in stat or "total_rss" in stat,
+        )
+    return notes
+
+
+MEMORY_STAT = AccountSource("memory.stat", _recognises, _read)

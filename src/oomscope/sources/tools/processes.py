@@ -1,0 +1,91 @@
+"""Tables of processes: `ps aux`, `ps -o`, `top`, `smem`, `procrank`, by the names of their columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from oomscope.model.account import BYTES, PROCESS
+from oomscope.model.reading import Notes
+from oomscope.sources.base import AccountSource
+from oomscope.sources.entries import Entries
+from oomscope.text import Lines, printable
+
+# The columns that say what a process has in RAM, the truest first, and those that name it, which stand last.
+_SIZES = (b"PSS", b"RSS", b"RES", b"RSZ")
+_NAMES = (b"COMMAND", b"CMD", b"CMDLINE", b"ARGS", b"COMM")
+HEADER = re.compile(
+    rb" *+(?=.*\b(?:PID|USER|User)\b)(?=.*\b(?:PSS|RSS|RES|RSZ|Pss|Rss)\b)(?:[\w%+:/-]{1,12} +){2,20}"
+    rb"(?:COMMAND|CMD|Command|cmdline|ARGS|COMM)(?: +(?:Swap|USS|PSS|RSS|SWAP) *){0,4}\s*$"
+)
+ROW = re.compile(rb" *+(?:\S++ ++){2,20}\S")
+_AMOUNT = re.compile(rb"(?P<number>\d{1,15}(?:[.,]\d{1,3})?)(?P<unit>[KkMmGgTt]?)[Bb]?i?$")
+_UNITS = {b"": 1, b"k": 1, b"m": 1 << 10, b"g": 1 << 20, b"t": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where the size and the name stand in a row's words; the name may have blanks where it is last."""
+
+    size: int
+    name: int
+    count: int
+
+    @property
+    def is_last(self) -> bool:
+        return self.name == self.count - 1
+
+
+def _recognises(head: bytes) -> bool:
+    """The header at the very beginning."""
+    return HEADER.match(head[:4096].lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")) is not None
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.accounts.tables` has the processes by name, in bytes."""
+    notes = Notes()
+    found = Entries(notes)
+    columns: _Columns | None = None
+    for line in rows:
+        if line is not None and HEADER.match(line) is not None:
+            columns = _columns(line)
+            continue
+        told = None if line is None or columns is None else _row(line, columns)
+        if told is None:
+            notes.stats.unknown_lines += line is None or bool(line.strip())
+        else:
+            found.merge(*told)
+    notes.accounts.tables = found.account(PROCESS, BYTES, "processes")
+    return notes
+
+
+def _columns(header: bytes) -> _Columns | None:
+    words = [word.upper() for word in header.split()]
+    size = next((words.index(name) for name in _SIZES if name in words), None)
+    name = next((words.index(each) for each in _NAMES if each in words), None)
+    return None if size is None or name is None else _Columns(size, name, len(words))
+
+
+def _row(line: bytes, columns: _Columns) -> tuple[str, int] | None:
+    """The process's name and its size in bytes; amounts without a unit are kB."""
+    if ROW.match(line) is None:
+        return None
+    words = line.split(None, columns.count - 1) if columns.is_last else line.split()
+    if len(words) < columns.count:
+        return None
+    # Where the name stands in the middle it may have blanks: what follows it is counted from the end.
+    behind = len(words) - columns.count if columns.size > columns.name else 0
+    match = _AMOUNT.match(words[columns.size + behind])
+    if match is None:
+        return None
+    kib = float(match["number"].replace(b",", b".")) * _UNITS[match["unit"].lower()]
+    return _short(printable(words[columns.name])), round(kib * 1024)
+
+
+def _short(command: str) -> str:
+    """The program's own name: `/usr/bin/python3 -m x` is python3; a kernel thread keeps its brackets."""
+    first = command.split(" ", 1)[0]
+    return first if first.startswith("[") else first.rsplit("/", 1)[-1].rstrip(":") or first
+
+
+PROCESSES = AccountSource("process table", _recognises, _read)
