@@ -29,7 +29,7 @@ _FRAME = (
     rb"\s*(?:\[<[0-9a-fx]{8,18}>\] )?(?:0x[0-9a-f]{8,16}|[\w.$]{1,120}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
     rb"(?: \[[\w-]{1,60}\])?\s*$"
 )
-_NAMED_IN_PROMPT = re.compile(rb"(?:slab/)?(?P<cache>[\w:,+-]{2,60})/(?P<file>alloc_traces|free_traces)\b")
+_NAMED_IN_PROMPT = re.compile(rb"(?<![\w:,+-])(?P<cache>[\w:,+-]{2,60}+)/(?P<file>alloc_traces|free_traces)\b")
 
 
 @dataclass(frozen=True, slots=True)
