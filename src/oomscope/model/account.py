@@ -13,11 +13,15 @@ SLAB_CACHE, VMALLOC_CALLER, CALL_SITE = "slab cache", "vmalloc caller", "call si
 UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter", "zram disk"
 PER_CPU, MODULE = "per-cpu memory", "module"
 ADDRESS_SPACE = "vmalloc address space"
-GRAPHICS, PROCESS = "graphics buffers", "process"
+GRAPHICS, PROCESS, PART_OF_RAM = "graphics buffers", "process", "part of RAM"
+OUTSTANDING = "outstanding allocation"
+# Parts of RAM that nobody holds, or nobody is known to hold.
+FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (in no counter)"
 # What several of a kind are called, in the order in which they are shown.
 KINDS = {
     SLAB_CACHE: "Slab caches",
     UNREFERENCED: "Unreferenced objects (kmemleak)",
+    OUTSTANDING: "Outstanding allocations (memleak)",
     CALL_SITE: "Call sites",
     VMALLOC_CALLER: "Callers of vmalloc",
     ADDRESS_SPACE: "Address space of vmalloc without pages of its own, by caller",
@@ -25,6 +29,7 @@ KINDS = {
     ZRAM_DISK: "Compressed disks (zram)",
     PER_CPU: "Per-cpu memory in use, for each CPU",
     GRAPHICS: "Graphics buffers; one may be in several rows",
+    PART_OF_RAM: "Parts of RAM, as Android tells them",
     PROCESS: "Processes by name, resident memory; shared pages count in each",
     MODULE: "Modules",
 }

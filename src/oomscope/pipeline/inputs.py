@@ -13,7 +13,7 @@ from oomscope.errors import CorruptInput, NothingToExplain, OomscopeError, Unkno
 from oomscope.io import archive
 from oomscope.io.input import HEAD_BYTES, Input, Stream
 from oomscope.io.kernel_files import must_be_read_whole
-from oomscope.model.reading import Reading
+from oomscope.model.reading import Reading, Role
 from oomscope.pipeline.memory import read_dump
 from oomscope.pipeline.parallel import (
     PART_BYTES,
@@ -33,6 +33,7 @@ from oomscope.sources.vmcore import is_kernel_image
 # Told now and then while reading: which input, how much is done, how much there is (None: not known), of what.
 Progress = Callable[[str, int, int | None, str], None]
 BYTES, PAGES = "bytes", "pages"
+_FOREIGN_LINES = 2  # behind an account: a prompt and a line of its answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,22 @@ def read_input(each: Input, request: ReadRequest, unused: list[Unused]) -> list[
         source = request.source_of(each, stream)
         if source is None:
             raise _unrecognised(stream)
-        return source.read(stream, request.options(each))
+        return _read_text(source, stream, request.options(each))
     finally:
         stream.close()
+
+
+def _read_text(source: Source, stream: Stream, options: Options) -> list[Reading]:
+    """What the source reads; where lines of others stand behind an account, what the text holds of each kind."""
+    readings = source.read(stream, options)
+    is_small = len(stream.head) < HEAD_BYTES
+    if source.role is Role.LOG or not is_small or sum(r.notes.stats.unknown_lines for r in readings) < _FOREIGN_LINES:
+        return readings
+    try:
+        within = PastedText().read(stream, options)
+    except OomscopeError:
+        return readings
+    return within if len(within) > len(readings) else readings
 
 
 def _read_archive(stream: Stream, kind: str, request: ReadRequest, unused: list[Unused]) -> list[Reading]:
@@ -171,11 +185,17 @@ def _read_archive(stream: Stream, kind: str, request: ReadRequest, unused: list[
     request = replace(request, ranking_only=False)  # several moments need their times
 
     def take(member: Stream, within: Stream) -> None:
-        source = recognise(member.head)
+        each = Input(member.origin, None)
+        source = request.source_of(each, member)
         if source is None:
             unknown[within.origin] += 1
-        else:
-            readings.extend(source.read(member, request.options(Input(member.origin, None))))
+            return
+        try:
+            readings.extend(_read_text(source, member, request.options(each)))
+        except UnknownContent:
+            if not isinstance(source, PastedText):
+                raise
+            unknown[within.origin] += 1  # a text like any other
 
     def refuse(origin: str, error: OomscopeError) -> None:
         unused.append(Unused(origin, error))

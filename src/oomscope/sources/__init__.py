@@ -20,16 +20,25 @@ from oomscope.sources.procfs.buddyinfo import BUDDYINFO
 from oomscope.sources.procfs.meminfo import MEMINFO
 from oomscope.sources.procfs.modules import MODULES
 from oomscope.sources.procfs.pagetypeinfo import PAGETYPEINFO
+from oomscope.sources.procfs.process_status import PROCESS_STATUS
 from oomscope.sources.procfs.slabinfo import SLABINFO
 from oomscope.sources.procfs.version import VERSION
 from oomscope.sources.procfs.vmallocinfo import VMALLOCINFO
 from oomscope.sources.procfs.vmstat import VMSTAT
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
+from oomscope.sources.sysfs.node_meminfo import NODE_MEMINFO
 from oomscope.sources.sysfs.zram import ZRAM
 from oomscope.sources.tools.crash_kmem import CRASH_KMEM
+from oomscope.sources.tools.crash_slab import CRASH_SLAB
+from oomscope.sources.tools.dumpsys import DUMPSYS
 from oomscope.sources.tools.free import FREE
+from oomscope.sources.tools.memleak import MEMLEAK
 from oomscope.sources.tools.processes import PROCESSES
+from oomscope.sources.tools.ps_mem import PS_MEM
+from oomscope.sources.tools.sar import SAR
 from oomscope.sources.tools.slabtop import SLABTOP
+from oomscope.sources.tools.top import TOP
+from oomscope.sources.tools.zramctl import ZRAMCTL
 from oomscope.sources.tracker.text import TrackedText
 from oomscope.sources.vmcore import Vmcore
 
@@ -59,7 +68,16 @@ SOURCES: tuple[Source, ...] = (
     FREE,
     SLABTOP,
     CRASH_KMEM,
+    CRASH_SLAB,
     PROCESSES,
+    PS_MEM,
+    PROCESS_STATUS,
+    TOP,
+    SAR,
+    NODE_MEMINFO,
+    ZRAMCTL,
+    DUMPSYS,
+    MEMLEAK,
     DRM,
     MEMORY_STAT,
     ManifestText(),

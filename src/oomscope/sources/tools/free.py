@@ -6,6 +6,7 @@ import re
 
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 HEADER = re.compile(rb" *+total +used +free +shared +(?:buff/cache +available|buffers +cached?)\s*$")
@@ -17,7 +18,6 @@ ROW = re.compile(
     + _AMOUNT
     + rb"){1,5})\s*$"
 )
-_UNITS = {b"": 1, b"B": 1 / 1024, b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30, b"P": 1 << 40}
 _NAMES = {
     b"total": "MemTotal",
     b"free": "MemFree",
@@ -59,24 +59,16 @@ def _read(rows: Lines) -> Notes:
             unit = 1024.0 if words[0].isdigit() and int(words[0]) < _LEAST_KIB else 1.0
             for name, word in zip(columns, words, strict=False):
                 if name in _NAMES:
-                    kib.setdefault(_NAMES[name], _kib(word, unit))
+                    kib.setdefault(_NAMES[name], round(amounts.kib(word, unit) or 0))
         elif match["what"] == b"Swap":
             for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
                 if swap:
-                    kib.setdefault(swap, _kib(word, unit))
+                    kib.setdefault(swap, round(amounts.kib(word, unit) or 0))
     if b"buff/cache" in columns:
         kib.setdefault("Buffers", 0)  # they are in the other figure
     if kib.get("MemTotal"):
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
     return notes
-
-
-def _kib(word: bytes, unit: float) -> int:
-    """An amount in kB: `3862616`, `15Gi`, `6,1Gi` (a comma is a point in many languages)."""
-    digits = word.rstrip(b"KMGTPiBb")
-    letter = word[len(digits) : len(digits) + 1]
-    scale = unit if not letter else _UNITS[letter.upper()]
-    return round(float(digits.replace(b",", b".")) * scale)
 
 
 FREE = AccountSource("free", _recognises, _read)

@@ -9,6 +9,7 @@ from oomscope.model.account import BYTES, PROCESS
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines, printable
 
 # The columns that say what a process has in RAM, the truest first, and those that name it, which stand last.
@@ -19,8 +20,6 @@ HEADER = re.compile(
     rb"(?:COMMAND|CMD|Command|cmdline|ARGS|COMM)(?: +(?:Swap|USS|PSS|RSS|SWAP) *){0,4}\s*$"
 )
 ROW = re.compile(rb" *+(?:\S++ ++){2,20}\S")
-_AMOUNT = re.compile(rb"(?P<number>\d{1,15}(?:[.,]\d{1,3})?)(?P<unit>[KkMmGgTt]?)[Bb]?i?$")
-_UNITS = {b"": 1, b"k": 1, b"m": 1 << 10, b"g": 1 << 20, b"t": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,9 @@ def _row(line: bytes, columns: _Columns) -> tuple[str, int] | None:
         return None
     # Where the name stands in the middle it may have blanks: what follows it is counted from the end.
     behind = len(words) - columns.count if columns.size > columns.name else 0
-    match = _AMOUNT.match(words[columns.size + behind])
-    if match is None:
+    kib = amounts.kib(words[columns.size + behind])
+    if kib is None:
         return None
-    kib = float(match["number"].replace(b",", b".")) * _UNITS[match["unit"].lower()]
     return _short(printable(words[columns.name])), round(kib * 1024)
 
 

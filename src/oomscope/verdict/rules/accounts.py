@@ -6,10 +6,15 @@ from oomscope.attribution.vmstat_balance import counters_of, vmstat_balance
 from oomscope.model.account import (
     ADDRESS_SPACE,
     BYTES,
+    CACHED_RAM,
     CALL_SITE,
     DMA_BUFFER,
+    FREE_RAM,
     GRAPHICS,
+    LOST_RAM,
     MODULE,
+    OUTSTANDING,
+    PART_OF_RAM,
     PER_CPU,
     PROCESS,
     SLAB_CACHE,
@@ -19,8 +24,8 @@ from oomscope.model.account import (
     Account,
     Entry,
 )
-from oomscope.model.balance import Balance
-from oomscope.model.oom_analysis import ANON, FREE, SHMEM
+from oomscope.model.balance import Balance, BalanceRow
+from oomscope.model.oom_analysis import ANON, FREE, SHMEM, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
@@ -29,12 +34,15 @@ from oomscope.verdict.rules.case import RuleCase
 _WORTH_NAMING = 0.05  # of RAM
 _PLENTY, _NEARLY_FULL = 0.5, 0.05
 _TWO = 2
+_MUCH_LOST = 0.1
+_OF_SLAB = (SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE)
 _NAMES = {SHMEM: "shared memory and tmpfs (shmem)", ANON: "process memory (anonymous)"}
 # What is told beside stacks or a report, too: the accounts stand in its balance already.
 _OBJECT_LEVEL = (UNREFERENCED, DMA_BUFFER, ZRAM_DISK, GRAPHICS)
 _CLAIMS = {
     SLAB_CACHE: "{name} is the largest slab cache: {amount}, {count} objects in use",
     UNREFERENCED: "{name} allocated most of what nothing points to any more: {amount} in {count} objects",
+    OUTSTANDING: "{name} allocated most of what memleak saw allocated and not freed: {amount} in {count} allocations",
     CALL_SITE: "{name} is the call site that holds most: {amount} in {count} calls",
     VMALLOC_CALLER: "{name} mapped most with vmalloc: {amount} in {count} areas",
     ADDRESS_SPACE: "{name} reserves most address space of vmalloc: {amount} in {count} areas; how much of it has "
@@ -43,12 +51,13 @@ _CLAIMS = {
     ZRAM_DISK: "{name} takes {amount} for what it has compressed ({place})",
     PER_CPU: "{name} of per-cpu memory take {amount} for each CPU",
     GRAPHICS: "{name} take {amount} ({count} buffers), most of it as shared memory (shmem)",
-    PROCESS: "{name} is the largest by name: {amount} of resident memory in {count} processes",
+    PROCESS: "{name} is the largest by name: {amount}{share} of resident memory in {count}",
     MODULE: "{name} is the largest module: {amount} of code and data",
 }
 _NEXT = {
     SLAB_CACHE: "boot with slub_debug=U,{name} and read /sys/kernel/debug/slab/{name}/alloc_traces: who allocated them",
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
+    OUTSTANDING: "what is in use for good reason stands in it, too: two lists, minutes apart, show what only grows",
     CALL_SITE: "read {name} {place}: who calls it, and who should free what it returns",
     ADDRESS_SPACE: "per-cpu memory: Percpu in /proc/meminfo and /sys/kernel/debug/percpu_stats tell the pages; on 32 "
     "bit, vmalloc=SIZE on the command line",
@@ -67,15 +76,18 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     accounts = case.facts.accounts
     alone = case.is_of_accounts
     found: list[Finding] = []
-    if alone:
-        found += _of_all(case)
+    of_all = _of_all(case) if alone else []
     has_pages = any(told.kind == VMALLOC_CALLER for told in accounts.accounts)
     for told in accounts.accounts:
         if told.kind == ADDRESS_SPACE and has_pages:
             continue  # the pages are what counts
-        if alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
+        if told.kind == PART_OF_RAM:
+            found += _of_parts(told) if alone else []
+        elif alone or (told.kind in _OBJECT_LEVEL and _is_large(told, case)):
             found.append(_of_file(told, told.entries[0], case))
-    return tuple(found)
+    # Where the greater part of RAM is in what was not given, a table of who has it tells more than what is left.
+    is_part = bool(case.balance is not None and case.balance.missing)
+    return (*found, *of_all) if is_part and found else (*of_all, *found)
 
 
 def _of_all(case: RuleCase) -> list[Finding]:
@@ -156,10 +168,9 @@ def _of_balance(case: RuleCase, balance: Balance, *, unit_bytes: int | None = No
     held = [row for row in balance.rows if row.kind != FREE]
     if not held:
         return [_unexplained(case, balance, unit_bytes)] if balance.unexplained_pages > 0 else []
-    largest = max(held, key=lambda row: row.pages)
+    largest = _largest(held)
     found = []
-    # What a part of the file does not tell is no holder: the largest that it does tell comes first.
-    if balance.unexplained_pages > largest.pages and not balance.missing:
+    if balance.unexplained_pages > largest.pages:
         found.append(_unexplained(case, balance, unit_bytes))
     named = f", most of it {largest.parts[0][0]}" if largest.parts else ""
     found.append(
@@ -178,6 +189,16 @@ def _of_balance(case: RuleCase, balance: Balance, *, unit_bytes: int | None = No
     return found
 
 
+def _largest(held: list[BalanceRow]) -> BalanceRow:
+    """The largest holder; slab is one, whether it can be reclaimed or not."""
+    slab = [row for row in held if row.kind in _OF_SLAB]
+    if len(slab) > 1:
+        parts = max(slab, key=lambda row: row.pages).parts
+        together = BalanceRow("slab", sum(row.pages for row in slab), parts, ", ".join(row.source for row in slab))
+        held = [*(row for row in held if row.kind not in _OF_SLAB), together]
+    return max(held, key=lambda row: row.pages)
+
+
 def _size(case: RuleCase, pages: int, unit_bytes: int | None) -> str:
     """`664.7 MiB (170,162 pages)`. Pages that were made of kB with the usual size give these kB again."""
     if unit_bytes is not None:
@@ -194,7 +215,7 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
     if balance.missing:
         return Finding(
             claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in what was not given: "
-            f"{', '.join(balance.missing)}",
+            f"{_listed(balance.missing)}",
             pages=pages if unit_bytes is None else None,
             certainty=POSSIBLE,
             because=("these rows stand in every /proc/meminfo",),
@@ -215,6 +236,11 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
     )
 
 
+def _listed(kinds: tuple[str, ...]) -> str:
+    """`process memory (anonymous), slab`: both halves of slab are one holder."""
+    return ", ".join(dict.fromkeys("slab" if kind in _OF_SLAB else _NAMES.get(kind, kind) for kind in kinds))
+
+
 def _certainty(balance: Balance) -> str:
     """The kernel's counters are certain as long as no row has more than all of RAM: then one of them is damaged."""
     fits = all(row.pages <= AT_ONE_MOMENT * balance.ram_pages for row in balance.rows)
@@ -223,17 +249,60 @@ def _certainty(balance: Balance) -> str:
 
 def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
     amount = _amount(told, entry)
-    texts = {"name": str(entry), "amount": amount, "count": f"{entry.count:,}", "place": entry.place}
+    texts = {"name": str(entry), "amount": amount, "count": f"{entry.count:,}", "place": entry.place, "share": ""}
+    if told.kind == PROCESS:
+        texts["count"] = "1 process" if entry.count == 1 else f"{entry.count:,} processes"
+        meminfo = case.facts.evidence.meminfo
+        if meminfo is not None and entry.amount <= meminfo.total_bytes:
+            texts["share"] = f" ({share_text(entry.amount / meminfo.total_bytes)} of RAM)"
     return Finding(
         claim=_CLAIMS[told.kind].format(**texts),
         pages=_pages(told, entry, case),
-        certainty=LIKELY if told.kind == UNREFERENCED else CERTAIN,
+        certainty=LIKELY if told.kind in (UNREFERENCED, OUTSTANDING) else CERTAIN,
         because=(f"its file has {counted(len(told.entries), 'row')}, {_amount(told, told)} in all",),
         refuted_by="kmemleak is wrong where a pointer is kept in a form that it does not see"
         if told.kind == UNREFERENCED
         else "another reading: the file is of one moment",
         next=_NEXT[told.kind].format(**texts),
     )
+
+
+def _of_parts(told: Account) -> list[Finding]:
+    """What Android says RAM is used for: the largest part that holds memory, and what it could count nowhere."""
+    whole = told.total
+    of = {entry.name: entry.amount for entry in told.entries}
+    can_be_had = sum(of.get(name, 0) for name in (FREE_RAM, CACHED_RAM))
+    held = {name: amount for name, amount in of.items() if name not in (FREE_RAM, CACHED_RAM)}
+    found = []
+    if can_be_had >= _PLENTY * whole:
+        found.append(
+            Finding(
+                claim=f"memory is not short: {share_text(can_be_had / whole)} of RAM is free or can be freed",
+                pages=None,
+                certainty=CERTAIN,
+                because=("Free RAM less cached processes",),
+                refuted_by="a reading of the moment of the trouble",
+                next="take the reading again when it is short; two of them tell what grew",
+            )
+        )
+    for name in sorted(held, key=lambda each: -held[each]):
+        is_lost = name == LOST_RAM
+        if found and not (is_lost and held[name] >= _MUCH_LOST * whole):
+            continue
+        amount = f"{bytes_text(held[name])} ({share_text(held[name] / whole)} of RAM)"
+        found.append(
+            Finding(
+                claim=f"{amount} are in no counter: Lost RAM" if is_lost else f"{name} hold most of RAM: {amount}",
+                pages=None,
+                certainty=LIKELY,
+                because=(f"what Android adds up makes {bytes_text(whole)}",),
+                refuted_by="another reading: shared memory of processes that ended meanwhile counts nowhere",
+                next="buffers of GPU, camera and modem are counted nowhere: /sys/kernel/debug/dma_buf/bufinfo, ion"
+                if is_lost
+                else "see the largest of them below; dumpsys meminfo PID tells its parts",
+            )
+        )
+    return found
 
 
 def _is_large(told: Account, case: RuleCase) -> bool:

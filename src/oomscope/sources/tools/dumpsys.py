@@ -1,0 +1,80 @@
+"""`dumpsys meminfo` of Android (ActivityManagerService.dumpApplicationMemoryUsage()): processes by Pss, RAM's parts."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope.model.account import BYTES, CACHED_RAM, FREE_RAM, LOST_RAM, PART_OF_RAM, PROCESS
+from oomscope.model.reading import Notes
+from oomscope.sources.base import AccountSource
+from oomscope.sources.entries import Entries
+from oomscope.sources.tools import amounts
+from oomscope.text import Lines, printable
+
+_KB = rb"\d[\d,]{0,14} ?(?:K|kB)"
+TITLE = re.compile(rb"(?:Total (?:PSS|RSS) by |Applications Memory Usage \(|Total RAM: )")
+PROCESS_ROW = re.compile(
+    rb" *+(?P<size>" + _KB + rb"): (?P<name>[\w.:/@<>-]{1,120}) *\(pid (?P<pid>\d{1,9})[^\n]{0,60}\)"
+)
+ROW = re.compile(rb" *+(?:" + _KB + rb": [\w.:/@<>-]{1,120} *\(pid \d|(?:Total|Free|Used|Lost) RAM: *+-?" + _KB + rb")")
+_PARTS = (
+    ("processes (Pss)", re.compile(rb"(" + _KB + rb") used pss")),
+    ("cached processes (Pss)", re.compile(rb"(" + _KB + rb") cached pss")),
+    ("kernel", re.compile(rb"(?:\+ *)(" + _KB + rb") (?:kernel|buffers)\b")),
+    (CACHED_RAM, re.compile(rb"(" + _KB + rb") (?:cached kernel|cached\))")),
+    (FREE_RAM, re.compile(rb"(" + _KB + rb") free\b")),
+    (LOST_RAM, re.compile(rb"Lost RAM: *+(" + _KB + rb")")),
+    ("zram", re.compile(rb"ZRAM: *+(" + _KB + rb") physical")),
+)
+_PROCESSES = 100_000
+ABOUT = re.compile(
+    rb" *+(?:Uptime: \d|Tuning: |Oom limit|KSM: |ION: |GPU: |DMA-BUF|[\d,]{1,15} ?(?:K|kB): |Total (?:PSS|RSS) by"
+    rb"|ZRAM: )"
+)
+
+
+def _recognises(head: bytes) -> bool:
+    """One of its titles at the very beginning."""
+    return TITLE.match(head.lstrip(b"\r\n ")) is not None
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.accounts.tables` has what RAM is used for and the processes, each once, in bytes."""
+    notes = Notes()
+    processes, parts = Entries(notes), Entries(notes)
+    seen: set[tuple[bytes, bytes]] = set()
+    told: set[str] = set()
+    for line in rows:
+        text = line or b""
+        if (match := PROCESS_ROW.match(text)) is not None:
+            # The same process stands again under how dispensable it is.
+            if (key := (match["name"], match["pid"])) not in seen and len(seen) < _PROCESSES:
+                seen.add(key)
+                processes.merge(printable(match["name"]), _bytes(match["size"]))
+            continue
+        is_part = False
+        for name, form in _PARTS:
+            if (found := form.search(text)) is not None:
+                is_part = True
+                if name not in told:
+                    told.add(name)
+                    parts.add(name, _bytes(found[1]), 1)
+        if not is_part and (line is None or (text.strip() and not _is_known(text))):
+            notes.stats.unknown_lines += 1
+    notes.accounts.tables = (
+        *parts.account(PART_OF_RAM, BYTES, "parts"),
+        *processes.account(PROCESS, BYTES, "processes"),
+    )
+    return notes
+
+
+def _is_known(text: bytes) -> bool:
+    return TITLE.match(text) is not None or ROW.match(text) is not None or ABOUT.match(text) is not None
+
+
+def _bytes(size: bytes) -> int:
+    digits = size.replace(b" ", b"").replace(b"kB", b"K")
+    return round((amounts.kib(digits) or 0) * 1024)
+
+
+DUMPSYS = AccountSource("dumpsys meminfo", _recognises, _read)

@@ -1,0 +1,61 @@
+"""`sar -r` (sysstat): a few figures of /proc/meminfo, a row for each time. The row with least memory free is used."""
+
+from __future__ import annotations
+
+import re
+
+from oomscope.model.reading import Meminfo, Notes
+from oomscope.sources.base import AccountSource
+from oomscope.text import Lines
+
+HEADER = re.compile(rb" *+(?:\d\d:\d\d:\d\d(?: [AP]M)? +)?kbmemfree +(?:kbavail +)?kbmemused +%memused +")
+ROW = re.compile(rb" *+(?:\d\d:\d\d:\d\d(?: [AP]M)?|Average:) +\d{1,15}(?: +\d{1,15}(?:[.,]\d{1,3})?){5,20}\s*$")
+_NAMES = {
+    b"kbmemfree": "MemFree",
+    b"kbavail": "MemAvailable",
+    b"kbbuffers": "Buffers",
+    b"kbcached": "Cached",
+    b"kbanonpg": "AnonPages",
+    b"kbslab": "Slab",
+    b"kbkstack": "KernelStack",
+    b"kbpgtbl": "PageTables",
+}
+
+
+def _recognises(head: bytes) -> bool:
+    """The header, at the beginning or behind the line that names the host."""
+    return any(HEADER.match(line) is not None for line in head[:4096].lstrip(b"\r\n").split(b"\n", 4)[:3])
+
+
+def _read(rows: Lines) -> Notes:
+    """`notes.accounts.meminfo` has the figures of the time at which least was free."""
+    notes = Notes()
+    columns: list[bytes] = []
+    worst: dict[bytes, int] = {}
+    for line in rows:
+        if line is not None and HEADER.match(line) is not None:
+            columns = line[line.index(b"kbmemfree") :].split()
+            continue
+        if line is None or ROW.match(line) is None:
+            notes.stats.unknown_lines += line is None or bool(line.strip())
+            continue
+        words = line.split()[-len(columns) :] if columns else []
+        told = {name: int(word) for name, word in zip(columns, words, strict=False) if word.isdigit()}
+        if (
+            told
+            and not line.lstrip().startswith(b"Average")
+            and _least(told) <= (_least(worst) if worst else _least(told))
+        ):
+            worst = told
+    if b"kbmemfree" in worst and b"kbmemused" in worst:
+        kib = {name: worst[column] for column, name in _NAMES.items() if column in worst}
+        kib["MemTotal"] = worst[b"kbmemfree"] + worst[b"kbmemused"]
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib["MemFree"] * 1024, None, kib)
+    return notes
+
+
+def _least(told: dict[bytes, int]) -> int:
+    return told.get(b"kbavail", told.get(b"kbmemfree", 0) + told.get(b"kbcached", 0))
+
+
+SAR = AccountSource("sar -r", _recognises, _read)
