@@ -8,8 +8,9 @@ import pytest
 
 import oomscope
 
-# A shell starts what runs in its background with interrupts ignored, and what that starts inherits it.
+# A shell starts what runs in its background with interrupts ignored, nohup with hang-ups; what that starts inherits it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
