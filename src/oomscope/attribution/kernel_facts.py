@@ -82,7 +82,8 @@ def kernel(
     if isinstance(release, Unknown) and not releases:
         release = next((event.release for event in reversed(seen) if event.release is not None), release)
     arch = _arch(counts, release, seen)
-    size = page_size(arch, release, meminfo, counters, seen)
+    of_slabs = {r.notes.accounts.page_bytes for r in readings if r.notes.accounts.page_bytes is not None}
+    size = page_size(arch, release, meminfo, counters, seen, of_slabs.pop() if len(of_slabs) == 1 else None)
     return Kernel(release, arch, size.size_bytes, size.assumed_bytes, size.proof)
 
 

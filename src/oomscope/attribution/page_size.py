@@ -61,6 +61,18 @@ _IN_PAGES = (
     "Writeback", "AnonPages", "Mapped", "Shmem", "KReclaimable", "SReclaimable", "SUnreclaim", "PageTables", "Percpu",
 )  # fmt: skip
 _KEPT_IN_KIB = frozenset({"kernel_stack", "shadow_call_stack", "Balloon", "on free lists"})
+# What memory.stat counts in pages.
+_PAGES_OF_MEMCG = (
+    "rss",
+    "cache",
+    "anon",
+    "file",
+    "shmem",
+    "mapped_file",
+    "active_anon",
+    "inactive_anon",
+    "active_file",
+)
 _AGREES_WITHIN = 0.02
 _AGREE_LEAST = 2
 
@@ -86,8 +98,9 @@ def page_size(
     meminfo: Meminfo | None,
     counters: Mapping[str, int],
     events: Iterable[OomEvent],
+    of_slabs: int | None = None,
 ) -> PageSize:
-    """The first proof that there is; see the top of this file."""
+    """The first proof that there is; see the top of this file. `of_slabs` is what /proc/slabinfo fits, in bytes."""
     if isinstance(arch, str) and arch in _ONLY_BYTES:
         return PageSize(_ONLY_BYTES[arch], f"{arch} has no other")
     if meminfo is not None and meminfo.page_bytes is not None:
@@ -102,6 +115,8 @@ def page_size(
             return PageSize(event.page_kib * 1024, "the OOM report tells amounts in kB and in pages")
     if (size := _told_twice(meminfo, counters, seen)) is not None:
         return PageSize(size, "/proc/meminfo tells in kB what other files tell in pages")
+    if of_slabs is not None:
+        return PageSize(of_slabs, "/proc/slabinfo has slabs that no other size fills with as many objects")
     if isinstance(release, str) and (size := _by_release(release)) is not None:
         return PageSize(size, f"{release} is built with no other")
     huge_bytes = None if meminfo is None else meminfo.hugepage_bytes
@@ -121,6 +136,9 @@ def page_kib_of(event: OomEvent) -> int | None:
         return event.page_kib
     places = [zone.kib for zone in event.zones] + [node.kib for node in event.nodes]
     places += [victim.kib for victim in event.victims]
+    if event.memcg is not None:
+        stat = event.memcg.stat
+        places.append({name: stat[name] // 1024 for name in _PAGES_OF_MEMCG if stat.get(name, 1) % 1024 == 0})
     if _has_small_pages(kib for place in places for name, kib in place.items() if name not in _KEPT_IN_KIB):
         return 4
     arch = event.arch or (None if event.release is None else arch_of_release(event.release))

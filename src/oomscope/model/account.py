@@ -14,7 +14,7 @@ UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter",
 PER_CPU, MODULE = "per-cpu memory", "module"
 ADDRESS_SPACE = "vmalloc address space"
 GRAPHICS, PROCESS, PART_OF_RAM = "graphics buffers", "process", "part of RAM"
-OUTSTANDING = "outstanding allocation"
+OUTSTANDING, CONTROL_GROUP, HUGE_PAGES, ZFS = "outstanding allocation", "control group", "huge pages", "ZFS"
 # Parts of RAM that nobody holds, or nobody is known to hold.
 FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (in no counter)"
 # What several of a kind are called, in the order in which they are shown.
@@ -29,6 +29,9 @@ KINDS = {
     ZRAM_DISK: "Compressed disks (zram)",
     PER_CPU: "Per-cpu memory in use, for each CPU",
     GRAPHICS: "Graphics buffers; one may be in several rows",
+    ZFS: "ZFS' own memory, which no counter of the kernel has",
+    HUGE_PAGES: "Huge pages of the pools",
+    CONTROL_GROUP: "Control groups",
     PART_OF_RAM: "Parts of RAM, as Android tells them",
     PROCESS: "Processes by name, resident memory; shared pages count in each",
     MODULE: "Modules",

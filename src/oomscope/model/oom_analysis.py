@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oomscope.model.balance import BalanceRow
-from oomscope.model.oom_event import OomEvent, Zone
+from oomscope.model.oom_event import OomEvent, Process, Zone
 
 # The balance's own names, in the order in which they are shown.
 FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (
@@ -19,6 +19,7 @@ FREE, PCP, ANON, SHMEM, FILE, UNEVICTABLE, ISOLATED = (
 )
 # Up to 2.6.27 one pair of lists has process memory and page cache together, up to 2.6.31 slab is one count.
 LRU, SLAB = "process memory and page cache", "slab"
+SWAP_CACHE = "swap cache"  # where the lists are lost
 ISOLATED_ANON, ISOLATED_FILE = "anon", "file"  # the parts of that row
 SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, MISC = "slab, reclaimable", "slab, unreclaimable", "kernel, reclaimable"
 PAGE_TABLES, SECOND_TABLES, KERNEL_STACKS = "page tables", "secondary page tables", "kernel stacks"
@@ -84,7 +85,8 @@ class Accounting:
     `unexplained_pages` is None without RAM, and where a row is missing whose counter this kernel prints.
     `reclaimable_pages` could be given back without killing anybody: page cache that is not shmem, reclaimable slab, and
     anonymous memory as far as swap has room. `bounds` are rows whose amount is a bound, with the reason; `problems`
-    contradictions. `is_whole` tells that every line of the global counters was there.
+    contradictions. `is_whole` tells that every line of the global counters was there, `is_of_zones` that they are lost
+    and `ram_pages` are those of the zones that the log shows.
     """
 
     rows: tuple[BalanceRow, ...]
@@ -100,6 +102,7 @@ class Accounting:
     hidden_zone_pages: int
     hidden_free_pages: int
     is_whole: bool
+    is_of_zones: bool = False
 
     def pages(self, *kinds: str) -> int:
         """The pages of some rows; a row that is missing has none."""
@@ -121,6 +124,19 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """What the OOM killer thinks of a process: `points` are pages, `per_mille` thousandths of what there is.
+
+    `is_unkillable` with oom_score_adj -1000.
+    """
+
+    process: Process
+    points: int
+    per_mille: int
+    is_unkillable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OomAnalysis:
     """The event and all that was worked out from its numbers."""
 
@@ -130,3 +146,4 @@ class OomAnalysis:
     accounting: Accounting
     areas: tuple[Area, ...]
     page_bytes: int | None
+    scores: tuple[Score, ...] = ()

@@ -159,13 +159,25 @@ class Killer:
 
 @dataclass(frozen=True, slots=True)
 class SlabRequest:
-    """What `SLUB: Unable to allocate memory` says of the cache; `group` is the memory cgroup in its name, if any."""
+    """What `SLUB: Unable to allocate memory` says of the cache; `group` is the memory cgroup in its name, if any.
+
+    `slabs` and `objects` are those of all nodes. A slab has `order`; where memory was short when it was made, as little
+    as `least_order`.
+    """
 
     cache: str
     group: str | None
     object_bytes: int | None
     order: int | None
     line: int
+    least_order: int | None = None
+    slabs: int = 0
+    objects: int = 0
+
+    @property
+    def most_pages(self) -> int:
+        """What the cache has, in pages, at most."""
+        return self.slabs << (self.order or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class Accounts:
 
     `tables` are rows of who holds how much, `counters` are in pages by the names of /proc/vmstat, `free_blocks` are
     the free ones of each zone, `cache_objects` who holds slab objects, `memcg` a memory cgroup by its own files.
+    `page_bytes` is the page size, where the numbers fit one only.
     """
 
     meminfo: Meminfo | None = None
@@ -137,6 +138,7 @@ class Accounts:
     free_blocks: tuple[FreeArea, ...] = ()
     cache_objects: tuple[CacheObjects, ...] = ()
     memcg: Memcg | None = None
+    page_bytes: int | None = None
 
 
 @dataclass(slots=True)

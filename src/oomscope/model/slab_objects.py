@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 BY_PROFILING = "allocation profiling"
 BY_TRACKS = "slub_debug"
+BY_TRACE = "SLUB TRACE"  # of objects that were allocated, and not freed, while the cache was traced
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,9 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
             for s in event.call_sites
         ],
         "processes": [{"pid": p.pid, "comm": p.comm, **p.values} for p in event.processes],
+        "scores": [
+            {"pid": s.process.pid, "score": s.per_mille, "unkillable": s.is_unkillable} for s in analysis.scores
+        ],
         "unknown_lines": [{"line": number, "text": text} for number, text in event.unknown],
         "distrusted": list(event.distrusted),
     }

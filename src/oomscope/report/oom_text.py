@@ -7,7 +7,7 @@ from rich.text import Text
 
 from oomscope.model.answer import Answer
 from oomscope.model.oom_analysis import OomAnalysis, ZoneCheck
-from oomscope.model.oom_event import NOT_IN_RAM, OomEvent, own_pages
+from oomscope.model.oom_event import NOT_IN_RAM, own_pages
 from oomscope.model.verdict import EventLine, Oom
 from oomscope.report.tables import show, table, title
 from oomscope.units import bytes_text, uptime_text
@@ -36,17 +36,25 @@ def events(console: Console, lines: tuple[EventLine, ...], chosen: int | None) -
     """Every event of the log in a line; the one explained is marked."""
     if len(lines) < 2:
         return
-    title(console, f"{len(lines):,} events in the log")
+    title(console, f"{len(lines):,} events in the log" + ("s" if len({line.origin for line in lines}) > 1 else ""))
     shown = lines if len(lines) <= _EVENTS_SHOWN else lines[-_EVENTS_SHOWN:]
     if len(shown) < len(lines):
         console.print(f"  {len(lines) - len(shown):,} earlier ones are left out here (--format json has them all)")
-    rows = table(("", True), ("line", True), ("when", False), ("class", False), ("what", False))
+    files = {line.origin for line in lines}
+    where: list[tuple[str, bool]] = [("file", False)] if len(files) > 1 else []
+    rows = table(("", True), *where, ("line", True), ("when", False), ("class", False), ("what", False))
     for line in shown:
+        of_file = [_file_name(line.origin)] if where else []
         mark = f"> {line.number}" if line.number == chosen else f"{line.number}"
         when = line.stamp or ("" if line.at_ns is None else uptime_text(line.at_ns))
-        rows.add_row(mark, f"{line.line:,}", when, line.oom_class, line.text)
+        rows.add_row(mark, *of_file, f"{line.line:,}", when, line.oom_class, line.text)
     show(console, rows)
     console.print("  --event N explains another one, --all every one.")
+
+
+def _file_name(origin: str) -> str:
+    """The last part of a path, and the member's of an archive: what tells two files apart in a narrow column."""
+    return origin.rsplit("/", 1)[-1]
 
 
 def details(console: Console, analysis: OomAnalysis) -> None:
@@ -55,7 +63,7 @@ def details(console: Console, analysis: OomAnalysis) -> None:
     if analysis.zones:
         _zones(console, analysis)
     if event.processes:
-        _processes(console, event, analysis.page_bytes)
+        _processes(console, analysis)
     if event.slab_caches:
         ranked = sorted(event.slab_caches, key=lambda cache: -cache.total_kib)
         title(console, f"Unreclaimable slab caches: {min(_ROWS, len(ranked))} of {len(ranked):,}")
@@ -106,13 +114,14 @@ def _verdict_on(check: ZoneCheck) -> str:
     return ": no block large enough" if check.has_block is False else ": above the watermark"
 
 
-def _processes(console: Console, event: OomEvent, page_bytes: int | None) -> None:
+def _processes(console: Console, analysis: OomAnalysis) -> None:
+    event, page_bytes = analysis.event, analysis.page_bytes
+    scores = {score.process.pid: f"{score.per_mille:,}" for score in analysis.scores}
     ranked = sorted(event.processes, key=lambda process: -own_pages(process))
     title(console, f"Processes: {min(_ROWS, len(ranked))} of {len(ranked):,}")
     has_anon = any("rss_anon" in process.values for process in ranked)
-    rows = table(
-        ("anon" if has_anon else "rss", True), ("swap", True), ("score adj", True), ("pid", True), ("name", False)
-    )
+    own = "anon" if has_anon else "rss"
+    rows = table((own, True), ("swap", True), ("score", True), ("adj", True), ("pid", True), ("name", False))
     victims = {victim.pid for victim in event.victims}
     for process in ranked[:_ROWS]:
         swap = process.values.get("swapents")
@@ -120,6 +129,7 @@ def _processes(console: Console, event: OomEvent, page_bytes: int | None) -> Non
         rows.add_row(
             _size(own_pages(process), page_bytes),
             "" if not swap else _size(swap, page_bytes),
+            scores.get(process.pid, ""),
             "" if adj is None else str(adj),
             str(process.pid),
             process.comm + ("   <- killed" if process.pid in victims else ""),

@@ -10,6 +10,7 @@ from oomscope.sources.debugfs.drm import DRM
 from oomscope.sources.debugfs.ion import ION
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
 from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
+from oomscope.sources.debugfs.slub_trace import SLUB_TRACE
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.manifest import ManifestText
 from oomscope.sources.page_owner.dump import PageOwnerText
@@ -33,11 +34,13 @@ from oomscope.sources.tools.crash_slab import CRASH_SLAB
 from oomscope.sources.tools.dumpsys import DUMPSYS
 from oomscope.sources.tools.free import FREE
 from oomscope.sources.tools.memleak import MEMLEAK
+from oomscope.sources.tools.oomctl import OOMCTL
 from oomscope.sources.tools.processes import PROCESSES
 from oomscope.sources.tools.ps_mem import PS_MEM
 from oomscope.sources.tools.sar import SAR
 from oomscope.sources.tools.slabtop import SLABTOP
 from oomscope.sources.tools.top import TOP
+from oomscope.sources.tools.zfs import ZFS_KSTAT
 from oomscope.sources.tools.zramctl import ZRAMCTL
 from oomscope.sources.tracker.text import TrackedText
 from oomscope.sources.vmcore import Vmcore
@@ -77,6 +80,9 @@ SOURCES: tuple[Source, ...] = (
     NODE_MEMINFO,
     ZRAMCTL,
     DUMPSYS,
+    OOMCTL,
+    ZFS_KSTAT,
+    SLUB_TRACE,
     MEMLEAK,
     DRM,
     MEMORY_STAT,

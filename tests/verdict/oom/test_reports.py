@@ -56,6 +56,7 @@ def _rows() -> list[Pasted]:
 
 ROWS = _rows()
 OF_AN_OOM = [row for row in ROWS if row.is_of_an_oom]
+OF_ACCOUNTS = [row for row in ROWS if row.classes == ("-",)]
 
 
 def wrong_with(row: Pasted) -> list[str]:
@@ -82,6 +83,12 @@ def test_ooms_are_explained_as_an_expert_would() -> None:
     """At least 95 of 100 pieces that tell of an OOM: the class, the numbers, and nothing that is wrong."""
     wrong = {row.name: why for row in OF_AN_OOM if (why := wrong_with(row))}
     assert len(wrong) <= (1 - RIGHT_AT_LEAST) * len(OF_AN_OOM), wrong
+
+
+def test_accounts_are_found_within_what_people_paste() -> None:
+    """Of pieces without a report at least as many: who holds most, by the account that stands in the text."""
+    wrong = {row.name: why for row in OF_ACCOUNTS if (why := wrong_with(row))}
+    assert len(wrong) <= (1 - RIGHT_AT_LEAST) * len(OF_ACCOUNTS), wrong
 
 
 def test_no_certain_class_is_wrong() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oomscope.attribution.oom.balance import account, areas
 from oomscope.attribution.oom.request import request_facts
+from oomscope.attribution.oom.scores import scores
 from oomscope.attribution.oom.zones import zone_checks
 from oomscope.model.oom_analysis import OomAnalysis
 from oomscope.model.oom_event import OomEvent
@@ -12,11 +13,13 @@ from oomscope.model.oom_event import OomEvent
 def analyse(event: OomEvent) -> OomAnalysis:
     """The request, the zones and the balance of an event."""
     request = request_facts(event)
+    accounting = account(event)
     return OomAnalysis(
         event=event,
         request=request,
         zones=zone_checks(event, request),
-        accounting=account(event),
+        accounting=accounting,
         areas=areas(event),
         page_bytes=None if event.page_kib is None else event.page_kib * 1024,
+        scores=scores(event, accounting),
     )

@@ -14,6 +14,7 @@ from oomscope.model.balance import BalanceRow
 from oomscope.model.oom_analysis import Accounting, Area
 from oomscope.model.oom_event import OomEvent, Zone
 
+OF_SHOWN_ZONES = "the zones that this log shows"
 _INCONSISTENT = 0.02  # of RAM: zones and the RAM lines are counted at different moments of boot
 
 
@@ -32,12 +33,16 @@ def account(event: OomEvent) -> Accounting:
     add(rows.FREE, get("free"), _where(event, "free"), (("CMA", get("free_cma", 0)),))
     add(rows.PCP, get("free_pcp"), _where(event, "free_pcp"))
     anon, shmem, unevictable = _anon(counters), get("shmem", 0), get("unevictable", 0)
+    is_of_lists = not counters.keys().isdisjoint({"active_anon", "inactive_anon", "active", "inactive"})
+    # Where the lists are lost, what is in the swap cache is known to be of processes, or shared memory.
+    swap_cached = 0 if is_of_lists else event.totals.get("swap cache pages", 0)
     on_lists = min(shmem, anon)
     beyond = shmem - on_lists
     among_unevictable = min(beyond, unevictable)
     if shmem and unevictable and not beyond:
         bounds.append((rows.SHMEM, f"up to {min(shmem, unevictable):,} of it may be among the unevictable instead"))
     add(rows.ANON, anon - on_lists, _where(event, "active_anon"))
+    add(rows.SWAP_CACHE, swap_cached, _where(event, "swap cache pages"))
     add(rows.SHMEM, on_lists + among_unevictable, _where(event, "shmem"))
     file, lru = _file_and_lru(event, counters)
     add(rows.LRU, lru, _where(event, "active"))
@@ -77,6 +82,9 @@ def account(event: OomEvent) -> Accounting:
     if not has_slab and counters.keys() >= {"active", "inactive", "free"}:
         bounds.append(("unaccounted", "kernels of this age do not print slab: it is among what is unaccounted for"))
         has_slab = True
+    if not has_slab and _is_of_zones(event) and counters.keys() >= {"active_anon", "active_file", "free"}:
+        bounds.append(("unaccounted", "slab is not in these lines: it is among what is unaccounted for"))
+        has_slab = True
     complete = "free" in counters and has_slab
     complete = complete and not counters.keys().isdisjoint({"active_anon", "active"})
     swap_free = event.totals.get("free swap kib")
@@ -97,6 +105,7 @@ def account(event: OomEvent) -> Accounting:
         bounds=tuple(bounds),
         problems=tuple(problems),
         is_whole=any(event.counters.keys() >= every for every in _EVERY_LINE),
+        is_of_zones=ram_from == OF_SHOWN_ZONES,
         hidden_zone_pages=hidden_pages,
         hidden_free_pages=max(get("free", 0) - shown_free, 0) if hidden_pages and "free" in counters else 0,
     )
@@ -185,9 +194,18 @@ def _counters(event: OomEvent, page_kib: int) -> Mapping[str, int]:
             areas_kib = areas_kib or [zone.kib[name] for zone in event.zones if name in zone.kib]
             if areas_kib:
                 counters[name] = sum(areas_kib) // page_kib
-    if "free" not in counters and event.zones and all("free" in zone.kib for zone in event.zones):
-        counters["free"] = sum(zone.kib["free"] for zone in event.zones) // page_kib
+    if "free" not in counters:
+        shown = [zone for zone in event.zones if "free" in zone.kib]
+        if shown:
+            counters["free"] = sum(zone.kib["free"] for zone in shown) // page_kib
+        elif event.zones and all("on free lists" in zone.kib for zone in event.zones):
+            counters["free"] = sum(zone.kib["on free lists"] for zone in event.zones) // page_kib
     return counters
+
+
+def _is_of_zones(event: OomEvent) -> bool:
+    """Whether the counters of all memory are lost, and those of zones, or of some of them, are all there is."""
+    return "free" not in event.counters and any("free" in zone.kib for zone in event.zones)
 
 
 def _stacks_kib(event: OomEvent) -> int:
@@ -207,6 +225,9 @@ def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[
     sizes = [zone.kib.get("managed") for zone in event.zones]
     managed = sum(s for s in sizes if s is not None) // page_kib if sizes and None not in sizes else None
     problems: list[str] = []
+    shown = _shown_pages(event, page_kib)
+    if _is_of_zones(event) and shown is not None and (present is None or shown < (1 - _INCONSISTENT) * present):
+        return shown, None, OF_SHOWN_ZONES, problems
     if reserved is not None and reserved < 0:
         wrapped = event.totals["pages reserved"]
         problems.append(f"{wrapped:,} pages reserved is a wrapped {reserved:,}: more were freed than had been reserved")
@@ -236,6 +257,14 @@ def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[
     if shown is not None and nodes_shown and not hidden_pages and shown >= told:
         return shown, None, "the zones' `present`", problems
     return None, None, "", problems
+
+
+def _shown_pages(event: OomEvent, page_kib: int) -> int | None:
+    """Pages of the zones whose counters are there; None where one does not tell its size."""
+    zones = [zone for zone in event.zones if "free" in zone.kib]
+    sizes = [zone.kib.get("managed", zone.kib.get("present")) for zone in zones]
+    known = [size for size in sizes if size is not None]
+    return sum(known) // page_kib if zones and len(known) == len(sizes) else None
 
 
 def reserved_pages(event: OomEvent) -> int | None:

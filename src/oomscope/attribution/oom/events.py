@@ -8,7 +8,7 @@ from dataclasses import replace
 from oomscope.attribution.oom.analysis import analyse
 from oomscope.attribution.page_size import page_kib_of
 from oomscope.model.evidence import LoggedEvent
-from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, OomEvent
+from oomscope.model.oom_event import FOREIGN, KILL, MEMCG_KILL, PANIC, SHOWN, VMALLOC_FAILURE, OomEvent
 from oomscope.model.reading import Reading
 
 _NUMBERS, _NAMES = 2, 1  # what an event tells: amounts, or only who was killed
@@ -110,6 +110,7 @@ def tells(event: OomEvent) -> int:
         or event.zones
         or event.slab_caches
         or "pagecache pages" in event.totals
+        or (event.kind == VMALLOC_FAILURE and event.asked.size_bytes is not None)
         or (event.cma_request is not None and event.cma_request.total_pages)
         or (memcg is not None and (memcg.usage_kib is not None or memcg.stat))
     )
@@ -126,7 +127,10 @@ def explained(events: Sequence[LoggedEvent]) -> int:
     return max(range(len(told)), key=lambda index: _rank(told[index], index))
 
 
-def _rank(event: OomEvent, index: int) -> tuple[bool, bool, int, int, int, int]:
+def _rank(event: OomEvent, index: int) -> tuple[bool, bool, int, int, int, bool, int]:
     told = tells(event)
     is_real = event.kind not in (SHOWN, FOREIGN)
-    return is_real, told > 0, event.boot if told else 0, told, _GRAVITY.get(event.kind, 0) if told else 0, index
+    # A listing that nothing failed for, and whose beginning or end is cut off, tells less than one before it.
+    is_whole = event.kind != SHOWN or "free" in event.counters
+    gravity = _GRAVITY.get(event.kind, 0) if told else 0
+    return is_real, told > 0, event.boot if told else 0, told, gravity, is_whole, index

@@ -9,6 +9,7 @@ from oomscope.model.oom_event import Memcg
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.kernel_log.report.memcg import is_count
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 # Names that stand in memory.stat alone: those of version 2, and, behind them, of version 1.
@@ -18,8 +19,15 @@ ROW = re.compile(
     rb"|slab(?:_(?:un)?reclaimable)?|cache|rss(?:_huge)?|mapped_file|swap|dirty|writeback|hierarchical_(?:memory|memsw)_limit"
     rb"|workingset_\w{2,30}|pg\w{2,20}|thp_\w{2,30}))(?: |=)(?P<value>\d{1,20})\s*$"
 )
+# As people write it down: `slab_reclaimable:  192 MB   <- the growth`.
+EDITED = re.compile(
+    rb"\s*(?P<name>anon|file|kernel_stack|pagetables|percpu|sock|shmem|file_mapped|file_dirty|slab(?:_(?:un)?reclaimable)?"
+    rb"|cache|rss|swap|kernel|memory\.(?:current|max)): +(?P<number>\d{1,9}(?:\.\d{1,3})?) ?"
+    rb"(?P<unit>[KMGT])i?B\b.{0,200}$"
+)
 _NAMED = re.compile(
-    rb"(?P<name>memory\.(?:current|max|high|limit_in_bytes|usage_in_bytes|kmem\.usage_in_bytes|failcnt)):? ?"
+    rb"(?P<name>memory\.(?:current|max|peak|high|limit_in_bytes|usage_in_bytes|max_usage_in_bytes|kmem\.usage_in_bytes"
+    rb"|failcnt)):? ?"
     rb"(?P<value>\d{1,20}|max)\s*$"
 )
 _USED = ("memory.current", "memory.usage_in_bytes")
@@ -46,8 +54,14 @@ def _read(rows: Lines) -> Notes:
         elif (named := _NAMED.match(line or b"")) is not None:
             if named["value"] != b"max":
                 figures.setdefault(named["name"].decode(), int(named["value"]))
+        elif (told := EDITED.match(line or b"")) is not None:
+            size_bytes = round((amounts.kib(told["number"] + told["unit"]) or 0) * 1024)
+            (figures if told["name"].startswith(b"memory.") else stat).setdefault(told["name"].decode(), size_bytes)
         else:
             notes.stats.unknown_lines += line is None or bool(line.strip())
+    parts = ("slab_reclaimable", "slab_unreclaimable")
+    if "slab" not in stat and any(part in stat for part in parts):
+        stat["slab"] = sum(stat.get(part, 0) for part in parts)
     # Version 1 has the group's own numbers, and with `total_` those of all groups below it, too.
     whole = {name.removeprefix("total_"): value for name, value in stat.items() if name.startswith("total_")}
     used = next((figures[name] for name in _USED if name in figures), None)

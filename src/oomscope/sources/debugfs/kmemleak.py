@@ -10,11 +10,20 @@ from oomscope.model.reading import Notes
 from oomscope.model.stack import Frame
 from oomscope.sources.base import AccountSource
 from oomscope.sources.stack_table import StackTable
-from oomscope.text import Lines
+from oomscope.text import Lines, printable
 
 _OBJECT = re.compile(rb"unreferenced object(?: \([^)\n]{1,40}\))? 0x[0-9a-f]{1,16} \(size (?P<size>\d{1,18})\):")
 _BACKTRACE = re.compile(rb" {2}backtrace(?: \(crc [0-9a-f]{1,8}\))?:")
 _FRAME = b"    "
+# As syzbot prints it: `[<addr>] f+0x1/0x2 mm/slub.c:3517`, and what is inlined there without an offset. The last frame
+# may be cut within its offset; its name is whole.
+_WITH_SOURCE = re.compile(
+    rb"(?P<indent> +)(?:\[<[0-9a-f]{4,16}>\] )?(?P<frame>[\w.$]{1,200}(?:\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8})?"
+    rb"(?: \[[\w-]{1,60}\])?) (?:\.\./)*[\w./-]{1,200}\.[chS]:\d{1,7}(?P<inlined> \[inline\])?"
+)
+_CUT = re.compile(
+    rb" +(?:\[<[0-9a-f]{4,16}>\] )?(?P<symbol>[A-Za-z_][\w.$]{1,200})\+0?x?[0-9a-f]{0,8}(?:/0?x?[0-9a-f]{0,8})?"
+)
 # Between an object's first line and its backtrace.
 _ABOUT = re.compile(rb" {2}(?:comm \"|hex dump \(first \d{1,9} bytes|kmemleak_scan|  )")
 _SIZE, _COUNT = 0, 1
@@ -37,7 +46,11 @@ def _read(rows: Lines) -> Notes:
             size, frames = int(begins["size"]), None
         elif size is not None and frames is None and _BACKTRACE.fullmatch(line):
             frames = []
-        elif frames is not None and line.startswith(_FRAME) and (frame := objects.stacks.frame(line)) is not None:
+        elif frames is not None and (source := _WITH_SOURCE.fullmatch(line)) is not None:
+            frame = None if source["inlined"] else objects.stacks.frame(source["frame"])
+            if frame is not None and len(frames) < bounds.STACK_FRAMES:
+                frames.append(frame)
+        elif frames is not None and line.startswith(_FRAME) and (frame := _frame(objects.stacks, line)) is not None:
             if len(frames) < bounds.STACK_FRAMES:
                 frames.append(frame)
         elif line and (size is None or frames is not None or _ABOUT.match(line) is None):
@@ -45,6 +58,15 @@ def _read(rows: Lines) -> Notes:
     objects.keep(size, frames)
     objects.notes.accounts.tables = account(UNREFERENCED, BYTES, "objects", objects.entries())
     return objects.notes
+
+
+def _frame(stacks: StackTable, line: bytes) -> Frame | None:
+    """The frame in a line, one that was cut behind its name included."""
+    frame = stacks.frame(line)
+    if frame is None and (cut := _CUT.fullmatch(line)) is not None:
+        symbol = printable(cut["symbol"])
+        return Frame(symbol, symbol)
+    return frame
 
 
 class _Objects:

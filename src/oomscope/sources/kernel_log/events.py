@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from oomscope import bounds
-from oomscope.model.oom_event import KILL, SHOWN, OomEvent
+from oomscope.model.oom_event import KILL, PANIC, SHOWN, OomEvent
 from oomscope.sources.kernel_log.continuation import joined
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.kernel_log.report.assembler import EventReader
@@ -21,6 +21,7 @@ from oomscope.sources.kernel_log.report.beginnings import (
 from oomscope.sources.kernel_log.report.header import is_context, is_sysrq_kill, opens
 
 _SYSRQ_LINES = 20
+_SYSRQ_NS = 10 * 10**9
 _CONTEXT_LINES = 16  # between the line of the CPU and the frame that printed a report
 _BOOT = b"Linux version "
 _BOOT_LINES = 4
@@ -40,7 +41,7 @@ class EventsReader:
         self._with_tasks: deque[EventReader] = deque()  # those of the closed ones that have their whole task table
         self._blank_lines = 0  # in a row
         self._task_rows = 0  # of those together
-        self._sysrq_line: int | None = None
+        self._sysrq: LogLine | None = None
         self._context: deque[LogLine] = deque(maxlen=_CONTEXT_LINES)
         self._boots: list[int] = []  # the lines with which another boot begins
         self._at_ns: dict[bytes | None, int] = {}  # the last stamp, by caller
@@ -88,7 +89,7 @@ class EventsReader:
             reader = self._begun(key, EventReader(kind, line, after_sysrq=self._was_sysrq(line)))
         else:
             if is_sysrq_kill(line):
-                self._sysrq_line = line.number
+                self._sysrq = line
             alone = begins_alone(line)
             if alone is None and reader is None:
                 if is_of_a_report(line):
@@ -101,7 +102,8 @@ class EventsReader:
                 if reader is None and line.caller is not None and (other := self._of_panic(line, alone)) is not None:
                     reader = other
                 else:
-                    reader = self._begun(key, EventReader(alone, line))
+                    by_hand = alone == PANIC and self._was_sysrq(line)
+                    reader = self._begun(key, EventReader(alone, line, after_sysrq=by_hand))
         if reader is None:
             self._context.append(line)
             return
@@ -156,7 +158,10 @@ class EventsReader:
 
     def _was_sysrq(self, line: LogLine) -> bool:
         """Whether SysRq-f stands shortly above: it calls the OOM killer, which then prints its header."""
-        return self._sysrq_line is not None and line.number - self._sysrq_line <= _SYSRQ_LINES
+        called = self._sysrq
+        if called is None or line.number - called.number > _SYSRQ_LINES:
+            return False
+        return line.at_ns is None or called.at_ns is None or line.at_ns - called.at_ns <= _SYSRQ_NS
 
     def _of_panic(self, line: LogLine, kind: str) -> EventReader | None:
         """A panic that another context announces ends the event that is open."""

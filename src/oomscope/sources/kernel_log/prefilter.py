@@ -22,8 +22,10 @@ _WORDS: dict[bytes, bytes] = {
     b"Tasks state": b"ks s",  # mm/oom_kill.c dump_tasks()
     b"Out of Memory: ": b"of M",  # mm/oom_kill.c up to 2.6.17
     b" of memory": b"f me",  # mm/oom_kill.c "Out of memory", "Memory cgroup out of memory"
+    b"VM: killing process": b"VM: ",  # mm/oom_kill.c of 2.4
     b"total-vm:": b"l-vm",  # mm/oom_kill.c __oom_kill_process() "Killed process"
     b"page allocation ": b"ge a",  # mm/page_alloc.c warn_alloc(): failures and stalls
+    b"-order allocation failed": b"-ord",  # the same in 2.4
     b"vmalloc error": b"oc e",  # mm/vmalloc.c __vmalloc_node_range(), __vmalloc_area_node()
     b"vmalloc: allocation": b"oc: ",  # the same up to 5.12
     b"vmap allocation for": b"ap a",  # mm/vmalloc.c alloc_vmap_area()
@@ -43,8 +45,10 @@ _WORDS: dict[bytes, bytes] = {
     b"Linux version ": b"ux v",  # init/version.c linux_banner: a boot
     b"memory consumer": b"y co",  # the 2020 patch's line, and that of `oomscope arm`
     b"earlyoom": b"rlyo",  # killers in user space, which stand in the journal beside the kernel
+    b"low memory! ": b"ry! ",  # earlyoom on a terminal of its own
     b"systemd-oomd": b"-oom",
     b"nohang": b"ohan",
+    b"Found the victim": b"vict",  # nohang on a terminal of its own
     b" to free ": b"o fr",
     b"lowmemorykill": b"ryki",  # drivers/staging/android/lowmemorykiller.c, which is not the OOM killer
 }

@@ -35,6 +35,14 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
             + rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,9})?) "
             + _HOST_AND_TAG,
         ),
+        # `date` before a line, as scripts write it: Jun 12 06:39:16: ...
+        (rb"[A-Z]", rb"(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d): "),
+        # a month in another language: апр 28 01:23:30 ; avril 16 21:08:50
+        (
+            rb"[a-z\x80-\xff]",
+            rb"(?P<stamp>[a-z\x80-\xff][^\s:\[\]<>=(){}\d]{1,23} {1,2}\d{1,2} \d\d:\d\d:\d\d(?:\.\d{1,9})?) "
+            + _HOST_AND_TAG,
+        ),
         (rb"[<\d]", _SYSLOG_PRIORITY + rb"(?P<stamp>" + _ISO_TIME + rb") " + _HOST_AND_TAG),
         # journalctl -o short-full, with-unit; short-unix; containers' logs (CRI), Talos, CloudWatch's CSV
         (
@@ -75,6 +83,8 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         (rb"\[", rb"\[ *(?P<caller>[TC]\d{1,7})\] ?"),
         # dmesg -T, in any language
         (rb"\[", rb"\[(?P<told>[^\]\[\n]{0,30}\d\d:\d\d:\d\d[^\]\[\n]{0,20})\] ?"),
+        # a guest's console in its hypervisor's log: 2023-12-04T10:49:30.127Z In(05) vcpu-5 - Guest: <6>[...
+        (rb"\d", _ISO_TIME + rb"\|? (?:In\(\d{1,3}\) |I\d{3}\| )?vcpu-\d{1,4}\|? ?(?:- )?Guest: "),
         (rb"[\w.-]", rb"(?:[\w.-]{1,80} )?kernel: ?"),
     )
 )

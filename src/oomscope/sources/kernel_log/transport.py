@@ -14,6 +14,9 @@ _PART = re.compile(rb"(?m)^\w{1,20}#\d{1,9} Part(?P<part>\d{1,5})\r?\n")
 _QUOTED_PRINTABLE = re.compile(
     rb"gfp_mask=3D0x|order=3D\d|hugepages_total=3D\d|mode:0x[0-9a-f]{1,16}\([^)\n]{0,200}=\n"
 )
+# A line that quoted-printable broke: 76 columns at most, and the quoting of who answered.
+_SOFT_BREAK = re.compile(rb"(?m)^.{66,90}[^=\s]=\r?$")
+_SOFT_BREAKS_LEAST = 2
 
 
 def in_order(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -115,7 +118,8 @@ def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes
         yield from _of_fields(stretch, first_number)
         return
     lines = enumerate(stretch.split(b"\n"), first_number)
-    if b"=3D" not in stretch or _QUOTED_PRINTABLE.search(stretch) is None:
+    is_encoded = b"=3D" in stretch and _QUOTED_PRINTABLE.search(stretch) is not None
+    if not is_encoded and len(_SOFT_BREAK.findall(stretch)) < _SOFT_BREAKS_LEAST:
         yield from lines
         return
     held, held_number = b"", 0

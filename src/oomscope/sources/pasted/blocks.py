@@ -19,7 +19,8 @@ _REST_OF_CALL_SITE = re.compile(rb"\s*(?:\[[\w-]{1,64}\] )?func:\S")
 _WRAPPED_ORDERS = re.compile(rb" *+Node \d{1,5}, zone ++\S{1,20} ++(?:\d{1,12} *+){1,11}+$")
 _REST_OF_ORDERS = re.compile(rb" *+(?:\d{1,12} *+){1,10}+$")
 _FIGURE_ASKED = re.compile(
-    rb"(?:cat|head|more|less) \S{0,200}?(?P<name>memory\.(?:current|max|limit_in_bytes|usage_in_bytes))\b"
+    rb"(?:cat|head|more|less) \S{0,200}?(?P<name>memory\.(?:current|max|peak|limit_in_bytes|usage_in_bytes"
+    rb"|max_usage_in_bytes))\b"
 )
 _BARE = re.compile(rb"\s*(?:\d{1,20}|max)\s*$")
 _CGROUP = next(kind for kind in KINDS if kind.source is memory.MEMORY_STAT)
@@ -101,6 +102,7 @@ class _Finder:
             if self._open is None or self._open.kind.source is not memory.MEMORY_STAT:
                 self._close()
                 self._open = Block(_CGROUP, number)
+            self._open.rows = max(self._open.rows, _CGROUP.least)  # the prompt says what it is
         if (named := _NAMED_IN_PROMPT.search(line)) is not None:
             self._name = f"slab/{named['cache'].decode(errors='replace')}/{named['file'].decode()}"
         block = self._open

@@ -12,6 +12,10 @@ _TAG = re.compile(rb"</?(?:br|p|div|pre|code|span|td|tr|b|i|em|strong)\b[^>]{0,2
 _GREP = re.compile(rb"(?:[\w./+@-]{1,200}[:-])?\d{1,7}[:-](?=\s*[A-Za-z0-9])")
 _PATH = re.compile(rb"/(?:proc|sys)/[\w./-]{1,120}[:-] ?")
 _ITEM = re.compile(rb"\s{0,8}(?:[*+-] )(?=\S)")
+_PRINTK = re.compile(
+    rb"(?:<\d{1,3}>|.{0,60}?kernel: ?)?\[ *\d{1,7}\.\d{6}\](?:\[ *[TC]\d{1,7}\])? (?:kmemleak: "
+    rb"(?=unreferenced object))?"
+)
 _NO_BREAK = "\u00a0".encode()
 
 
@@ -32,6 +36,6 @@ def unwrapped(line: bytes) -> bytes:
 def forms(line: bytes) -> Iterator[bytes]:
     """The line as it may have been printed: as it stands, then without what may be a prefix of somebody else's."""
     yield line
-    for prefix in (_GREP, _PATH, _ITEM):
+    for prefix in (_GREP, _PATH, _ITEM, _PRINTK):
         if (match := prefix.match(line)) is not None:
             yield line[match.end() :]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from oomscope.sources.base import Source
 from oomscope.sources.cgroupfs import memory
-from oomscope.sources.debugfs import drm, ion
+from oomscope.sources.debugfs import drm, ion, slub_trace
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
@@ -30,17 +30,24 @@ from oomscope.sources.tools import (
     dumpsys,
     free,
     memleak,
+    oomctl,
     processes,
     ps_mem,
     sar,
     slabtop,
     top,
+    zfs,
     zramctl,
 )
 
 _FRAME = (
     rb"\s*(?:\[<[0-9a-fx]{8,18}>\] )?(?:0x[0-9a-f]{8,16}|[\w.$]{1,120}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
-    rb"(?: \[[\w-]{1,60}\])?\s*$"
+    rb"(?: \[[\w-]{1,60}\])?(?: (?:\.\./)*[\w./-]{1,200}\.[chS]:\d{1,7}(?: \[inline\])?)?\s*$"
+)
+# What is inlined has no offset; the last line of a cut text ends within one.
+_INLINED = (
+    rb"\s*\[<[0-9a-f]{4,16}>\] (?:[\w.$]{1,200} (?:\.\./)*[\w./-]{1,200}\.[chS]:\d{1,7} \[inline\]"
+    rb"|[\w.$]{1,200}\+0?x?[0-9a-f/x]{0,18})\s*$"
 )
 
 
@@ -85,6 +92,13 @@ _MEMINFO_NAMES = (
     rb"|CommitLimit|Committed_AS|Vmalloc(?:Total|Used|Chunk)|Percpu|HardwareCorrupted|(?:Anon|File)Huge(?:Pages)?|FilePmdMapped"
     rb"|Cma(?:Total|Free)|Unaccepted|Balloon|GPU(?:Active|Reclaim)|Hugepagesize|Hugetlb|DirectMap\w{2,3})"
 )
+
+
+def _any(*forms: re.Pattern[bytes]) -> re.Pattern[bytes]:
+    """One form of several; what their parts are called is of no use here."""
+    return re.compile(b"|".join(re.sub(rb"\?P<\w+>", b"?:", form.pattern) for form in forms))
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(
         PageOwnerSortText(),
@@ -106,7 +120,7 @@ KINDS: tuple[Kind, ...] = (
         KMEMLEAK,
         re.compile(rb"\s*unreferenced object(?: \([^)]{1,40}\))? 0x[0-9a-f]{1,16} \(size \d{1,18}\):"),
         1,
-        inner=re.compile(rb'\s*(?:comm "|hex dump \(|backtrace|(?:[0-9a-f]{2} ){4}|\[<)|' + _FRAME),
+        inner=re.compile(rb'\s*(?:comm "|hex dump \(|backtrace|(?:[0-9a-f]{2} ){4}|\[<)|' + _FRAME + rb"|" + _INLINED),
         patience=1,
         indented=_indented_as_kmemleak,
     ),
@@ -130,7 +144,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         SLABINFO,
         re.compile(rb"\S.{0,80}? +\d{1,15} +\d{1,15} +\d{1,12} +\d{1,9} +\d{1,6} +: tunables "),
-        2,
+        1,
         inner=re.compile(rb"slabinfo - version|# ?name "),
     ),
     Kind(slabtop.SLABTOP, slabtop.ROW, 2, begins=slabtop.HEADER),
@@ -151,7 +165,10 @@ KINDS: tuple[Kind, ...] = (
         patience=2,
     ),
     Kind(crash_kmem.CRASH_KMEM, crash_kmem.ROW, 3, begins=crash_kmem.HEADER, patience=2),
-    Kind(free.FREE, free.ROW, 1, begins=free.HEADER),
+    Kind(free.FREE, free.ROW, 1, begins=_any(free.HEADER, free.BARE)),
+    Kind(zfs.ZFS_KSTAT, _any(zfs.ARCSTAT, zfs.SLAB, zfs.SUMMARY), 1, inner=zfs.ABOUT),
+    Kind(oomctl.OOMCTL, oomctl.ROW, 2, inner=oomctl.ABOUT, patience=2),
+    Kind(slub_trace.SLUB_TRACE, slub_trace.ROW, 1, inner=_any(slub_trace.FRAME, slub_trace.ABOUT), patience=3),
     Kind(
         ion.ION,
         ion.CLIENT,
@@ -170,9 +187,10 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         memory.MEMORY_STAT,
-        re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"),
+        _any(re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"), memory.EDITED),
         4,
-        begins=memory.ROW,
+        begins=_any(memory.ROW, memory.EDITED),
+        patience=8,
     ),
     Kind(VMSTAT, re.compile(rb"(?:nr_|pg|workingset_|thp_|compact_|numa_)[a-z0-9_]{2,60} \d{1,20}\s*$"), 6, patience=2),
     Kind(
@@ -182,6 +200,7 @@ KINDS: tuple[Kind, ...] = (
             rb"|allocated bo)"
         ),
         2,
+        patience=4,
     ),
     Kind(crash_slab.CRASH_SLAB, crash_slab.ROW, 2, begins=crash_slab.HEADER),
     Kind(node_meminfo.NODE_MEMINFO, node_meminfo.ROW, 3, patience=3),
@@ -192,16 +211,16 @@ KINDS: tuple[Kind, ...] = (
         memleak.MEMLEAK,
         memleak.STACK,
         1,
-        begins=re.compile(memleak.TITLE.pattern + rb"|" + memleak.STACK.pattern),
-        inner=re.compile(memleak.TITLE.pattern + rb"|" + memleak.FRAME.pattern + rb"|" + memleak.UNKNOWN.pattern),
+        begins=_any(memleak.TITLE, memleak.STACK),
+        inner=_any(memleak.TITLE, memleak.FRAME, memleak.UNKNOWN),
     ),
     Kind(
         dumpsys.DUMPSYS,
-        dumpsys.ROW,
+        _any(dumpsys.ROW, dumpsys.ONE, dumpsys.SUM_OF_ONE),
         2,
-        begins=re.compile(dumpsys.ROW.pattern + rb"|Total PSS by process"),
+        begins=_any(dumpsys.ROW, dumpsys.ONE, re.compile(rb"Total PSS by process")),
         inner=dumpsys.ABOUT,
-        patience=3,
+        patience=20,
     ),
     Kind(ps_mem.PS_MEM, ps_mem.ROW, 2, begins=ps_mem.HEADER, patience=2),
     Kind(

@@ -20,7 +20,9 @@ _MAY_HOLD = re.compile(
     rb"[0-9] times|Page allocated via order|unreferenced object|age=[0-9]|func:|: tunables|OBJ SIZE|-0x|, zone "
     rb"|PERCENTAGE|objects, [0-9]|allocated bo|COMMAND|CMD|Command|cmdline|Swap +USS|anon [0-9]|rss [0-9]|total_cache"
     rb"|\t[0-9a-f]{8}\t|kbmemfree|DISKSIZE|OBJSIZE|\(pid [0-9]|(?:Free|Used|Lost) RAM:|allocations from stack|VmRSS"
-    rb"|Rss:|RAM used|Mem *: *[0-9]"
+    rb"|TRACE [a-z]|MEMINFO in pid|Current Memory|SPL slab|ARC size|Current Size:| 4 +[0-9]|HugePages"
+    rb"|Huge[A-Za-z]{1,12}:|_reclaimable:"
+    rb"|memory\.(?:current|max|usage|limit)|Rss:|RAM used|Mem *: *[0-9]"
     rb"|buff/cache|buffers +cache|client +pid|Dma-buf|nr_free_pages"
     rb"|(?:Mem|Slab|Shmem|Cma)[A-Za-z]{0,9}: +[0-9]{1,15} kB"
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from oomscope import bounds
+from oomscope.model.account import BYTES, HUGE_PAGES, Account, Entry, account
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 
 _LINE = re.compile(rb"(?P<name>[A-Za-z0-9_()]{1,60}):\s++(?P<kib>\d{1,15}) kB\s*+")
 
-_HUGE_PAGES = re.compile(rb"HugePages_Total:\s++(?P<count>\d{1,12})\s*+")
+_HUGE_PAGES = re.compile(rb"HugePages_(?P<what>Total|Free|Rsvd|Surp):\s++(?P<count>\d{1,12})\s*+")
 
 
 _BEGINNING = re.compile(rb"\s*+MemTotal:\s++\d++ kB\r?\nMemFree:\s++\d++ kB")
@@ -26,7 +27,7 @@ def _read(rows: Lines) -> Notes:
     """`notes.accounts.meminfo` has the figures."""
     notes = Notes()
     kib: dict[bytes, int] = {}
-    huge_pages = 0
+    pool: dict[bytes, int] = {}
     for line in rows:
         match = _LINE.fullmatch(line or b"")
         if match is not None:
@@ -34,12 +35,13 @@ def _read(rows: Lines) -> Notes:
                 kib.setdefault(match["name"], int(match["kib"]))
             else:
                 notes.stats.leave_out("counters")
-        elif pool := _HUGE_PAGES.fullmatch(line or b""):
-            huge_pages = int(pool["count"])
-        elif line is None or (line.strip() and not line.startswith(b"HugePages_")):
+        elif told := _HUGE_PAGES.fullmatch(line or b""):
+            pool.setdefault(told["what"], int(told["count"]))
+        elif line is None or line.strip():
             notes.stats.unknown_lines += 1
     # All pools together from 4.19 on, else the one of the default size.
-    kib.setdefault(b"Hugetlb", huge_pages * kib.get(b"Hugepagesize", 0))
+    kib.setdefault(b"Hugetlb", pool.get(b"Total", 0) * kib.get(b"Hugepagesize", 0))
+    notes.accounts.tables = _of_pool(pool, kib.get(b"Hugepagesize", 0) * 1024)
     if 0 < kib.get(b"MemTotal", 0) <= bounds.PAGES * 4:
         notes.accounts.meminfo = Meminfo(
             total_bytes=kib[b"MemTotal"] * 1024,
@@ -48,6 +50,18 @@ def _read(rows: Lines) -> Notes:
             kib={name.decode(): size for name, size in kib.items()},
         )
     return notes
+
+
+def _of_pool(pool: dict[bytes, int], each_bytes: int) -> tuple[Account, ...]:
+    """The pool of the default size: what is in use, what is promised, and what nobody uses."""
+    free, reserved = pool.get(b"Free", 0), pool.get(b"Rsvd", 0)
+    counts = {
+        "in use": pool.get(b"Total", 0) - free,
+        "promised to a mapping, not touched yet": min(reserved, free),
+        "free, of use to nobody else": max(free - reserved, 0),
+    }
+    entries = [Entry(name, count * each_bytes, count) for name, count in counts.items() if count > 0]
+    return account(HUGE_PAGES, BYTES, "huge pages", entries)
 
 
 MEMINFO = AccountSource("meminfo", _recognises, _read)

@@ -17,6 +17,9 @@ PROCESS_ROW = re.compile(
     rb" *+(?P<size>" + _KB + rb"): (?P<name>[\w.:/@<>-]{1,120}) *\(pid (?P<pid>\d{1,9})[^\n]{0,60}\)"
 )
 ROW = re.compile(rb" *+(?:" + _KB + rb": [\w.:/@<>-]{1,120} *\(pid \d|(?:Total|Free|Used|Lost) RAM: *+-?" + _KB + rb")")
+# Of one process: its name above a table, the sum of its Pss below.
+ONE = re.compile(rb"\s*(?:\*\* )?MEMINFO in pid (?P<pid>\d{1,9}) \[(?P<name>[^\]]{1,120})\]")
+SUM_OF_ONE = re.compile(rb" *+TOTAL:? +(?P<kib>\d{1,12})(?: |\s*$)")
 _PARTS = (
     ("processes (Pss)", re.compile(rb"(" + _KB + rb") used pss")),
     ("cached processes (Pss)", re.compile(rb"(" + _KB + rb") cached pss")),
@@ -44,8 +47,18 @@ def _read(rows: Lines) -> Notes:
     processes, parts = Entries(notes), Entries(notes)
     seen: set[tuple[bytes, bytes]] = set()
     told: set[str] = set()
+    one = ""
     for line in rows:
         text = line or b""
+        if (begins := ONE.match(text)) is not None:
+            one = printable(begins["name"])
+            continue
+        if one and (total := SUM_OF_ONE.match(text)) is not None:
+            processes.merge(one, int(total["kib"]) * 1024)
+            one = ""
+            continue
+        if one:
+            continue  # its parts
         if (match := PROCESS_ROW.match(text)) is not None:
             # The same process stands again under how dispensable it is.
             if (key := (match["name"], match["pid"])) not in seen and len(seen) < _PROCESSES:

@@ -18,6 +18,9 @@ ROW = re.compile(
     + _AMOUNT
     + rb"){1,5})\s*$"
 )
+# The first row without its header, as an excerpt has it; which columns it has the row below tells.
+BARE = re.compile(rb" *+Mem: +(?:\d{1,15} +){5}\d{1,15}\s*$")
+_NEW, _OLD = b"total used free shared buff/cache available", b"total used free shared buffers cached"
 _NAMES = {
     b"total": "MemTotal",
     b"free": "MemFree",
@@ -33,9 +36,9 @@ _LEAST_KIB = 200_000
 
 
 def _recognises(head: bytes) -> bool:
-    """The header, with the row of Mem behind it."""
+    """The header with the row of Mem behind it, or that row with all its columns."""
     first, _, rest = head[:4096].lstrip(b"\r\n").partition(b"\n")
-    return (
+    return BARE.match(first.rstrip(b"\r")) is not None or (
         HEADER.match(first.rstrip(b"\r")) is not None and ROW.match(rest.partition(b"\n")[0].rstrip(b"\r")) is not None
     )
 
@@ -46,6 +49,7 @@ def _read(rows: Lines) -> Notes:
     columns: list[bytes] = []
     kib: dict[str, int] = {}
     unit = 1.0
+    memory: list[bytes] = []
     for line in rows:
         if line is not None and HEADER.match(line) is not None:
             columns = line.split()
@@ -57,13 +61,17 @@ def _read(rows: Lines) -> Notes:
         words = match["amounts"].split()
         if match["what"] == b"Mem":
             unit = 1024.0 if words[0].isdigit() and int(words[0]) < _LEAST_KIB else 1.0
-            for name, word in zip(columns, words, strict=False):
-                if name in _NAMES:
-                    kib.setdefault(_NAMES[name], round(amounts.kib(word, unit) or 0))
+            memory = memory or words
         elif match["what"] == b"Swap":
             for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
                 if swap:
                     kib.setdefault(swap, round(amounts.kib(word, unit) or 0))
+        elif not columns:
+            columns = _OLD.split()
+    columns = columns or _NEW.split()
+    for name, word in zip(columns, memory, strict=False):
+        if name in _NAMES:
+            kib.setdefault(_NAMES[name], round(amounts.kib(word, unit) or 0))
     if b"buff/cache" in columns:
         kib.setdefault("Buffers", 0)  # they are in the other figure
     if kib.get("MemTotal"):

@@ -32,6 +32,7 @@ def _read(rows: Lines) -> Notes:
     notes = Notes()
     columns: list[bytes] = []
     worst: dict[bytes, int] = {}
+    percent = 0.0
     for line in rows:
         if line is not None and HEADER.match(line) is not None:
             columns = line[line.index(b"kbmemfree") :].split()
@@ -41,15 +42,16 @@ def _read(rows: Lines) -> Notes:
             continue
         words = line.split()[-len(columns) :] if columns else []
         told = {name: int(word) for name, word in zip(columns, words, strict=False) if word.isdigit()}
-        if (
-            told
-            and not line.lstrip().startswith(b"Average")
-            and _least(told) <= (_least(worst) if worst else _least(told))
-        ):
+        if not told or line.lstrip().startswith(b"Average"):
+            continue
+        if not worst or _least(told) <= _least(worst):
             worst = told
+            percent = float(dict(zip(columns, words, strict=False)).get(b"%memused", b"0").replace(b",", b"."))
     if b"kbmemfree" in worst and b"kbmemused" in worst:
         kib = {name: worst[column] for column, name in _NAMES.items() if column in worst}
-        kib["MemTotal"] = worst[b"kbmemfree"] + worst[b"kbmemused"]
+        # From 11.7 on "used" leaves out what is cached; its share of all does not.
+        used = worst[b"kbmemused"]
+        kib["MemTotal"] = max(round(used * 100 / percent) if percent else 0, worst[b"kbmemfree"] + used)
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib["MemFree"] * 1024, None, kib)
     return notes
 

@@ -39,10 +39,14 @@ class Cause:
 
 @dataclass(frozen=True)
 class OomCase:
-    """One event with all that was worked out of it; `earlier` are the events before it in the log."""
+    """One event with all that was worked out of it; `earlier` are the events before it in the log.
+
+    `ram_bytes` is MemTotal of a /proc/meminfo beside the log.
+    """
 
     analysis: OomAnalysis
     earlier: tuple[OomEvent, ...] = ()
+    ram_bytes: int | None = None
 
     @property
     def event(self) -> OomEvent:
@@ -141,7 +145,9 @@ class OomCase:
 
     def share_words(self, pages: int) -> str:
         """`93.1 % of RAM`."""
-        of = "of RAM" if self.knows_ram else "of what the report counts"
+        of = "of what the report counts"
+        if self.knows_ram:
+            of = "of the zones in this log" if self.accounting.is_of_zones else "of RAM"
         return f"{share_text(self.share(pages))} {of}"
 
     def size(self, pages: int) -> str:

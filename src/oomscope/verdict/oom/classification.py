@@ -11,7 +11,7 @@ from oomscope.model.oom_event import PANIC, OomEvent
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import EventLine, Finding, Oom
-from oomscope.units import pages_text
+from oomscope.units import counted, pages_text
 from oomscope.verdict.oom import Cause, OomCase, causes, vmalloc
 from oomscope.verdict.oom.case import WANTS_A_NAME
 from oomscope.verdict.oom.narrative import one_line, story
@@ -64,12 +64,12 @@ class Classification:
             found.append(Unknown("the page size", reason))
         if event.unknown_count:
             where, text = event.unknown[0]
-            found.append(
-                Unknown(
-                    f"{event.unknown_count:,} lines inside the report",
-                    f"they are of no known form; the first, line {where}: {text[:60]}",
-                )
+            of_no_form = (
+                f"it is of no known form: line {where}: {text[:60]}"
+                if event.unknown_count == 1
+                else f"they are of no known form; the first, line {where}: {text[:60]}"
             )
+            found.append(Unknown(f"{counted(event.unknown_count, 'line')} inside the report", of_no_form))
         found += [Unknown("a number", f"it cannot be an amount: {text[:80]}") for text in event.distrusted[:3]]
         found += [Unknown(f"{n:,} {what} of this event", "more than are kept") for what, n in event.left_out.items()]
         if self.case.accounting.hidden_zone_pages:
@@ -95,7 +95,8 @@ class ClassifiedEvents:
 def classify_events(evidence: Evidence) -> ClassifiedEvents:
     """Look at every event once."""
     events = evidence.events
-    cases = tuple(OomCase(e.analysis, _before(evidence, index)) for index, e in enumerate(events))
+    ram_bytes = None if evidence.meminfo is None else evidence.meminfo.total_bytes
+    cases = tuple(OomCase(e.analysis, _before(evidence, index), ram_bytes) for index, e in enumerate(events))
     told = tuple(causes(case) for case in cases)
     default = explained(events) if events else 0
     lines = tuple(

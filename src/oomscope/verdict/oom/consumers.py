@@ -21,8 +21,8 @@ _MUCH = 0.35
 def holders(case: OomCase) -> list[Cause]:
     """The holders worth naming, the greatest first; where nothing is counted, whom the kernel killed."""
     if not case.accounting.rows:
-        by_kill = user_anon.by_kill(case)
-        return [] if by_kill is None else [by_kill]
+        told = (user_anon.by_kill(case), slab.by_cache(case))
+        return [cause for cause in told if cause is not None]
     ranked = sorted(((holder.pages(case), holder) for holder in HOLDERS), key=lambda pair: -pair[0])
     causes = []
     for index, (pages, holder) in enumerate(ranked):
@@ -45,6 +45,7 @@ def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
         and not case.is_mostly_reserved
         and not accounting.pages(rows.LRU)  # two holders in one row
         and case.event.kind != SHOWN  # what failed, if anything, is not known
+        and not (case.request.order is None and any(check.passes for check in case.allowed))  # what else it needed
         and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages))
     ):
         return CERTAIN

@@ -5,18 +5,21 @@ from __future__ import annotations
 from oomscope.attribution.oom.zones import free_in
 from oomscope.attribution.page_size import USUAL_BYTES
 from oomscope.model.oom_analysis import ZoneCheck
-from oomscope.model.oom_event import FAILURE
+from oomscope.model.oom_event import FAILURE, KILL, PANIC, FreeBlocks
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import FRAGMENTATION, Cause, OomCase
 
 _COSTLY_ORDER = 3  # include/linux/mmzone.h PAGE_ALLOC_COSTLY_ORDER: beyond it the allocator gives up soon
 _MUCH_TO_RECLAIM = 0.05
+_SMALL_KIB = 32  # with blocks of that size most of what asks for more than a page is served
 
 
 def rule(case: OomCase) -> Cause | None:
     """Claims it for a request of several pages that no allowed zone has a block for."""
     order = case.request.order
+    if order is None and case.event.kind in (KILL, FAILURE, PANIC):
+        return _of_unknown_order(case)
     if order is None or order < 1:
         return None
     passing = [check for check in case.allowed if check.passes and not case.is_tiny(check)]
@@ -36,6 +39,52 @@ def rule(case: OomCase) -> Cause | None:
     if costly and case.event.kind == FAILURE and not case.event.zones and not case.event.counters:
         return _cause(case, [], POSSIBLE)
     return None
+
+
+def _of_unknown_order(case: OomCase) -> Cause | None:
+    """The header is lost, and a zone was above its watermark: a single page could have been had, so it was more."""
+    # Before a kill the kernel asks for `high` once more (__alloc_pages_may_oom()).
+    is_kill = case.event.kind != FAILURE
+    relaxed = [
+        check
+        for check in case.allowed
+        if (check.is_above_high if is_kill else check.passes) and not case.is_tiny(check) and check.zone.blocks
+    ]
+    if not relaxed or case.event.memcg is not None or case.is_page_fault:
+        return None
+    sizes = sorted({block.size_kib for check in relaxed for block in check.zone.blocks or () if block.count})
+    fitting = [
+        size
+        for size in sizes
+        if any(b.size_kib >= size and b.count and _may_serve(b) for check in relaxed for b in check.zone.blocks or ())
+    ]
+    largest_kib = max(fitting, default=0)
+    if largest_kib >= _SMALL_KIB or not largest_kib:
+        return None
+    free = free_in(relaxed)
+    names = ", ".join(check.zone.title for check in relaxed)
+    return Cause(
+        FRAGMENTATION,
+        Finding(
+            claim=f"{case.size(free)} is free in {names}, above its watermark{_of_it_cma(case, relaxed)}, in blocks of "
+            f"{bytes_text(largest_kib * 1024)} at most for most requests: this one, whose first line is lost, must "
+            "have been for a larger block",
+            pages=free or None,
+            certainty=LIKELY,
+            because=case.evidence(*(name for c in relaxed for name in (c.zone.title, f"free lists of {c.zone.title}"))),
+            refuted_by="the line with order= above these: a single page",
+            next="find the line above these that says who asked for what (order and gfp mask)",
+        ),
+    )
+
+
+def _of_it_cma(case: OomCase, zones: list[ZoneCheck]) -> str:
+    cma = sum(check.cma_pages for check in zones)
+    return f" ({case.size(cma)} of it is CMA)" if cma else ""
+
+
+def _may_serve(block: FreeBlocks) -> bool:
+    return not block.types or bool(set(block.types) & set("UMER"))
 
 
 def _cause(case: OomCase, zones: list[ZoneCheck], certainty: str) -> Cause:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.verdict import Finding
+from oomscope.model.verdict import POSSIBLE, Finding
 from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import HIDDEN_KERNEL, PAGE_OWNER_NEXT, OomCase
 
 OOM_CLASS = HIDDEN_KERNEL
+_OF_SLAB = (rows.SLAB, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
 _PART_OF_IT = 0.02  # of RAM: a call site worth naming beside the remainder
 # Call sites that stand for pages which a counter of the report has already.
 COUNTED = ("slab", "folio", "filemap", "readahead", "ractl", "shmem", "anon", "pte_alloc", "dup_task", "thread_stack")
@@ -32,6 +33,9 @@ def pages(case: OomCase) -> int:
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     """How much, what the report can say of who it may be, and what gives it a name next time."""
     hints = _hints(case)
+    if case.accounting.is_of_zones and not case.accounting.pages(*_OF_SLAB):
+        hints.insert(0, "slab is not in these lines and may be most of it")
+        certainty = POSSIBLE
     return Finding(
         claim=f"{case.size(held_pages)}, {case.share_words(held_pages)}, is in no counter of the report: the kernel "
         "or a driver took it from the page allocator" + (f"; {'; '.join(hints)}" if hints else ""),

@@ -134,11 +134,13 @@ def _behind_a_page_fault(case: OomCase) -> Cause | None:
     if before.kind != MEMCG_KILL or not near or case.share(free) < _PLENTY_FREE:
         return None
     path = "" if before.memcg is None or before.memcg.path is None else f" {before.memcg.path}"
+    limit = None if before.memcg is None else limit_kib(before.memcg)
+    of = "" if limit is None else f" ({bytes_text(limit * 1024)}{_kernel_memory(before.memcg)})"
     return Cause(
         MEMCG_LIMIT,
         Finding(
-            claim=f"the memory cgroup{path} was at its limit just before, and a page fault in it called the OOM killer "
-            f"of the whole machine with {case.share_words(free)} free",
+            claim=f"the memory cgroup{path} was at its limit{of} just before, and a page fault in it called the OOM "
+            f"killer of the whole machine with {case.share_words(free)} free",
             pages=None,
             certainty=LIKELY,
             because=(*case.evidence("header", "free"), f"line {before.first_line}: {before.kind}"),
@@ -146,6 +148,14 @@ def _behind_a_page_fault(case: OomCase) -> Cause | None:
             next="the group's limit is what to look at; kernels from 5.16 on do not kill here any more",
         ),
     )
+
+
+def _kernel_memory(memcg: Memcg | None) -> str:
+    """Where most of the group is in none of its statistics: the kernel's own, as `kmem: usage` has it."""
+    if memcg is None or not memcg.usage_kib:
+        return ""
+    named = sum(size for _, size in fillers(memcg))
+    return ", most of it kernel memory" if named * 2 < memcg.usage_kib * 1024 else ""
 
 
 def fillers(memcg: Memcg) -> list[tuple[str, int]]:

@@ -28,6 +28,7 @@ from oomscope.verdict.oom.case import (
     Cause,
     OomCase,
 )
+from oomscope.verdict.oom.why_this_victim import why_this_victim
 
 _LITTLE = 0.02
 _NOT_HOLDERS = (VMALLOC_SPACE, NO_SHORTAGE, LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE)
@@ -45,6 +46,8 @@ def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns
     if named is not None:
         sentences.append(_named(case, named, apart_ns))
     if first.oom_class not in _NOT_ABOUT_RECLAIM and (why := _why_not_freed(case, first.oom_class)):
+        sentences.append(why)
+    if why := why_this_victim(case):
         sentences.append(why)
     sentences.append(_how_sure(case, first))
     return tuple(sentences)
@@ -81,6 +84,8 @@ def what_happened(case: OomCase) -> str:
     if asked.comm is None and asked.order is None:
         return f"{when}the kernel ran out of memory{_ended(case)}."
     gfp = f" ({case.gfp})" if case.gfp and case.gfp != "0x0" else ""
+    if event.slab_request is not None and event.kind == FAILURE:
+        gfp += f" for the slab cache {event.slab_request.cache}"
     request = "had a page fault that found no memory" if case.is_page_fault else f"asked for {case.needs}{gfp}"
     if event.kind == FAILURE and "stall" in event.remarks:
         return f"{when}{who} {request} and had been waiting for it for long when this was printed."

@@ -94,6 +94,9 @@ def _could_be_reclaimed(case: OomCase) -> Finding | None:
     """A report without its request, on a machine where much of RAM is free or clean page cache."""
     if case.event.kind != SHOWN or not (case.knows_ram or case.event.has_counters):
         return None
+    large = [check for check in case.analysis.zones if check.passes is not None and not case.is_tiny(check)]
+    if large and not any(check.passes for check in large):
+        return None  # what may not wait finds nothing there
     counters = case.event.counters
     waiting = counters.get("dirty", 0) + counters.get("writeback", 0) + counters.get("unstable", 0)
     clean = max(case.accounting.pages("page cache") - waiting, 0)
@@ -214,7 +217,7 @@ def _of_page_fault(case: OomCase) -> Finding | None:
     if not relaxed and case.share(free) < _PLENTY_FREE:
         return None
     return Finding(
-        claim=f"a page fault returned VM_FAULT_OOM although {case.share_words(free)} was free",
+        claim=f"a page fault returned VM_FAULT_OOM although {case.share_words(free)} ({case.size(free)}) was free",
         pages=free,
         certainty=CERTAIN if relaxed else LIKELY,
         because=case.evidence("header", "free", *(check.zone.title for check in relaxed[:1])),
@@ -232,7 +235,7 @@ def _nearly_all_free(case: OomCase) -> Finding | None:
     if case.allowed and all(check.passes is False for check in case.allowed):
         return None
     return Finding(
-        claim=f"{share_text(case.share(free))} of RAM was free: memory was not short"
+        claim=f"{share_text(case.share(free))} of RAM ({case.size(free)}) was free: memory was not short"
         + (", the allocator may not have been ready" if _is_early(case) else ""),
         pages=free,
         certainty=CERTAIN,
@@ -273,7 +276,7 @@ def _watermark_too_high(case: OomCase) -> Finding | None:
     return Finding(
         claim=f"the watermarks keep {case.share_words(free)} from being used",
         pages=free,
-        certainty=CERTAIN,
+        certainty=CERTAIN if case.share(free) >= _MOST else LIKELY,
         because=case.evidence(*(check.zone.title for check in held[:2])),
         refuted_by="a vm.min_free_kbytes that is not that large",
         next="set vm.min_free_kbytes (and watermark_boost_factor) back to what the kernel chose",

@@ -14,6 +14,9 @@ OOM_CLASS = PAGE_CACHE
 def pages(case: OomCase) -> int:
     """Files on the lists, copies under writeback, and what is unevictable without being locked process memory."""
     accounting = case.accounting
+    is_of_tail = "pagecache pages" in case.event.totals and "active_file" not in case.event.counters
+    if is_of_tail and accounting.swap_total_pages and not accounting.swap_free_pages:
+        return 0  # with swap full it is shared memory as well as files, and the log does not tell them apart
     on_lists = accounting.pages(rows.FILE, rows.WRITEBACK_TMP, rows.UNEVICTABLE) - locked_pages(case)
     return on_lists + accounting.isolated_pages(rows.ISOLATED_FILE)
 

@@ -22,7 +22,14 @@ _VERY_LARGE_KIB = 1 << 20
 def pages(case: OomCase) -> int:
     """Anonymous memory, on the lists or locked."""
     accounting = case.accounting
-    return accounting.pages(rows.ANON, rows.LRU) + accounting.isolated_pages(rows.ISOLATED_ANON) + locked_pages(case)
+    # What is in the swap cache is of processes where one of them was killed; shared memory stands there, too.
+    swap_cache = accounting.pages(rows.SWAP_CACHE) if case.event.victims else 0
+    return (
+        swap_cache
+        + accounting.pages(rows.ANON, rows.LRU)
+        + accounting.isolated_pages(rows.ISOLATED_ANON)
+        + locked_pages(case)
+    )
 
 
 def locked_pages(case: OomCase) -> int:
@@ -114,29 +121,35 @@ def _not_in_the_rows(case: OomCase, held_pages: int) -> str:
 def by_kill(case: OomCase) -> Cause | None:
     """Without counters: the processes and victims alone tell that there was much user memory, not that it was most."""
     victims = [v for v in case.event.victims if v.kib.get("anon-rss", 0) + v.kib.get("shmem-rss", 0)]
-    victim = max(victims, key=lambda v: v.kib.get("anon-rss", 0), default=None)
-    processes = top_processes(case)
     page_kib = case.event.page_kib or 4
-    process_kib = processes[0][1] * page_kib if processes else 0
-    victim_kib = 0 if victim is None else victim.kib.get("anon-rss", 0)
-    if max(process_kib, victim_kib) < _LARGE_VICTIM_KIB:
+    swapped = {p.pid: p.values.get("swapents", 0) * page_kib for p in case.event.processes}
+    if case.event.memcg is not None:
+        swapped = {}  # a group's limit is of RAM, unless it says so
+    held = [(own_pages(p) * page_kib, f"{p.comm} (pid {p.pid})", p.pid) for p in case.event.processes]
+    held += [(v.kib.get("anon-rss", 0), f"{v.comm} (pid {v.pid}), which was killed,", v.pid) for v in victims]
+    if not held:
         return None
-    if victim_kib >= process_kib and victim is not None:
-        who = f"{victim.comm} (pid {victim.pid}), which was killed, held {bytes_text(victim_kib * 1024)}"
-    else:
-        process = processes[0][0]
-        who = f"{process.comm} (pid {process.pid}) held {bytes_text(process_kib * 1024)}"
+    # Of one process in both, the kill line: it is told in kB and of the moment.
+    kib, who, pid = max(held, key=lambda each: (each[0] + swapped.get(each[2], 0), "killed" in each[1]))
+    most_kib = kib + swapped.get(pid, 0)
+    if most_kib < _LARGE_VICTIM_KIB:
+        return None
+    who += f" held {bytes_text(kib * 1024)}{_and_swap(swapped.get(pid, 0))}"
     return Cause(
         USER_ANON,
         Finding(
             claim=f"{who}; what else held RAM is not in this log",
             pages=None,
-            certainty=LIKELY if max(process_kib, victim_kib) >= _VERY_LARGE_KIB else POSSIBLE,
+            certainty=LIKELY if most_kib >= _VERY_LARGE_KIB else POSSIBLE,
             because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims[:1]), "task table"),
             refuted_by="the Mem-Info of this event, which is not in this log",
             next="find the whole report: journalctl -k -b -1, or the serial console",
         ),
     )
+
+
+def _and_swap(kib: int) -> str:
+    return f" and {bytes_text(kib * 1024)} of swap" if kib >= _LARGE_VICTIM_KIB else ""
 
 
 def top_processes(case: OomCase) -> list[tuple[Process, int]]:

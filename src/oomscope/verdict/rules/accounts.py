@@ -8,9 +8,11 @@ from oomscope.model.account import (
     BYTES,
     CACHED_RAM,
     CALL_SITE,
+    CONTROL_GROUP,
     DMA_BUFFER,
     FREE_RAM,
     GRAPHICS,
+    HUGE_PAGES,
     LOST_RAM,
     MODULE,
     OUTSTANDING,
@@ -20,6 +22,7 @@ from oomscope.model.account import (
     SLAB_CACHE,
     UNREFERENCED,
     VMALLOC_CALLER,
+    ZFS,
     ZRAM_DISK,
     Account,
     Entry,
@@ -43,6 +46,9 @@ _CLAIMS = {
     SLAB_CACHE: "{name} is the largest slab cache: {amount}, {count} objects in use",
     UNREFERENCED: "{name} allocated most of what nothing points to any more: {amount} in {count} objects",
     OUTSTANDING: "{name} allocated most of what memleak saw allocated and not freed: {amount} in {count} allocations",
+    ZFS: "ZFS' {name} takes {amount}; the kernel counts it nowhere",
+    HUGE_PAGES: "{count} huge pages are {name}: {amount}",
+    CONTROL_GROUP: "{name} is the largest control group: {amount}",
     CALL_SITE: "{name} is the call site that holds most: {amount} in {count} calls",
     VMALLOC_CALLER: "{name} mapped most with vmalloc: {amount} in {count} areas",
     ADDRESS_SPACE: "{name} reserves most address space of vmalloc: {amount} in {count} areas; how much of it has "
@@ -58,6 +64,9 @@ _NEXT = {
     SLAB_CACHE: "boot with slub_debug=U,{name} and read /sys/kernel/debug/slab/{name}/alloc_traces: who allocated them",
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
     OUTSTANDING: "what is in use for good reason stands in it, too: two lists, minutes apart, show what only grows",
+    ZFS: "the ARC shrinks by itself, but slowly: zfs_arc_max bounds it (/sys/module/zfs/parameters)",
+    HUGE_PAGES: "who needs them maps them (ls /dev/hugepages); sysctl vm.nr_hugepages gives back what nobody does",
+    CONTROL_GROUP: "memory.stat of {name} tells what fills it",
     CALL_SITE: "read {name} {place}: who calls it, and who should free what it returns",
     ADDRESS_SPACE: "per-cpu memory: Percpu in /proc/meminfo and /sys/kernel/debug/percpu_stats tell the pages; on 32 "
     "bit, vmalloc=SIZE on the command line",
@@ -145,16 +154,17 @@ def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
             )
         ]
     free = sum(row.pages for row in balance.rows if row.kind == FREE)
-    if _certainty(balance) != CERTAIN:
+    if not _fits(balance):
         return []
     available = kib.get("MemAvailable", 0) / max(kib.get("MemTotal", 1), 1)
     share = max(available, free / max(balance.ram_pages, 1))
     if not _PLENTY <= share <= AT_ONE_MOMENT:
         return []
+    amount = "" if meminfo is None else f"{bytes_text(round(share * meminfo.total_bytes))}, "
     word = "available" if available > free / max(balance.ram_pages, 1) else "free"
     return [
         Finding(
-            claim=f"memory is not short: {share_text(share)} of RAM is {word}",
+            claim=f"memory is not short: {amount}{share_text(share)} of RAM is {word}",
             pages=None,
             certainty=CERTAIN,
             because=("MemAvailable" if word == "available" else "MemFree",),
@@ -214,8 +224,8 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
     pages = balance.unexplained_pages
     if balance.missing:
         return Finding(
-            claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in what was not given: "
-            f"{_listed(balance.missing)}",
+            claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in what was not given "
+            f"({_listed(balance.missing)}) or in no counter",
             pages=pages if unit_bytes is None else None,
             certainty=POSSIBLE,
             because=("these rows stand in every /proc/meminfo",),
@@ -243,12 +253,15 @@ def _listed(kinds: tuple[str, ...]) -> str:
 
 def _certainty(balance: Balance) -> str:
     """The kernel's counters are certain as long as no row has more than all of RAM: then one of them is damaged."""
-    fits = all(row.pages <= AT_ONE_MOMENT * balance.ram_pages for row in balance.rows)
-    return CERTAIN if fits and not balance.missing else POSSIBLE
+    return CERTAIN if _fits(balance) and not balance.missing else POSSIBLE
+
+
+def _fits(balance: Balance) -> bool:
+    return all(row.pages <= AT_ONE_MOMENT * balance.ram_pages for row in balance.rows)
 
 
 def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
-    amount = _amount(told, entry)
+    amount = _amount(told, entry, case)
     texts = {"name": str(entry), "amount": amount, "count": f"{entry.count:,}", "place": entry.place, "share": ""}
     if told.kind == PROCESS:
         texts["count"] = "1 process" if entry.count == 1 else f"{entry.count:,} processes"
@@ -259,7 +272,7 @@ def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
         claim=_CLAIMS[told.kind].format(**texts),
         pages=_pages(told, entry, case),
         certainty=LIKELY if told.kind in (UNREFERENCED, OUTSTANDING) else CERTAIN,
-        because=(f"its file has {counted(len(told.entries), 'row')}, {_amount(told, told)} in all",),
+        because=(f"its file has {counted(len(told.entries), 'row')}, {_amount(told, told, case)} in all",),
         refuted_by="kmemleak is wrong where a pointer is kept in a form that it does not see"
         if told.kind == UNREFERENCED
         else "another reading: the file is of one moment",
@@ -318,9 +331,9 @@ def _pages(told: Account, of: Account | Entry, case: RuleCase) -> int | None:
     return None if isinstance(page_bytes, Unknown) else amount // page_bytes
 
 
-def _amount(told: Account, of: Account | Entry) -> str:
+def _amount(told: Account, of: Account | Entry, case: RuleCase) -> str:
     amount = of.total if isinstance(of, Account) else of.amount
-    return bytes_text(amount) if told.unit == BYTES else pages_text(amount)
+    return bytes_text(amount) if told.unit == BYTES else _size(case, amount, None)
 
 
 def _share(pages: int, balance: Balance) -> str:

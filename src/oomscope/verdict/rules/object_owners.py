@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from oomscope.model.account import SLAB_CACHE
-from oomscope.model.slab_objects import CacheObjects
+from oomscope.model.slab_objects import BY_TRACE, CacheObjects
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
 from oomscope.verdict.rules.case import RuleCase
@@ -33,12 +33,17 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         return ()
     owner, held, objects = told
     of = f"of {cache}" if cache in named else "in the file of a cache whose name is not told"
+    is_traced = any(each.cache == cache and each.by == BY_TRACE for each in accounts.cache_objects)
     return (
         Finding(
             claim=f"{owner} holds {held:,} of {objects:,} objects {of} ({share_text(held / objects)})",
             pages=None,
-            certainty=CERTAIN if cache in named else LIKELY,
-            because=("alloc_traces: slub_debug keeps who allocated each object",),
+            certainty=CERTAIN if cache in named and not is_traced else LIKELY,
+            because=(
+                "SLUB TRACE: they were allocated, and not freed, while the cache was traced"
+                if is_traced
+                else "alloc_traces: slub_debug keeps who allocated each object",
+            ),
             refuted_by="another cache with more pages, whose owners were not collected",
             next=f"find what keeps objects of {owner} from being freed",
         ),

@@ -36,6 +36,7 @@ from oomscope.sources.kernel_log.report.header import OPENING
 _BEGINNING = re.compile(
     rb"Mem-[Ii]nfo:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of [Mm]emory|Kernel panic|Task|: usage |pid *\]"
     rb"|Killed process|lowmemorykiller|earlyoom|oomd|nohang|Killing |Kill '|Reclaim '"
+    rb"|VM: killing|low memory!|to process|ing process|Found the victim"
     rb"|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
     rb"|out_of_memory|oom_kill_process|dump_header"
 )
@@ -48,7 +49,7 @@ MAY_BEGIN = re.compile(
     + rb"|invoked|oom-killer|page alloc|allocation failure|vmalloc|vmap |vmemmap|_anon:|_file:|evictable:|slab_recl"
     rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
     rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
-    rb"|Active:|pages |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
+    rb"|Active:|pages |\] +\d{1,10} +\d{1,9} +\d{1,18} |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
 )
 # Forms that stand in a report only, each with the bytes that it can begin with.
 _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
@@ -59,6 +60,7 @@ _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
     (free_lists.FREE_LISTS, free_lists.FreeLists.first_bytes),
     (totals.HUGE, totals.Totals.first_bytes),
     (totals.OF_A_TAIL, totals.Totals.first_bytes),
+    (tasks.ROW_ALONE, b"["),
     (slab.TITLE, b"U"),
     (slab.ROW, bytes(range(0x21, 0x7F))),
 )
@@ -89,7 +91,12 @@ def begins_alone(line: LogLine) -> str | None:
         return None
     if counters.is_title(text) or (counters.COUNTERS.match(text) is not None and b"active_anon:" in text):
         return SHOWN
-    if end.SUMMARY.match(text) is not None or end.KILL_LINE.match(text) is not None or end.NO_VICTIM.match(text):
+    if (
+        end.SUMMARY.match(text) is not None
+        or end.KILL_LINE.match(text) is not None
+        or end.KILLED_OLD.match(text)
+        or end.NO_VICTIM.match(text)
+    ):
         return KILL
     if end.is_panic_of_oom(text):
         return PANIC

@@ -21,7 +21,10 @@ _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("exceeds", re.compile(rb"exceeds total pages")),
     (
         "vm_struct",
-        re.compile(rb"vm_struct allocation failed|vmalloc_node_range for size \d{1,20} failed|vmap allocation for"),
+        re.compile(
+            rb"vm_struct allocation failed|vmalloc: allocation failure: \d|vmalloc_node_range for size \d{1,20} failed"
+            rb"|vmap allocation for"
+        ),
     ),
     (
         "not mapped",

@@ -20,12 +20,14 @@ KILL_LINE = re.compile(
 KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm>.{1,40}?)\)(?=[,.]|\s|$)(?P<rest>.*)")
 _SCORE = re.compile(rb"score (?P<score>\d{1,6})")
 _RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>\d{1,20}) ?kB")
+# 2.4: nothing but the name (mm/oom_kill.c oom_kill_task(), mm/memory.c).
+KILLED_OLD = re.compile(rb"VM: killing process (?P<comm>\S.{0,39}?)\s*$")
 NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
 _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
 # Whom the reaper has emptied: where the kill line is lost, that is who was killed (mm/oom_kill.c oom_reap_task_mm()).
 REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\),? now anon-rss:")
-_AT_END = re.compile(rb"oom-kill:|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
+_AT_END = re.compile(rb"oom-kill:|VM: killing|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
 # "Kill process 4944 (apache2) score 12 or a child": what was chosen, not yet who was killed.
 _ANNOUNCED = re.compile(rb" or (?:a|sacrifice) child")
 # The task of the summary line: whom the kernel chose (dump_oom_summary()).
@@ -89,6 +91,10 @@ class End(ReportSection):
         match = match or KILLED.match(text)
         if match is not None:
             self._take_victim(match, text, number)
+            return True
+        if (old := KILLED_OLD.match(text)) is not None and self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+            self.victims[0] = Victim(0, printable(old["comm"]), {}, None, number)
+            self.draft.at("victim 0", number, text)
             return True
         if NO_VICTIM.match(text) is not None:
             self.draft.at("no killable processes", number, text)

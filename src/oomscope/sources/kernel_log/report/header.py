@@ -14,7 +14,14 @@ _INVOKED = re.compile(rb"(?P<comm>.{1,80}?) ?invoked oom-killer: ?" + _MASK + rb
 # Up to 2.6.15 nobody is named; what is asked for may be cut off behind the mask.
 _INVOKED_OLD = re.compile(rb"oom-killer: " + _MASK + rb",? *(?P<rest>.*)")
 _INVOKED_EDITED = re.compile(rb"(?P<comm>\S.{0,40}?) invoked oom-killer\s*$")
+# A console that two processors write to may have the line in pieces.
+_FAILED_PIECE = re.compile(rb"page allocation failure[:.] ?order:(?P<order>\d{1,3})(?:,? *" + _MASK + rb")?\s*$")
+_MASK_PIECE = re.compile(rb", ?" + _MASK)
 _FAILED = re.compile(rb"(?P<comm>.{1,80}?): page allocation failure[:.] ?order:(?P<order>\d{1,3}),? *" + _MASK + rb"?")
+# 2.4: nobody is named, and nothing follows (mm/page_alloc.c __alloc_pages()).
+_FAILED_OLD = re.compile(
+    rb"__alloc_pages: (?P<order>\d{1,2})-order allocation failed(?: \(gfp=(?P<mask>0x[0-9a-f]{1,8})/\d{1,9}\))?"
+)
 _VMALLOC = re.compile(rb"(?P<comm>.{1,80}?): vmalloc error: size (?P<size>\d++)(?P<why>[^:]*?)(?:, " + _MASK + rb"|$)")
 _VMALLOC_OLD = re.compile(
     rb"(?:(?P<comm>.{1,80}?): )?vmalloc: allocation failure[:,]? (?:allocated \d++ of )?(?P<size>\d++) bytes(?:, "
@@ -31,6 +38,8 @@ _HEADERS: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = (
     (KILL, b"invoked oom-killer", _INVOKED),
     (KILL, b"oom-killer: gfp_mask", _INVOKED_OLD),
     (FAILURE, b"page allocation failure", _FAILED),
+    (FAILURE, b"page allocation failure", _FAILED_PIECE),
+    (FAILURE, b"-order allocation failed", _FAILED_OLD),
     (VMALLOC_FAILURE, b"vmalloc error: size", _VMALLOC),
     (VMALLOC_FAILURE, b"vmalloc: allocation failure", _VMALLOC_OLD),
     (FAILURE, b"vmemmap alloc failure", _VMEMMAP),
@@ -88,6 +97,9 @@ class Header(ReportSection):
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
+        if self.is_given and "gfp_mask" not in self.asked and (piece := _MASK_PIECE.match(text)) is not None:
+            self.asked |= {"gfp_mask": int(piece["mask"], 16), "gfp_flags": flags_of(piece["flags"])}
+            return True
         if self.is_given and self.draft.kind != VMALLOC_FAILURE:
             return False
         for _, words, pattern in _HEADERS:

@@ -22,7 +22,7 @@ _MEMCG_PAIR = re.compile(rb"(?<![a-z0-9_])(?P<name>[a-z][a-z0-9_]{1,40}) (?P<val
 _MEMCG_EVENTS = re.compile(
     r"(?:pg(?!tables)|workingset_|thp_(?!pages)|zswp|swp|numa_|drop_|allocstall|compact_|balloon_|htlb_|unevictable_pgs_)"
 )
-_MEMCG_PAIRS = re.compile(rb"\s*+(?:[a-z][a-z0-9_]{1,40} \d{1,20}+(?:\s++|$))++$")
+_MEMCG_PAIRS = re.compile(rb"\s*+(?:[a-z][a-z0-9_]{1,40} \d{1,20}+(?:\s++|$))++(?:[a-z][a-z0-9_]{0,40})?$")
 _MEMCG_STAT_KB = re.compile(rb"(?<![a-z_])(?P<name>[a-z_]{2,40}): ?(?P<value>\d{1,20})KB")
 _MEMCG_STAT_INLINE = re.compile(rb"(?<= )(?P<name>[a-z_]{2,40}) (?P<value>\d{1,20})(?= |$)")
 _OF_MEMCG = re.compile(rb"Task|: usage |Memory cgroup stats")

@@ -45,7 +45,9 @@ _SYMBOLS = re.compile(
     rb"\b(?:(?P<x86_64>__x64_sys_|entry_SYSCALL_64|system_call_fastpath)"
     rb"|(?P<i386>sysenter_past_esp|entry_SYSENTER_32|entry_INT80_32)|(?P<arm64>__arm64_sys_|el0t_64_sync|el1h_64_)"
     rb"|(?P<arm>__dabt_usr|__dabt_svc|ret_fast_syscall|__irq_svc|__irq_usr)|(?P<s390x>__s390x_sys_|__s390_sys_)"
-    rb"|(?P<riscv64>__riscv_sys_|do_trap_ecall_u))"
+    rb"|(?P<riscv64>__riscv_sys_|do_trap_ecall_u)"
+    # No other has its kernel at 0xffffffff80000000 and a function of that name.
+    rb")|(?P<riscv64_by_address>\[<ffffffff80[0-9a-f]{6}>\] dump_backtrace\+)"
 )
 
 
@@ -93,7 +95,7 @@ class CallTrace(ReportSection):
         if match is None:
             return False
         if self.arch is None and (symbol := _SYMBOLS.search(text)) is not None:
-            self.arch = symbol.lastgroup
+            self.arch = str(symbol.lastgroup).removesuffix("_by_address")
         frame = match["frame"]
         if b"mem_cgroup_out_of_memory+" in frame and not self.draft.is_counting:
             self.draft.kind = MEMCG_KILL if self.draft.kind in (KILL, SHOWN) else self.draft.kind

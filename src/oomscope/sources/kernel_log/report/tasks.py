@@ -15,6 +15,18 @@ TASKS_HEAD = re.compile(rb"\[ *pid *\] +(?P<columns>uid +tgid +total_vm.{0,400}n
 _TASK_NUMBER = re.compile(rb"-?\d{1,20}")
 _TASK = re.compile(rb"\[ *(?P<pid>\d{1,9})\] +(?P<rest>\d.*)$")
 _TASK_COLUMNS_MOST = 20
+# A row whose table's head is cut off: the pid is its thread group's, too.
+ROW_ALONE = re.compile(
+    rb"\[ *(?P<pid>\d{1,9})\] +\d{1,10} +(?P=pid) +(?P<numbers>(?:\d{1,18} +){2,8})-?\d{1,4} +[^\s\d\[].{0,40}$"
+)
+_PAGE_BYTES = 4096
+# By how many numbers stand between the thread group and oom_score_adj: the tables of 4.19 and later, and of 4.0 and
+# later; those of 6.8 and later tell what is shared.
+_COLUMNS_BY_COUNT = {
+    4: ("total_vm", "rss", "pgtables_bytes", "swapents"),
+    5: ("total_vm", "rss", "nr_ptes", "nr_pmds", "swapents"),
+    7: ("total_vm", "rss", "rss_anon", "rss_file", "rss_shmem", "pgtables_bytes", "swapents"),
+}
 
 
 class Tasks(ReportSection):
@@ -38,6 +50,9 @@ class Tasks(ReportSection):
             self.draft.section = "tasks"
             self.draft.at("task table", number, text)
             return True
+        if not self._columns and (alone := ROW_ALONE.match(text)) is not None:
+            self._columns = _guessed(alone["numbers"].split())
+            self.draft.section = "tasks"
         match = _TASK.match(text) if self._columns else None
         if match is None:
             return False
@@ -60,3 +75,11 @@ class Tasks(ReportSection):
         if len(self.processes) > most:
             self.draft.left_out["tasks"] = self.draft.left_out.get("tasks", 0) + len(self.processes) - most
             self.processes = sorted(self.processes, key=lambda process: -own_pages(process))[:most]
+
+
+def _guessed(numbers: list[bytes]) -> list[str]:
+    """The columns of a table whose head is cut off; empty where they cannot be told."""
+    names = _COLUMNS_BY_COUNT.get(len(numbers), ())
+    if len(numbers) == len(_COLUMNS_BY_COUNT[4]) and int(numbers[2]) % _PAGE_BYTES:
+        names = ("total_vm", "rss", "?", "??")  # up to 4.18, of several forms
+    return ["uid", "tgid", *names, "oom_score_adj", "name"] if names else []

@@ -19,25 +19,30 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
             rb"(?:,? (?:\(tgid \d{1,9}\), |uid \d{1,9}, )?(?:oom_score_)?adj (?P<adj>-?\d{1,5}))?(?P<rest>.*)"
         ),
     ),
+    # main.c, kill.c: in the journal behind its tag, on a terminal without
     (
         "earlyoom",
         re.compile(
-            rb".{0,120}?earlyoom(?:\[\d{1,9}\])?: (?:sending SIG(?:TERM|KILL) to process (?P<pid>\d{1,9})"
-            rb"(?: uid \d{1,9})? \"(?P<comm>[^\"]{1,80})\": badness \d{1,9}, VmRSS (?P<mib>\d{1,9}) MiB"
-            rb"|(?P<reason>low memory! .{1,200}|mem avail: .{1,120}))"
+            rb"(?:.{0,120}?earlyoom(?:\[\d{1,9}\])?: )?"
+            rb"(?:(?:sending SIG(?:TERM|KILL) to|killing) process (?P<pid>\d{1,9})(?: uid \d{1,9})?"
+            rb" \"(?P<comm>[^\"]{1,80})\""
+            rb"(?: with signal \d{1,2})?(?:: badness \d{1,9}, VmRSS (?P<mib>\d{1,9}) MiB)?"
+            rb"|(?P<reason>low memory! .{1,200})|(?<=: )(?P<state>mem avail: .{1,120}))"
         ),
     ),
     (
         "systemd-oomd",
         re.compile(
-            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: Killed (?P<comm>/\S{1,300}) due to (?P<reason>memory .{1,400})"
+            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: Killed (?P<comm>/\S{1,300})(?: due to (?P<reason>.{1,400}))?"
         ),
     ),
     (
         "nohang",
         re.compile(
-            rb".{0,120}?nohang(?:\[\d{1,9}\])?: Sen(?:ding|t) SIG(?:TERM|KILL) to (?P<comm>\S{1,80})"
-            rb"(?: ?\(?(?P<pid>\d{1,9}))?"
+            rb"(?:.{0,120}?nohang(?:-desktop)?(?:\[\d{1,9}\])?: )?(?:"
+            rb"Sen(?:ding|t) SIG(?:TERM|KILL) to (?!the victim)(?P<comm>\S{1,80})(?: ?\(?(?P<pid>\d{1,9}))?"
+            rb"|Found the victim with highest badness"
+            rb"| *(?:badness|Badness): +(?P<badness>\d{1,9}), oom_score: )"
         ),
     ),
 )
@@ -47,7 +52,24 @@ _WHY = re.compile(rb"(?:; reason: (?P<reason>.{1,200})|because (?P<because>.{1,2
 _BELOW = re.compile(rb"\s*(?P<reason>cache \d{1,12} ?kB is below limit \d{1,12} ?kB for (?:oom_score_)?adj -?\d{1,5})")
 _FREE = re.compile(rb"\s*Free memory is -?\d{1,12} ?kB (?:above|below) reserved")
 # A word of each, so that most lines are not asked for more.
-HINT = re.compile(rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d|is below limit|Free memory is")
+HINT = re.compile(
+    rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d|is below limit|Free memory is"
+    rb"|low memory! |to process \d|killing process \d|Found the victim|(?:Name|[PU]ID|VmRSS|VmS\w\w\w|Realpath"
+    rb"|CmdLine):"
+    rb"|[Bb]adness: "
+)
+# What nohang says of whom it chose, a line each, and systemd-oomd of whom it considered.
+_OF_VICTIM = re.compile(
+    rb"(?:.{0,120}?nohang(?:-desktop)?(?:\[\d{1,9}\])?: )? *"
+    rb"(?P<name>Name|PID|UID|VmRSS|VmS(?:wap|ize)|Realpath|CmdLine|CGroup_v\d|NSsid|Cwd|Lifetime): +"
+    rb"(?P<value>\S.{0,200})"
+)
+_MIB = re.compile(rb"(?P<mib>\d{1,9}) MiB")
+_CANDIDATE = re.compile(
+    rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?:\s+(?:Path: (?P<path>/\S{1,300})"
+    rb"|Current Memory [Uu]sage: (?P<number>\d{1,6}(?:\.\d)?)(?P<unit>[BKMGT]))"
+)
+_KIB = {b"B": 1 / 1024, b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30}
 
 
 def is_of_user_space(text: bytes) -> bool:
@@ -58,12 +80,15 @@ def is_of_user_space(text: bytes) -> bool:
 class UserSpaceKills(ReportSection):
     """Who killed, why, and whom; one event for all that stands close together."""
 
-    __slots__ = ("killer", "victims")
+    __slots__ = ("_candidates", "_chosen", "_path", "killer", "victims")
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)
         self.killer: Killer | None = None
         self.victims: dict[tuple[int, str], Victim] = {}
+        self._candidates: dict[bytes, int] = {}  # kB of each group that systemd-oomd considered
+        self._path = b""
+        self._chosen: dict[bytes, bytes] = {}  # what nohang says of whom it chose
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
@@ -73,8 +98,15 @@ class UserSpaceKills(ReportSection):
             if (match := form.match(text)) is not None:
                 self._take(name, match.groupdict(), text, number)
                 return True
+        if (candidate := _CANDIDATE.match(text)) is not None:
+            self._consider(candidate)
+            return True
         if self.killer is None:
             return False
+        if self.killer.name == "nohang" and (about := _OF_VICTIM.match(text)) is not None:
+            self._chosen.setdefault(about["name"], about["value"].strip())
+            self._choose(number)
+            return True
         # Up to Android 9 what it frees, and why, stand on lines of their own.
         if (below := _BELOW.match(text)) is not None:
             self.killer = Killer(self.killer.name, self.killer.reason or printable(below["reason"]), self.killer.line)
@@ -87,16 +119,42 @@ class UserSpaceKills(ReportSection):
             self.draft.at("user-space killer", number, text)
         rest = told.get("rest") or b""
         reason = told.get("reason") or _reason(rest)
+        if told.get("state") is not None and not self.victims:
+            reason = told["state"]  # said every hour: the last before a kill counts, where no other reason is told
         if reason is not None:
             self.killer = Killer(name, printable(reason.strip()), number)
             self.draft.at("reason", number, text)
         comm = told.get("comm")
+        if b"Found the victim" in text:
+            self._chosen = {}
         if comm is None or not self.draft.has_room("victims", self.victims, bounds.VICTIMS):
             return
         pid = int(told.get("pid") or 0)
         kib = {"rss": int(told["mib"] or 0) * 1024} if told.get("mib") else _amounts(rest)
+        if comm in self._candidates:
+            kib = {"rss": self._candidates[comm]}
         self.victims.setdefault((pid, printable(comm)), Victim(pid, printable(comm), kib, None, number))
         self.draft.at(f"victim {pid}", number, text)
+
+    def _consider(self, candidate: re.Match[bytes]) -> None:
+        if candidate["path"] is not None:
+            self._path = candidate["path"]
+        elif self._path and self.draft.has_room("candidates", self._candidates):
+            self._candidates.setdefault(self._path, round(float(candidate["number"]) * _KIB[candidate["unit"]]))
+
+    def _choose(self, number: int) -> None:
+        """The victim of nohang, once its name and size are known; its name may be told by its file alone."""
+        told = self._chosen
+        size = None if b"VmRSS" not in told else _MIB.match(told[b"VmRSS"])
+        name = told.get(b"Name") or told.get(b"Realpath", b"").rpartition(b"/")[2]
+        if size is None or not name or not self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+            return
+        pid = int(told[b"PID"]) if told.get(b"PID", b"").isdigit() else 0
+        swap = None if b"VmSwap" not in told else _MIB.match(told[b"VmSwap"])
+        kib = {"rss": int(size["mib"]) * 1024}
+        if swap is not None:
+            kib["swap"] = int(swap["mib"]) * 1024
+        self.victims[pid, printable(name)] = Victim(pid, printable(name), kib, None, number)
 
     def _take_amount(self, text: bytes) -> bool:
         amounts = _amounts(text)
