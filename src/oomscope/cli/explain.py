@@ -70,6 +70,7 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("--live", is_flag=True, help="This machine: its memory (/proc/kcore), else debugfs and /proc.")
 @click.option("--last-crash", is_flag=True, help="What the previous boot left: pstore, /var/crash, the journal.")
+@click.option("--cgroup", help="A memory cgroup of this machine, by its path below /sys/fs/cgroup; no root needed.")
 @click.option("--vmlinux", type=click.Path(dir_okay=False), help="Debug info of the kernel that a core dump is of.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
@@ -95,6 +96,7 @@ def explain(
     paths: tuple[str, ...],
     live: bool,
     last_crash: bool,
+    cgroup: str | None,
     vmlinux: str | None,
     form: str,
     output: str | None,
@@ -125,8 +127,12 @@ def explain(
     from oomscope.pipeline.api import explain as explain_paths
     from oomscope.verdict import Question
 
-    if not paths and not live and not last_crash:
-        raise click.UsageError("Missing argument 'PATH...' (or --live, or --last-crash).")
+    if not paths and not live and not last_crash and cgroup is None:
+        raise click.UsageError("Missing argument 'PATH...' (or --live, --last-crash, or --cgroup).")
+    if cgroup is not None:
+        from oomscope.host.memory_cgroup import files_of
+
+        paths = (*paths, *files_of(cgroup))
     output = outputs.place(output)
     outputs.require(output, form)
     if by is None and sort != "pages":

@@ -26,6 +26,7 @@ from oomscope.pipeline.parallel import (
 )
 from oomscope.sources import Source, recognise, source_named
 from oomscope.sources.base import Added, Options, RowSource
+from oomscope.sources.cgroupfs import figures
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.pasted.source import PastedText
 from oomscope.sources.vmcore import is_kernel_image
@@ -60,6 +61,8 @@ class ReadRequest:
 
     def source_of(self, each: Input, stream: Stream) -> Source | None:
         """What reads an input; text that no source knows by its beginning may be a log whose report comes late."""
+        if (by_name := figures.source_of(each.origin.rsplit("/", 1)[-1])) is not None:
+            return by_name
         known = None if each.path is None else self.formats.get(each.path)
         source = recognise(stream.head) if known is None else source_named(known)
         if source is None or isinstance(source, KernelLog):

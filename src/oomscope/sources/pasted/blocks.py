@@ -125,8 +125,13 @@ class _Finder:
                 return True
             self._close()
             return False
+        if kind.is_generic and any(_is_of(other, form) for form in forms(line) for other in KINDS if other is not kind):
+            self._close()
+            return False
         for form in forms(line):
             is_row = kind.row.match(form) is not None
+            if block.rows and kind.again is not None and kind.again.match(form) is not None:
+                return False
             if kind.begins is not None and not is_row and kind.begins.match(form) is not None and block.rows:
                 return kind.source in (ZONEINFO, DMA_BUF) and self._add(block, form)
             if is_row or (kind.inner is not None and kind.inner.match(form) is not None):
@@ -141,3 +146,8 @@ class _Finder:
         block.rows += block.kind.row.match(line) is not None
         block.lines.append(line if block.kind.indented is None else block.kind.indented(line))
         return True
+
+
+def _is_of(kind: Kind, form: bytes) -> bool:
+    """Whether a line begins an account of this kind."""
+    return not kind.is_generic and (kind.begins or kind.row).match(form) is not None

@@ -39,3 +39,5 @@ def forms(line: bytes) -> Iterator[bytes]:
     for prefix in (_GREP, _PATH, _ITEM, _PRINTK):
         if (match := prefix.match(line)) is not None:
             yield line[match.end() :]
+    if (stripped := line.lstrip()) is not line and len(stripped) < len(line):
+        yield stripped

@@ -56,7 +56,8 @@ class Kind:
     """How the lines of one format look. `row` is what counts; a block begins with `begins`, else with a row.
 
     `inner` are other lines of it. `least` rows are as many as prose cannot make; `patience` is how many lines in a row
-    may be of something else. `indented` gives a line the indentation that the format's own parser expects.
+    may be of something else. A line of `again` begins the same account anew: it is another moment. `is_generic` tells
+    that its rows may be of other kinds. `indented` gives a line the indentation that the format's own parser expects.
     """
 
     source: Source
@@ -65,6 +66,8 @@ class Kind:
     begins: re.Pattern[bytes] | None = None
     inner: re.Pattern[bytes] | None = None
     patience: int = 1
+    again: re.Pattern[bytes] | None = None
+    is_generic: bool = False
     indented: Callable[[bytes], bytes] | None = None
 
 
@@ -190,9 +193,16 @@ KINDS: tuple[Kind, ...] = (
         _any(re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"), memory.EDITED),
         4,
         begins=_any(memory.ROW, memory.EDITED),
+        again=re.compile(rb"(?:anon|cache) \d"),
         patience=8,
     ),
-    Kind(VMSTAT, re.compile(rb"(?:nr_|pg|workingset_|thp_|compact_|numa_)[a-z0-9_]{2,60} \d{1,20}\s*$"), 6, patience=2),
+    Kind(
+        VMSTAT,
+        re.compile(rb"(?:nr_|pg|workingset_|thp_|compact_|numa_)[a-z0-9_]{2,60} \d{1,20}\s*$"),
+        6,
+        patience=2,
+        again=re.compile(rb"nr_free_pages "),
+    ),
     Kind(
         drm.DRM,
         re.compile(
@@ -204,7 +214,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(crash_slab.CRASH_SLAB, crash_slab.ROW, 2, begins=crash_slab.HEADER),
     Kind(node_meminfo.NODE_MEMINFO, node_meminfo.ROW, 3, patience=3),
-    Kind(top.TOP, top.ROW, 1),
+    Kind(top.TOP, top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
     Kind(sar.SAR, sar.ROW, 1, begins=sar.HEADER, patience=2),
     Kind(zramctl.ZRAMCTL, zramctl.ROW, 1, begins=zramctl.HEADER),
     Kind(
@@ -230,12 +240,13 @@ KINDS: tuple[Kind, ...] = (
         begins=process_status.BEGINS,
         inner=process_status.ABOUT,
     ),
-    Kind(processes.PROCESSES, processes.ROW, 2, begins=processes.HEADER, patience=1),
+    Kind(processes.PROCESSES, processes.ROW, 2, begins=processes.HEADER, patience=0, is_generic=True),
     Kind(
         MEMINFO,
-        re.compile(rb"\s*" + _MEMINFO_NAMES + rb": +\d{1,15} kB"),
+        re.compile(_MEMINFO_NAMES + rb": +\d{1,15} kB"),
         3,
-        inner=re.compile(rb"\s*HugePages_\w+: +\d"),
+        inner=re.compile(rb"HugePages_\w+: +\d"),
         patience=12,
+        again=re.compile(rb"MemTotal: "),
     ),
 )

@@ -33,6 +33,7 @@ _UNAME = re.compile(
 _BREAK = re.compile(rb"<br ?/?>\n?")
 _SOFT_BREAK = re.compile(rb"=\r?\n")
 _FEW = 5
+_NO_BREAK = "\u00a0".encode()
 _LOG = KernelLog()
 
 
@@ -68,6 +69,7 @@ def _plain(head: bytes) -> bytes:
     """The text of a page or a mail: line breaks of HTML are line ends, quoted-printable is decoded."""
     if len(_BREAK.findall(head)) >= _FEW:
         head = _BREAK.sub(b"\n", head).replace(b"&nbsp;", b" ")
+    head = head.replace(_NO_BREAK, b" ")
     if _SOFT_BREAK.search(head) is not None and b"=3D" in head:
         head = quopri.decodestring(head)
     return head
