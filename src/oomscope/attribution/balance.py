@@ -10,7 +10,7 @@ from oomscope.model import oom_analysis as rows
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.holding import KERNEL, KINDS, SLAB, Holding
 from oomscope.model.oom_analysis import Accounting, OomAnalysis
-from oomscope.units import pages_text
+from oomscope.units import AT_ONE_MOMENT, pages_text
 
 _PARTS = 10
 # Kernel memory outside slab that an OOM report does count.
@@ -72,7 +72,12 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
     notes = [f"{kind}: {reason}" for kind, reason in accounting.bounds]
     notes += accounting.problems
     slab, kernel = split(held, SLAB), split(held, KERNEL)
-    of_slab = slab.parts or accounts.parts_of_slab() or _caches(analysis)
+    slab_pages = accounting.pages(rows.SLAB, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
+    beside = _fitting(accounts.parts_of_slab(), slab_pages, "slab caches", notes)
+    of_slab = slab.parts or beside or _caches(analysis)
+    of_rest = _fitting(
+        accounts.parts_of_the_rest(analysis.page_bytes), accounting.unexplained_pages, "what is unexplained", notes
+    )
     shown = tuple(
         replace(row, parts=of_slab) if row.kind == rows.SLAB_UNRECLAIMABLE else row for row in accounting.rows
     )
@@ -83,9 +88,23 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
         reserved_pages=accounting.reserved_pages,
         rows=shown,
         unexplained_pages=accounting.unexplained_pages,
-        unexplained_parts=kernel.parts or accounts.parts_of_the_rest(analysis.page_bytes),
+        unexplained_parts=kernel.parts or of_rest,
         notes=tuple(notes),
     )
+
+
+def _fitting(
+    parts: tuple[tuple[str, int], ...], whole_pages: int, whole: str, notes: list[str]
+) -> tuple[tuple[str, int], ...]:
+    """Parts that another file tells; none, and a note, where one is larger than its whole: it is of another moment."""
+    if not parts or parts[0][1] <= AT_ONE_MOMENT * whole_pages:
+        return parts
+    name, pages = parts[0]
+    notes.append(
+        f"{name} has {pages:,} pages in the file beside the log, {whole} {whole_pages:,} in the report: the file is of "
+        "another moment, or another machine, and names nothing here"
+    )
+    return ()
 
 
 def _caches(analysis: OomAnalysis) -> tuple[tuple[str, int], ...]:

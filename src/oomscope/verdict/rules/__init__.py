@@ -18,6 +18,7 @@ from oomscope.verdict.rules import (
     object_sites,
     slab_objects,
     split_culprit,
+    two_machines,
 )
 from oomscope.verdict.rules.case import RuleCase
 
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     earlier_moment.rule,
     depot_full.rule,
     inconsistent.rule,
+    two_machines.rule,
 )
 
 __all__ = ["RULES", "RuleCase"]
