@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oomscope.sources.cgroupfs import memory
@@ -48,10 +47,13 @@ class Block:
         return b"\n".join(self.lines) + b"\n"
 
 
-def blocks(lines: Iterable[bytes]) -> tuple[list[Block], list[Block]]:
+def blocks(text: bytes) -> tuple[list[Block], list[Block]]:
     """The blocks of a text in their order, and what looked like one and is too short to be believed."""
-    finder = _Finder()
-    for number, line in enumerate(lines, 1):
+    kinds = tuple(kind for kind in KINDS if any(word in text for word in kind.words))
+    if not kinds:
+        return [], []
+    finder = _Finder(kinds)
+    for number, line in enumerate(text.split(b"\n"), 1):
         finder.take(unwrapped(line), number)
     finder.close()
     return [each for each in finder.found if each.is_whole], [each for each in finder.found if not each.is_whole]
@@ -60,8 +62,9 @@ def blocks(lines: Iterable[bytes]) -> tuple[list[Block], list[Block]]:
 class _Finder:
     """One pass over the lines; at most one block is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
         self.found: list[Block] = []
+        self._kinds = kinds
         self._open: Block | None = None
         self._held: tuple[bytes, int] | None = None  # a row that a mailer has wrapped
         self._name = ""
@@ -108,8 +111,9 @@ class _Finder:
         block = self._open
         if block is not None and self._belongs(block, line):
             return
-        for kind in KINDS:
-            for form in forms(line):
+        ways = list(forms(line))
+        for kind in self._kinds:
+            for form in ways:
                 if (kind.begins or kind.row).match(form) is not None:
                     self._close()
                     self._open = Block(kind, number, self._name if kind.source is ALLOC_TRACES else "")
@@ -125,9 +129,11 @@ class _Finder:
                 return True
             self._close()
             return False
-        if kind.is_generic and any(_is_of(other, form) for form in forms(line) for other in KINDS if other is not kind):
-            self._close()
-            return False
+        if kind.is_generic:
+            others = [other for other in self._kinds if not other.is_generic]
+            if any((other.begins or other.row).match(form) for form in forms(line) for other in others):
+                self._close()
+                return False
         for form in forms(line):
             is_row = kind.row.match(form) is not None
             if block.rows and kind.again is not None and kind.again.match(form) is not None:
@@ -146,8 +152,3 @@ class _Finder:
         block.rows += block.kind.row.match(line) is not None
         block.lines.append(line if block.kind.indented is None else block.kind.indented(line))
         return True
-
-
-def _is_of(kind: Kind, form: bytes) -> bool:
-    """Whether a line begins an account of this kind."""
-    return not kind.is_generic and (kind.begins or kind.row).match(form) is not None

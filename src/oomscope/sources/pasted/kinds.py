@@ -53,7 +53,9 @@ _INLINED = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the lines of one format look. `row` is what counts; a block begins with `begins`, else with a row.
+    """How the lines of one format look. A text that has none of `words` has none of it.
+
+    `row` is what counts; a block begins with `begins`, else with a row.
 
     `inner` are other lines of it. `least` rows are as many as prose cannot make; `patience` is how many lines in a row
     may be of something else. A line of `again` begins the same account anew: it is another moment. `is_generic` tells
@@ -61,6 +63,7 @@ class Kind:
     """
 
     source: Source
+    words: tuple[bytes, ...]
     row: re.Pattern[bytes]
     least: int
     begins: re.Pattern[bytes] | None = None
@@ -105,6 +108,7 @@ def _any(*forms: re.Pattern[bytes]) -> re.Pattern[bytes]:
 KINDS: tuple[Kind, ...] = (
     Kind(
         PageOwnerSortText(),
+        (b" times,", b" times:"),
         re.compile(rb"\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?: *$"),
         1,
         inner=re.compile(rb" ?(?:Page allocated via order|PFN \d|Charged |Page has been)|" + _FRAME),
@@ -113,6 +117,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         PageOwnerText(),
+        (b"Page allocated via",),
         re.compile(rb" *Page allocated via order \d{1,2}, mask 0x"),
         1,
         inner=re.compile(rb" *(?:PFN \d|PFN 0x|Charged |Page has been|Block \d)|" + _FRAME),
@@ -121,6 +126,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         KMEMLEAK,
+        (b"unreferenced object",),
         re.compile(rb"\s*unreferenced object(?: \([^)]{1,40}\))? 0x[0-9a-f]{1,16} \(size \d{1,18}\):"),
         1,
         inner=re.compile(rb'\s*(?:comm "|hex dump \(|backtrace|(?:[0-9a-f]{2} ){4}|\[<)|' + _FRAME + rb"|" + _INLINED),
@@ -129,6 +135,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         ALLOC_TRACES,
+        (b"age=",),
         re.compile(rb" *\d{1,15} \S.{0,200}? age=\d\S* pid="),
         1,
         inner=re.compile(_FRAME),
@@ -137,6 +144,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         ALLOCINFO,
+        (b"func:",),
         re.compile(
             rb" *(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]) +\d{1,19} \S{1,300}:\d{1,7} (?:\[[\w-]{1,64}\] )?"
             rb"func:\S{1,300}"
@@ -146,34 +154,62 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         SLABINFO,
+        (b": tunables",),
         re.compile(rb"\S.{0,80}? +\d{1,15} +\d{1,15} +\d{1,12} +\d{1,9} +\d{1,6} +: tunables "),
         1,
         inner=re.compile(rb"slabinfo - version|# ?name "),
     ),
-    Kind(slabtop.SLABTOP, slabtop.ROW, 2, begins=slabtop.HEADER),
-    Kind(VMALLOCINFO, re.compile(rb" *0x[0-9a-f()_ptrval]{8,20}-0x[0-9a-f()_ptrval]{8,20} +\d{1,18} "), 2),
+    Kind(slabtop.SLABTOP, (b"OBJ SIZE",), slabtop.ROW, 2, begins=slabtop.HEADER),
+    Kind(
+        VMALLOCINFO,
+        (b" pages=", b" ioremap", b" vmap", b" vmalloc"),
+        re.compile(rb" *0x[0-9a-f()_ptrval]{8,20}-0x[0-9a-f()_ptrval]{8,20} +\d{1,18} "),
+        2,
+    ),
     Kind(
         PAGETYPEINFO,
+        (b", zone ", b", zone\t"),
         re.compile(rb"Node +\d{1,5}, zone +\S{1,20}, type +\S"),
         3,
         inner=re.compile(rb"Page block order|Pages per block|Free pages count|Number of blocks|Node \d"),
     ),
-    Kind(BUDDYINFO, re.compile(rb" *Node \d{1,5}, zone +\S{1,20} +(?:\d{1,12} +){5}"), 1),
+    Kind(BUDDYINFO, (b", zone ",), re.compile(rb" *Node \d{1,5}, zone +\S{1,20} +(?:\d{1,12} +){5}"), 1),
     Kind(
         ZONEINFO,
+        (b", zone ",),
         re.compile(rb" +(?:pages free|min|low|high|spanned|present|managed|nr_\w{2,40}) +\d{1,18}(?:\s|$)"),
         4,
         begins=re.compile(rb" *Node \d{1,5}, zone +\S{1,20}\s*$"),
         inner=re.compile(rb" +\S"),
         patience=2,
     ),
-    Kind(crash_kmem.CRASH_KMEM, crash_kmem.ROW, 3, begins=crash_kmem.HEADER, patience=2),
-    Kind(free.FREE, free.ROW, 1, begins=_any(free.HEADER, free.BARE)),
-    Kind(zfs.ZFS_KSTAT, _any(zfs.ARCSTAT, zfs.SLAB, zfs.SUMMARY), 1, inner=zfs.ABOUT),
-    Kind(oomctl.OOMCTL, oomctl.ROW, 2, inner=oomctl.ABOUT, patience=2),
-    Kind(slub_trace.SLUB_TRACE, slub_trace.ROW, 1, inner=_any(slub_trace.FRAME, slub_trace.ABOUT), patience=3),
+    Kind(crash_kmem.CRASH_KMEM, (b"PERCENTAGE",), crash_kmem.ROW, 3, begins=crash_kmem.HEADER, patience=2),
+    Kind(
+        free.FREE,
+        (b"buff/cache", b"buffers/cache", b"buffers ", b"Mem:"),
+        free.ROW,
+        1,
+        begins=_any(free.HEADER, free.BARE),
+    ),
+    Kind(
+        zfs.ZFS_KSTAT,
+        (b" 4  ", b"SPL slab", b"ARC size", b"Current Size", b"- cache -"),
+        _any(zfs.ARCSTAT, zfs.SLAB, zfs.SUMMARY),
+        1,
+        inner=zfs.ABOUT,
+    ),
+    Kind(oomctl.OOMCTL, (b"Current Memory",), oomctl.ROW, 2, inner=oomctl.ABOUT, patience=2),
+    Kind(
+        slub_trace.SLUB_TRACE,
+        (b"TRACE ",),
+        slub_trace.ROW,
+        1,
+        inner=_any(slub_trace.FRAME, slub_trace.ABOUT),
+        patience=3,
+    ),
     Kind(
         ion.ION,
+        (b"client  ",),
         ion.CLIENT,
         1,
         begins=ion.HEADER,
@@ -182,6 +218,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         DMA_BUF,
+        (b"Dma-buf", b"\t0000", b" 00000002 "),
         re.compile(rb"\d{8,18}\s++[0-9a-f]{8}\s++[0-9a-f]{8}\s"),
         1,
         begins=re.compile(rb"Dma-buf Objects:|\d{8,18}\s++[0-9a-f]{8}\s++[0-9a-f]{8}\s"),
@@ -190,6 +227,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         memory.MEMORY_STAT,
+        (b"mapped_file", b"file_mapped", b"inactive_anon ", b"_memory_limit", b"memory.", b"anon: ", b"reclaimable: "),
         _any(re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"), memory.EDITED),
         4,
         begins=_any(memory.ROW, memory.EDITED),
@@ -198,6 +236,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         VMSTAT,
+        (b"pgfault", b"pgpgin", b"workingset", b"free_pages", b"free\\_pages"),
         re.compile(rb"(?:nr_|pg|workingset_|thp_|compact_|numa_)[a-z0-9_]{2,60} \d{1,20}\s*$"),
         6,
         patience=2,
@@ -205,6 +244,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         drm.DRM,
+        (b"objects, ", b"allocated bo"),
         re.compile(
             rb" *+(?:(?:\S.{0,60}?: )?\d{1,9} (?:shrinkable (?:\[\d{1,9} free\] )?)?objects, \d{1,18} bytes"
             rb"|allocated bo)"
@@ -212,13 +252,14 @@ KINDS: tuple[Kind, ...] = (
         2,
         patience=4,
     ),
-    Kind(crash_slab.CRASH_SLAB, crash_slab.ROW, 2, begins=crash_slab.HEADER),
-    Kind(node_meminfo.NODE_MEMINFO, node_meminfo.ROW, 3, patience=3),
-    Kind(top.TOP, top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
-    Kind(sar.SAR, sar.ROW, 1, begins=sar.HEADER, patience=2),
-    Kind(zramctl.ZRAMCTL, zramctl.ROW, 1, begins=zramctl.HEADER),
+    Kind(crash_slab.CRASH_SLAB, (b"OBJSIZE",), crash_slab.ROW, 2, begins=crash_slab.HEADER),
+    Kind(node_meminfo.NODE_MEMINFO, (b"MemTotal", b"FilePages"), node_meminfo.ROW, 3, patience=3),
+    Kind(top.TOP, (b"Mem:", b"Mem :"), top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
+    Kind(sar.SAR, (b"kbmemfree",), sar.ROW, 1, begins=sar.HEADER, patience=2),
+    Kind(zramctl.ZRAMCTL, (b"DISKSIZE",), zramctl.ROW, 1, begins=zramctl.HEADER),
     Kind(
         memleak.MEMLEAK,
+        (b"allocations from stack", b"outstanding allocations"),
         memleak.STACK,
         1,
         begins=_any(memleak.TITLE, memleak.STACK),
@@ -226,23 +267,34 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         dumpsys.DUMPSYS,
+        (b"(pid ", b"RAM: ", b"MEMINFO in pid"),
         _any(dumpsys.ROW, dumpsys.ONE, dumpsys.SUM_OF_ONE),
         2,
         begins=_any(dumpsys.ROW, dumpsys.ONE, re.compile(rb"Total PSS by process")),
         inner=dumpsys.ABOUT,
         patience=20,
     ),
-    Kind(ps_mem.PS_MEM, ps_mem.ROW, 2, begins=ps_mem.HEADER, patience=2),
+    Kind(ps_mem.PS_MEM, (b"RAM used",), ps_mem.ROW, 2, begins=ps_mem.HEADER, patience=2),
     Kind(
         process_status.PROCESS_STATUS,
+        (b"VmRSS", b"VmSize", b"Rss:", b"RssAnon"),
         process_status.ROW,
         3,
         begins=process_status.BEGINS,
         inner=process_status.ABOUT,
     ),
-    Kind(processes.PROCESSES, processes.ROW, 2, begins=processes.HEADER, patience=0, is_generic=True),
+    Kind(
+        processes.PROCESSES,
+        (b"COMMAND", b"CMD", b"Command  ", b"cmdline", b"ARGS"),
+        processes.ROW,
+        2,
+        begins=processes.HEADER,
+        patience=0,
+        is_generic=True,
+    ),
     Kind(
         MEMINFO,
+        (b" kB",),
         re.compile(_MEMINFO_NAMES + rb": +\d{1,15} kB"),
         3,
         inner=re.compile(rb"HugePages_\w+: +\d"),

@@ -15,17 +15,6 @@ from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.pasted.blocks import Block, blocks
 from oomscope.text import printable
 
-# Something of each account: a text that has none of them is a log and nothing else.
-_MAY_HOLD = re.compile(
-    rb"[0-9] times|Page allocated via order|unreferenced object|age=[0-9]|func:|: tunables|OBJ SIZE|-0x|, zone "
-    rb"|PERCENTAGE|objects, [0-9]|allocated bo|COMMAND|CMD|Command|cmdline|Swap +USS|anon [0-9]|rss [0-9]|total_cache"
-    rb"|\t[0-9a-f]{8}\t|kbmemfree|DISKSIZE|OBJSIZE|\(pid [0-9]|(?:Free|Used|Lost) RAM:|allocations from stack|VmRSS"
-    rb"|TRACE [a-z]|MEMINFO in pid|Current Memory|SPL slab|ARC size|Current Size:| 4 +[0-9]|HugePages"
-    rb"|Huge[A-Za-z]{1,12}:|_reclaimable:"
-    rb"|memory\.(?:current|max|usage|limit)|Rss:|RAM used|Mem *: *[0-9]"
-    rb"|buff/cache|buffers +cache|client +pid|Dma-buf|nr_free_pages"
-    rb"|(?:Mem|Slab|Shmem|Cma)[A-Za-z]{0,9}: +[0-9]{1,15} kB"
-)
 _UNAME = re.compile(
     rb"(?m)^[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
     rb"(?:x86_64|aarch64|armv\w{1,4}|i[3-6]86|ppc64(?:le)?|s390x|riscv64|mips\w{0,4}) "
@@ -53,7 +42,7 @@ class PastedText:
         if len(stream.head) >= bounds.HEAD_BYTES:
             return _LOG.read(stream, options)
         text = _plain(stream.head)
-        found, alike = blocks(text.split(b"\n")) if _MAY_HOLD.search(text) is not None else ([], [])
+        found, alike = blocks(text)
         readings = [reading for block in _last_of_each(found) for reading in _read(block, stream.origin, options)]
         try:
             (log,) = _LOG.read(stream, options)
