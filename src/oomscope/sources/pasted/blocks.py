@@ -75,8 +75,8 @@ class _Finder:
         if self._held is not None:
             held, held_number = self._held
             self._held = None
-            rest = _REST_OF_CALL_SITE if _WRAPPED_CALL_SITE.match(held) else _REST_OF_ORDERS
-            if rest.match(line) is not None:
+            is_site = _WRAPPED_CALL_SITE.match(held) is not None
+            if (_REST_OF_CALL_SITE.match(line) if is_site else _REST_OF_ORDERS.match(line)) is not None:
                 self._take(held.rstrip() + b" " + line.strip(), held_number)
                 return
             self._take(held, held_number)
