@@ -53,7 +53,7 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         (rb"\d", rb"\d{9,11}\.\d{6} " + _HOST_AND_TAG),
         (rb"\d", rb"(?P<stamp>" + _ISO_TIME + rb") std(?:out|err) [FP] "),
         (rb"[a-z]", rb"(?:kern|user|daemon|syslog): +[a-z]{3,9}: \[(?P<stamp>" + _ISO_TIME + rb")\]: ?"),
-        (rb"[\d\"]", rb"\"?\d{13}\"?,(?:[\w./-]{0,120},)?\"?"),
+        (rb"[\d\"]", rb"\"?\d{13}\"?,(?:[\w./-]{0,120},)?(?P<quote>\")?"),
         # Android: 07-13 08:41:51.341 <4>[309805.658142s][pid:1361,cpu5,name] ; logcat -v threadtime
         (
             rb"\d",
@@ -173,6 +173,8 @@ def without_prefixes(text: bytes, number: int) -> LogLine:
         if written is not None:
             stamp = written.decode("utf-8", "backslashreplace")
         text = text[match.end() :].lstrip()
+        if told.get("quote") is not None:
+            text = text.removesuffix(b'"')
     if _TRACE in text:
         caller, text = TRACE_BUFFER, text.partition(_TRACE)[2]
     text = text.lstrip()
