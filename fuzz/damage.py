@@ -14,7 +14,11 @@ import zstandard
 from fuzz.kinds import kinds
 from fuzz.packed import bugreport_of, tar_of, zip_of
 
-_MORE_OFTEN = ("kernel log",) * 10 + ("console", "page_owner", "show_stacks") * 2  # those with the largest grammars
+_MORE_OFTEN = ("kernel log", "reports") * 10 + (
+    "console",
+    "page_owner",
+    "show_stacks",
+) * 2  # those with the largest grammars
 _NUMBER = re.compile(rb"\d+")
 _HUGE = (
     b"9" * 400, b"9" * 5000, b"-1", b"--5", b"0x7f", b"1e9", b"18446744073709551615", b"9223372036854775807", b"4611686018427387904",

@@ -49,7 +49,8 @@ def kinds() -> dict[str, tuple[bytes, ...]]:
     for path in sorted(p for p in (_DATA / "accounts").rglob("*") if p.is_file() and p.suffix != ".json"):
         found.setdefault(path.name.removesuffix(".zst").partition(".")[0], []).append(_text(path))
     for path in sorted(p for p in _DATA.rglob("*.zst") if "corpus" not in p.parts and "accounts" not in p.parts):
-        kind = next((k for k in ("show_stacks", "page_owner_sort", "page_owner", "console") if k in str(path)), "other")
+        named = ("reports", "show_stacks", "page_owner_sort", "page_owner", "console")
+        kind = next((k for k in named if k in str(path)), "other")
         found.setdefault(kind, []).append(_text(path))
     found |= {
         "tracked pages": [_TRACKED],
