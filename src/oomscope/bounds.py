@@ -67,6 +67,7 @@ UNKNOWN_LINES_KEPT = 50
 
 # 52 bits of physical address in pages of 4 KiB, and a margin: what is larger is damage, not memory. Two million such
 # stacks still add up within 63 bits.
+ROW_BYTES = 1 << 53  # bytes in one row of an account: 8 PiB
 PAGES = 1 << 41
 ORDER = 22  # the largest on any architecture: 16 GiB of huge page in pages of 4 KiB
 DIGITS = 20  # of a number that has 64 bits

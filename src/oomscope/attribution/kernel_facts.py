@@ -36,6 +36,9 @@ class MachineFacts:
     meminfo: Meminfo | None
 
 
+_FILES = ("meminfo", "node meminfo")  # of those that tell RAM: the kernel's own
+
+
 def machine(
     readings: Sequence[Reading],
     used: Sequence[Reading],
@@ -104,6 +107,8 @@ def ram_pages(
         return Unknown("RAM", "no /proc/meminfo beside the input: shares of RAM cannot be told")
     if isinstance(page_size_bytes, Unknown):
         return Unknown("RAM in pages", page_size_bytes.reason)
+    if meminfo.total_bytes < page_size_bytes:
+        return Unknown("RAM in pages", "MemTotal is less than one page: it is damaged")
     return meminfo.total_bytes // page_size_bytes
 
 
@@ -153,12 +158,19 @@ def _managed_pages(readings: Iterable[Reading]) -> int | None:
 
 
 def _first_meminfo(readings: Iterable[Reading]) -> Meminfo | None:
-    return next((r.notes.accounts.meminfo for r in readings if r.notes.accounts.meminfo is not None), None)
+    found = _meminfos(readings)
+    return found[0] if found else None
+
+
+def _meminfos(readings: Iterable[Reading]) -> list[Meminfo]:
+    """The fullest first: what a tool makes of /proc/meminfo tells less than the file."""
+    told = [(r.format, r.notes.accounts.meminfo) for r in readings if r.notes.accounts.meminfo is not None]
+    return [each for _, each in sorted(told, key=lambda pair: (pair[0] not in _FILES, -len(pair[1].kib)))]
 
 
 def _meminfo_of(moment: Moment, readings: Iterable[Reading], page_size_bytes: int | Unknown) -> Meminfo | None:
     """The /proc/meminfo that fits the moment best: used memory nearest to the pages counted."""
-    candidates = [r.notes.accounts.meminfo for r in readings if r.notes.accounts.meminfo is not None]
+    candidates = _meminfos(readings)
     # One that does not tell its free memory cannot be judged to fit: it serves where no other is there.
     told = [(m, m.total_bytes - m.free_bytes) for m in candidates if m.free_bytes is not None]
     pages = moment.totals.pages if moment.totals is not None else total_pages(moment.counts)

@@ -20,6 +20,8 @@ class Entries:
 
     def add(self, name: str, amount: int, count: int, module: str | None = None, place: str = "") -> None:
         """A row of its own."""
+        if self._is_absurd(amount):
+            return
         if len(self._entries) < bounds.NAMES:
             self._entries.append(Entry(name, amount, count, module, place))
         else:
@@ -27,6 +29,8 @@ class Entries:
 
     def merge(self, name: str, amount: int, module: str | None = None, place: str = "") -> None:
         """One piece more of what has this name, module and place."""
+        if self._is_absurd(amount):
+            return
         key = (name, module, place)
         row = self._rows.get(key)
         if row is None:
@@ -42,6 +46,12 @@ class Entries:
         merged = [Entry(name, amount, n, module, place) for (name, module, place), (amount, n) in self._rows.items()]
         beyond = [Entry(BEYOND, self._beyond[0], self._beyond[1])] if self._beyond[1] else []
         return account(kind, unit, counted, [*self._entries, *merged, *beyond])
+
+    def _is_absurd(self, amount: int) -> bool:
+        """More than any machine has, in whatever unit: a damaged record."""
+        absurd = amount > bounds.ROW_BYTES
+        self._notes.stats.corrupt_records += absurd
+        return absurd
 
     def _leave_out(self, amount: int, count: int) -> None:
         self._beyond[0] += amount

@@ -20,6 +20,8 @@ def scored() -> list[OomAnalysis]:
     """Every report whose table has scores and its victim."""
     found = []
     for path in LOGS:
+        if b"oom_score_adj name" not in captures.text(path):
+            continue
         try:
             events = oomscope.read(path).events
         except OomscopeError:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import oomscope
 from oomscope.errors import OomscopeError
-from oomscope.model.verdict import CERTAIN
+from oomscope.model.verdict import CERTAIN, Verdict
 from oomscope.report import terminal
 from tests.support import captures
 
@@ -59,12 +60,20 @@ OF_AN_OOM = [row for row in ROWS if row.is_of_an_oom]
 OF_ACCOUNTS = [row for row in ROWS if row.classes == ("-",)]
 
 
+@cache
+def answer_of(row: Pasted) -> Verdict | OomscopeError:
+    """The verdict, or why there is none; asked for once."""
+    try:
+        return oomscope.explain(row.path)
+    except OomscopeError as refused:
+        return refused
+
+
 def wrong_with(row: Pasted) -> list[str]:
     """What is wrong with the answer; empty where nothing is."""
-    try:
-        verdict = oomscope.explain(row.path)
-    except OomscopeError as refused:
-        return [] if row.classes == ("none",) else [f"refused: {refused}"]
+    verdict = answer_of(row)
+    if isinstance(verdict, OomscopeError):
+        return [] if row.classes == ("none",) else [f"refused: {verdict}"]
     if row.classes == ("none",):
         return ["should find nothing to explain"]
     head = " ".join(" ".join(terminal.render(verdict).splitlines()[:_LINES]).split())
@@ -95,10 +104,8 @@ def test_no_certain_class_is_wrong() -> None:
     """Certain is a promise, on logs that were never seen, too."""
     wrong = {}
     for row in OF_AN_OOM:
-        try:
-            oom = oomscope.explain(row.path).oom
-        except OomscopeError:
-            continue
+        verdict = answer_of(row)
+        oom = None if isinstance(verdict, OomscopeError) else verdict.oom
         if oom is not None and oom.certainty == CERTAIN and oom.oom_class not in row.classes:
             wrong[row.name] = oom.oom_class
     assert wrong == {}

@@ -226,7 +226,7 @@ def _ram(event: OomEvent, page_kib: int, told: int, hidden_pages: int) -> tuple[
     managed = sum(s for s in sizes if s is not None) // page_kib if sizes and None not in sizes else None
     problems: list[str] = []
     shown = _shown_pages(event, page_kib)
-    if _is_of_zones(event) and shown is not None and (present is None or shown < (1 - _INCONSISTENT) * present):
+    if _is_of_zones(event) and shown and (present is None or shown < (1 - _INCONSISTENT) * present):
         return shown, None, OF_SHOWN_ZONES, problems
     if reserved is not None and reserved < 0:
         wrapped = event.totals["pages reserved"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oomscope import bounds
 from oomscope.attribution.oom.request import ZONE_ORDER, zone_names, zone_rank
 from oomscope.model.oom_analysis import RequestFacts, ZoneCheck
 from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
@@ -34,6 +35,8 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
     free, minimum, high, managed = pages("free"), pages("min"), pages("high"), pages("managed")
     if managed is None:
         managed = pages("present")
+    if max(minimum or 0, managed or 0) > bounds.PAGES:
+        minimum, high = None, None  # a counter that has wrapped: what binds the zone is not known
     # The request's own pages but one count as taken; CMA and highatomic blocks do not serve everybody.
     unusable = (request.pages or 1) - 1
     cma = 0 if request.is_movable else _cma(zone, page_kib)

@@ -25,7 +25,7 @@ EDITED = re.compile(
     rb"|cache|rss|swap|kernel|memory\.(?:current|max)): +(?P<number>\d{1,9}(?:\.\d{1,3})?) ?"
     rb"(?P<unit>[KMGT])i?B\b.{0,200}$"
 )
-_NAMED = re.compile(
+NAMED = re.compile(
     rb"(?P<name>memory\.(?:current|max|peak|high|limit_in_bytes|usage_in_bytes|max_usage_in_bytes|kmem\.usage_in_bytes"
     rb"|failcnt)):? ?"
     rb"(?P<value>\d{1,20}|max)\s*$"
@@ -33,6 +33,7 @@ _NAMED = re.compile(
 _USED = ("memory.current", "memory.usage_in_bytes")
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
 _UNLIMITED = 1 << 60
+_OWN = frozenset({"shmem", "percpu", "pgfault", "pagetables", "zswap", "pgpgin", "slab"})
 
 
 def _recognises(head: bytes) -> bool:
@@ -51,7 +52,7 @@ def _read(rows: Lines) -> Notes:
         if match is not None and len(stat) + len(counts) < bounds.EVENT_NAMES:
             name = match["name"].decode()
             (counts if is_count(name.removeprefix("total_")) else stat).setdefault(name, int(match["value"]))
-        elif (named := _NAMED.match(line or b"")) is not None:
+        elif (named := NAMED.match(line or b"")) is not None:
             if named["value"] != b"max":
                 figures.setdefault(named["name"].decode(), int(named["value"]))
         elif (told := EDITED.match(line or b"")) is not None:
@@ -67,7 +68,10 @@ def _read(rows: Lines) -> Notes:
     used = next((figures[name] for name in _USED if name in figures), None)
     limit = next((figures[name] for name in _LIMITS if name in figures), None)
     limit = stat.get("hierarchical_memory_limit") if limit is None else limit
-    if stat or used is not None:
+    stat = {name: value for name, value in stat.items() if value <= bounds.ROW_BYTES}
+    # `anon 3` and `cache 9` may be anybody's words: one name that is the kernel's own stands beside them.
+    is_told = any("_" in name or name in _OWN for name in (*stat, *counts))
+    if (stat and is_told) or used is not None:
         notes.accounts.memcg = Memcg(
             path=None,
             reached="memory",

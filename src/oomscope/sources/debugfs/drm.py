@@ -29,12 +29,18 @@ def _read(rows: Lines) -> Notes:
     notes = Notes()
     found = Entries(notes)
     count = 0
+    whole: int | None = None
     for line in rows:
         told = line or b""
         if (match := TOTAL.match(told)) is not None:
-            found.add("all graphics buffers", int(match["size"]), int(match["count"]))
+            whole = int(match["size"])
+            found.add("all graphics buffers", whole, int(match["count"]))
         elif (match := CLIENT.match(told)) is not None:
-            found.add(printable(match["name"]), int(match["size"]), int(match["count"]))
+            # A client's buffers are among all of them.
+            if whole is not None and int(match["size"]) > whole:
+                notes.stats.corrupt_records += 1
+            else:
+                found.add(printable(match["name"]), int(match["size"]), int(match["count"]))
         elif (match := BO_STATS.match(told) or _NUM_BOS.match(told)) is not None:
             count = int(match["count"] or count)
             if match["kib"] is not None:

@@ -12,9 +12,12 @@ from oomscope.sources.base import AccountSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import Lines, printable
 
-_OBJECT = re.compile(rb"unreferenced object(?: \([^)\n]{1,40}\))? 0x[0-9a-f]{1,16} \(size (?P<size>\d{1,18})\):")
-_BACKTRACE = re.compile(rb" {2}backtrace(?: \(crc [0-9a-f]{1,8}\))?:")
-_FRAME = b"    "
+_OBJECT = re.compile(
+    rb"unreferenced object(?: \([^)\n]{1,40}\))? 0x(?P<address>[0-9a-f]{1,16}) \(size "
+    rb"(?P<size>\d{1,18})\):"
+)
+_BACKTRACE = re.compile(rb" {1,8}backtrace(?: \(crc [0-9a-f]{1,8}\))?:")
+_FRAME = b"  "
 # As syzbot prints it: `[<addr>] f+0x1/0x2 mm/slub.c:3517`, and what is inlined there without an offset. The last frame
 # may be cut within its offset; its name is whole.
 _WITH_SOURCE = re.compile(
@@ -25,7 +28,7 @@ _CUT = re.compile(
     rb" +(?:\[<[0-9a-f]{4,16}>\] )?(?P<symbol>[A-Za-z_][\w.$]{1,200})\+0?x?[0-9a-f]{0,8}(?:/0?x?[0-9a-f]{0,8})?"
 )
 # Between an object's first line and its backtrace.
-_ABOUT = re.compile(rb" {2}(?:comm \"|hex dump \(first \d{1,9} bytes|kmemleak_scan|  )")
+_ABOUT = re.compile(rb" {1,8}(?:comm \"|hex dump \(first \d{1,9} bytes|kmemleak_scan|  )")
 _SIZE, _COUNT = 0, 1
 
 
@@ -44,6 +47,8 @@ def _read(rows: Lines) -> Notes:
         if begins := _OBJECT.fullmatch(line):
             objects.keep(size, frames)
             size, frames = int(begins["size"]), None
+            if not objects.is_new(begins["address"]):
+                size = None  # it stands there again, as mails quote it
         elif size is not None and frames is None and _BACKTRACE.fullmatch(line):
             frames = []
         elif frames is not None and (source := _WITH_SOURCE.fullmatch(line)) is not None:
@@ -76,6 +81,14 @@ class _Objects:
         self.notes = Notes()
         self.stacks = StackTable()
         self._held: dict[int, list[int]] = {}
+        self._addresses: set[bytes] = set()
+
+    def is_new(self, address: bytes) -> bool:
+        """Whether an object of this address was not there yet."""
+        known = address in self._addresses
+        if len(self._addresses) < bounds.NAMES and int(address, 16):
+            self._addresses.add(address)
+        return not known
 
     def entries(self) -> list[Entry]:
         """A row for each stack."""

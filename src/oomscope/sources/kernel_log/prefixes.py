@@ -18,6 +18,8 @@ _ESCAPED_LINE_END = re.compile(rb"#012|\\x0a|\\n(?= )")
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 # Two messages on one line: a console that lost a line end, or a second CPU.
 _STAMP_WITHIN = re.compile(rb"(?<=\S)[ \t]*+(?=\[ *+\d{1,9}\.\d{6}\](?:\[ *[TC]\d{1,9}\])? )")
+# The same of syslog, whose lines a mailer has run together.
+_SYSLOG_WITHIN = re.compile(rb"(?<=\S)[ \t]++(?=[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d \S{1,120} kernel: )")
 _QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
 _PRINTK = rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})s?\]"
 _SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
@@ -136,9 +138,12 @@ def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
 def _messages(text: bytes, number: int) -> Sequence[LogLine]:
     """The message behind a line's prefixes; and a second one where that has a stamp within."""
     line = without_prefixes(text, number)
-    if b"[" not in line.text[1:]:
+    if b" kernel: " in line.text:
+        first, *others = _SYSLOG_WITHIN.split(line.text)
+    elif b"[" not in line.text[1:]:
         return (line,)
-    first, *others = _STAMP_WITHIN.split(line.text)
+    else:
+        first, *others = _STAMP_WITHIN.split(line.text)
     if not others:
         return (line,)
     behind = (without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)

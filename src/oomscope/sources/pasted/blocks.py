@@ -13,7 +13,7 @@ from oomscope.sources.pasted.kinds import KINDS, Kind
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
 
 _NAMED_IN_PROMPT = re.compile(rb"(?<![\w:,+-])(?P<cache>[\w:,+-]{2,60}+)/(?P<file>alloc_traces|free_traces)\b")
-_WRAPPED_CALL_SITE = re.compile(rb"\s*(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]) +\d{1,19} \S{1,300}:\d{1,7}\s*$")
+_WRAPPED_CALL_SITE = re.compile(rb"\s*(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]i?) +\d{1,19} \S{1,300}:\d{1,7}\s*$")
 _REST_OF_CALL_SITE = re.compile(rb"\s*(?:\[[\w-]{1,64}\] )?func:\S")
 _WRAPPED_ORDERS = re.compile(rb" *+Node \d{1,5}, zone ++\S{1,20} ++(?:\d{1,12} *+){1,11}+$")
 _REST_OF_ORDERS = re.compile(rb" *+(?:\d{1,12} *+){1,10}+$")
@@ -35,11 +35,16 @@ class Block:
     rows: int = 0
     lines: list[bytes] = field(default_factory=list)
     passed: int = 0
+    earlier: int = 0  # other blocks of the same account in the text
 
     @property
     def is_whole(self) -> bool:
         """Whether it has enough rows to be believed."""
         return self.rows >= self.kind.least
+
+    def holds(self, form: re.Pattern[bytes]) -> bool:
+        """Whether one of its lines is of this form."""
+        return any(form.match(line) is not None for line in self.lines)
 
     @property
     def text(self) -> bytes:
@@ -106,6 +111,8 @@ class _Finder:
                 self._close()
                 self._open = Block(_CGROUP, number)
             self._open.rows = max(self._open.rows, _CGROUP.least)  # the prompt says what it is
+        if self._open is None and not line.strip():
+            return
         if (named := _NAMED_IN_PROMPT.search(line)) is not None:
             self._name = f"slab/{named['cache'].decode(errors='replace')}/{named['file'].decode()}"
         block = self._open
@@ -136,7 +143,7 @@ class _Finder:
                 return False
         for form in forms(line):
             is_row = kind.row.match(form) is not None
-            if block.rows and kind.again is not None and kind.again.match(form) is not None:
+            if kind.again is not None and kind.again.match(form) is not None and block.holds(kind.again):
                 return False
             if kind.begins is not None and not is_row and kind.begins.match(form) is not None and block.rows:
                 return kind.source in (ZONEINFO, DMA_BUF) and self._add(block, form)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 _QUOTE = re.compile(rb"\s{0,4}(?:[>|] ?){1,20}")
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 _TAG = re.compile(rb"</?(?:br|p|div|pre|code|span|td|tr|b|i|em|strong)\b[^>]{0,200}>", re.IGNORECASE)
+_ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,12});")
 _GREP = re.compile(rb"(?:[\w./+@-]{1,200}[:-])?\d{1,7}[:-](?=\s*[A-Za-z0-9])")
 _PATH = re.compile(rb"/(?:proc|sys)/[\w./-]{1,120}[:-] ?")
 _ITEM = re.compile(rb"\s{0,8}(?:[*+-] )(?=\S)")
@@ -24,13 +25,17 @@ def unwrapped(line: bytes) -> bytes:
     if b"\x1b" in line:
         line = _COLOUR.sub(b"", line)
     if b"<" in line or b"&" in line:
-        line = html.unescape(_TAG.sub(b"", line).decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        line = _ENTITY.sub(_unescaped, _TAG.sub(b"", line))
     line = line.replace(_NO_BREAK, b" ").rstrip(b" \r\n")
     if (quote := _QUOTE.match(line)) is not None:
         line = line[quote.end() :]
     if b"**" in line or b"`" in line or b"\\_" in line:
         line = line.replace(b"**", b"").replace(b"`", b"").replace(b"\\_", b"_").replace(b"\\*", b"*")
     return line
+
+
+def _unescaped(entity: re.Match[bytes]) -> bytes:
+    return html.unescape(entity[0].decode("ascii")).encode("utf-8", "surrogateescape")
 
 
 def forms(line: bytes) -> Iterator[bytes]:

@@ -59,7 +59,8 @@ class Kind:
 
     `inner` are other lines of it. `least` rows are as many as prose cannot make; `patience` is how many lines in a row
     may be of something else. A line of `again` begins the same account anew: it is another moment. `is_generic` tells
-    that its rows may be of other kinds. `indented` gives a line the indentation that the format's own parser expects.
+    that its rows may be of other kinds, `is_a_part` that each block is of something else. `indented` gives a line the
+    indentation that the format's own parser expects.
     """
 
     source: Source
@@ -71,6 +72,7 @@ class Kind:
     patience: int = 1
     again: re.Pattern[bytes] | None = None
     is_generic: bool = False
+    is_a_part: bool = False
     indented: Callable[[bytes], bytes] | None = None
 
 
@@ -131,6 +133,7 @@ KINDS: tuple[Kind, ...] = (
         1,
         inner=re.compile(rb'\s*(?:comm "|hex dump \(|backtrace|(?:[0-9a-f]{2} ){4}|\[<)|' + _FRAME + rb"|" + _INLINED),
         patience=1,
+        is_a_part=True,
         indented=_indented_as_kmemleak,
     ),
     Kind(
@@ -146,7 +149,7 @@ KINDS: tuple[Kind, ...] = (
         ALLOCINFO,
         (b"func:",),
         re.compile(
-            rb" *(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]) +\d{1,19} \S{1,300}:\d{1,7} (?:\[[\w-]{1,64}\] )?"
+            rb" *(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]i?) +\d{1,19} \S{1,300}:\d{1,7} (?:\[[\w-]{1,64}\] )?"
             rb"func:\S{1,300}"
         ),
         2,
@@ -189,15 +192,11 @@ KINDS: tuple[Kind, ...] = (
         (b"buff/cache", b"buffers/cache", b"buffers ", b"Mem:"),
         free.ROW,
         1,
-        begins=_any(free.HEADER, free.BARE),
+        begins=_any(free.HEADER, free.BARE, free.ASKED),
+        inner=free.HEADER,
     ),
-    Kind(
-        zfs.ZFS_KSTAT,
-        (b" 4  ", b"SPL slab", b"ARC size", b"Current Size", b"- cache -"),
-        _any(zfs.ARCSTAT, zfs.SLAB, zfs.SUMMARY),
-        1,
-        inner=zfs.ABOUT,
-    ),
+    Kind(zfs.ZFS_KSTAT, (b" 4  ", b"- cache -"), _any(zfs.ARCSTAT, zfs.SLAB), 2, inner=zfs.ABOUT),
+    Kind(zfs.ZFS_KSTAT, (b"SPL slab", b"ARC size", b"Current Size"), zfs.SUMMARY, 1, inner=zfs.ABOUT),
     Kind(oomctl.OOMCTL, (b"Current Memory",), oomctl.ROW, 2, inner=oomctl.ABOUT, patience=2),
     Kind(
         slub_trace.SLUB_TRACE,
@@ -227,10 +226,21 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         memory.MEMORY_STAT,
-        (b"mapped_file", b"file_mapped", b"inactive_anon ", b"_memory_limit", b"memory.", b"anon: ", b"reclaimable: "),
+        (
+            b"mapped_file",
+            b"file_mapped",
+            b"inactive_anon ",
+            b"_memory_limit",
+            b"memory.",
+            b"anon: ",
+            b"reclaimable: ",
+            b"kernel_stack ",
+            b"slab_unreclaimable ",
+            b"\nanon ",
+        ),
         _any(re.compile(rb"(?:memory\.\w|(?:total_)?[a-z])[\w.]{1,40}:? ?(?:\d{1,20}|max)\s*$"), memory.EDITED),
         4,
-        begins=_any(memory.ROW, memory.EDITED),
+        begins=_any(memory.ROW, memory.EDITED, memory.NAMED),
         again=re.compile(rb"(?:anon|cache) \d"),
         patience=8,
     ),
@@ -250,6 +260,7 @@ KINDS: tuple[Kind, ...] = (
             rb"|allocated bo)"
         ),
         2,
+        begins=_any(drm.TOTAL, drm.BO_STATS),
         patience=4,
     ),
     Kind(crash_slab.CRASH_SLAB, (b"OBJSIZE",), crash_slab.ROW, 2, begins=crash_slab.HEADER),
@@ -281,15 +292,16 @@ KINDS: tuple[Kind, ...] = (
         process_status.ROW,
         3,
         begins=process_status.BEGINS,
+        is_a_part=True,
         inner=process_status.ABOUT,
     ),
     Kind(
         processes.PROCESSES,
-        (b"COMMAND", b"CMD", b"Command  ", b"cmdline", b"ARGS"),
+        (b"COMMAND", b"CMD", b"Command  ", b"Command\n", b"Command\r", b"cmdline", b"ARGS"),
         processes.ROW,
-        2,
+        1,
         begins=processes.HEADER,
-        patience=0,
+        patience=1,
         is_generic=True,
     ),
     Kind(

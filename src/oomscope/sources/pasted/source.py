@@ -10,10 +10,12 @@ from oomscope import bounds
 from oomscope.errors import UnknownContent
 from oomscope.io.input import Stream
 from oomscope.model.reading import Reading, Role
+from oomscope.model.unknown import Unknown
 from oomscope.sources.base import Options
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.pasted.blocks import Block, blocks
 from oomscope.text import printable
+from oomscope.units import counted
 
 _UNAME = re.compile(
     rb"(?m)^[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
@@ -22,6 +24,7 @@ _UNAME = re.compile(
 _BREAK = re.compile(rb"<br ?/?>\n?")
 _SOFT_BREAK = re.compile(rb"=\r?\n")
 _FEW = 5
+_BYTE_ORDER = b"\xef\xbb\xbf"  # of UTF-8, which some editors write
 _NO_BREAK = "\u00a0".encode()
 _LOG = KernelLog()
 
@@ -40,10 +43,10 @@ class PastedText:
     def read(self, stream: Stream, options: Options) -> list[Reading]:
         """See Source. Raises UnknownContent where there is neither a log nor an account."""
         if len(stream.head) >= bounds.HEAD_BYTES:
-            return _LOG.read(stream, options)
+            return _of_a_long_text(stream, options)
         text = _plain(stream.head)
         found, alike = blocks(text)
-        readings = [reading for block in _last_of_each(found) for reading in _read(block, stream.origin, options)]
+        readings = [reading for block in _of_one_moment(found) for reading in _read(block, stream.origin, options)]
         try:
             (log,) = _LOG.read(stream, options)
         except UnknownContent as unknown:
@@ -58,7 +61,7 @@ def _plain(head: bytes) -> bytes:
     """The text of a page or a mail: line breaks of HTML are line ends, quoted-printable is decoded."""
     if len(_BREAK.findall(head)) >= _FEW:
         head = _BREAK.sub(b"\n", head).replace(b"&nbsp;", b" ")
-    head = head.replace(_NO_BREAK, b" ")
+    head = head.removeprefix(_BYTE_ORDER).replace(_NO_BREAK, b" ")
     if _SOFT_BREAK.search(head) is not None and b"=3D" in head:
         head = quopri.decodestring(head)
     return head
@@ -68,19 +71,40 @@ def _read(block: Block, origin: str, options: Options) -> list[Reading]:
     name = f": {block.name}" if block.name else ""
     stream = Stream(f"{origin}{name} (line {block.line})", io.BytesIO(block.text), size_bytes=None)
     try:
-        return block.kind.source.read(stream, options)
+        readings = block.kind.source.read(stream, options)
     except UnknownContent:
         return []
+    if block.earlier:
+        what = f"{counted(block.earlier, 'other reading')} of {block.kind.source.format} in this text"
+        readings[0].notes.absent += (Unknown(what, "they are of other moments: the last is used"),)
+    return readings
 
 
-def _last_of_each(found: list[Block]) -> list[Block]:
-    """Of several blocks of one account the last: they are several moments, and none of them has its time."""
+def _of_a_long_text(stream: Stream, options: Options) -> list[Reading]:
+    try:
+        return _LOG.read(stream, options)
+    except UnknownContent as unknown:
+        raise UnknownContent(f"{unknown}; accounts are looked for in texts up to 1 MiB") from unknown
+
+
+def _of_one_moment(found: list[Block]) -> list[Block]:
+    """Of several blocks of one account the last: they are several moments, and none of them has its time.
+
+    Where each block is of something else (a process, an object that leaked), they are read as one.
+    """
     latest: dict[tuple[str, str], Block] = {}
     for block in found:
         key = (block.kind.source.format, block.name)
         other = latest.get(key)
-        if other is None or block.rows * 2 >= other.rows:
+        if other is None:
             latest[key] = block
+        elif block.kind.is_a_part:
+            other.lines += block.lines
+        elif block.rows * 2 >= other.rows:
+            block.earlier = other.earlier + 1
+            latest[key] = block
+        else:
+            other.earlier += 1
     return [block for block in found if latest[block.kind.source.format, block.name] is block]
 
 

@@ -7,6 +7,7 @@ import re
 from oomscope import bounds
 from oomscope.model.account import BYTES, HUGE_PAGES, Account, Entry, account
 from oomscope.model.reading import Meminfo, Notes
+from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 
@@ -31,6 +32,9 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         match = _LINE.fullmatch(line or b"")
         if match is not None:
+            if match["name"] == b"MemTotal" and b"MemTotal" in kib:
+                kib, pool = {}, {}  # another moment, or another machine: the last counts
+                notes.absent = (Unknown("an earlier /proc/meminfo in this file", "the one that follows is used"),)
             if len(kib) < bounds.EVENT_NAMES:
                 kib.setdefault(match["name"], int(match["kib"]))
             else:
@@ -60,6 +64,8 @@ def _of_pool(pool: dict[bytes, int], each_bytes: int) -> tuple[Account, ...]:
         "promised to a mapping, not touched yet": min(reserved, free),
         "free, of use to nobody else": max(free - reserved, 0),
     }
+    if max(pool.get(b"Total", 0), free) * each_bytes > bounds.ROW_BYTES:
+        return ()
     entries = [Entry(name, count * each_bytes, count) for name, count in counts.items() if count > 0]
     return account(HUGE_PAGES, BYTES, "huge pages", entries)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.account import BYTES, PROCESS
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
@@ -15,6 +16,7 @@ ROW = re.compile(
     rb"|(?:Shared|Private)_(?:Clean|Dirty|Hugetlb)|Referenced|Anonymous|LazyFree|AnonHugePages|ShmemPmdMapped|Swap(?:Pss)?"
     rb"|Locked|KSM|HugetlbPages|CoreDumping):\s+(?P<kib>\d{1,15}) kB\s*$"
 )
+_PID = re.compile(rb"\s*Pid:\s+(?P<pid>\d{1,9})\s*$")
 NAME = re.compile(rb"\s*Name:[\t ]+(?P<name>\S.{0,60}?)\s*$")
 BEGINS = re.compile(
     rb"\s*(?:Name:[\t ]+\S.{0,60}\s*$|VmPeak:\s+\d+ kB|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p .{0,80}\[rollup\])"
@@ -40,18 +42,27 @@ def _read(rows: Lines) -> Notes:
     """`notes.accounts.tables` has the processes, in bytes."""
     notes = Notes()
     found = Entries(notes)
-    name, told = _UNNAMED, dict[str, int]()
+    told: dict[tuple[str, bytes], dict[str, int]] = {}  # the last reading of each process
+    name, pid, values = _UNNAMED, b"", dict[str, int]()
     for line in rows:
         text = line or b""
         named = NAME.match(text)
-        if named is not None or (told and BEGINS.match(text) is not None):
-            _keep(found, name, told)
-            name, told = _UNNAMED if named is None else printable(named["name"]), {}
+        if named is not None or (values and BEGINS.match(text) is not None):
+            if values:
+                told[name, pid] = values
+            name, pid, values = _UNNAMED if named is None else printable(named["name"]), b"", {}
+        elif (match := _PID.match(text)) is not None:
+            pid = match["pid"]
         if (match := ROW.match(text)) is not None:
-            told.setdefault(match["name"].decode(), int(match["kib"]))
-        elif line is None or (text.strip() and ABOUT.match(text) is None):
+            values.setdefault(match["name"].decode(), int(match["kib"]))
+        elif line is None or (text.strip() and ABOUT.match(text) is None and NAME.match(text) is None):
             notes.stats.unknown_lines += 1
-    _keep(found, name, told)
+        if len(told) > bounds.NAMES:
+            break
+    if values:
+        told[name, pid] = values
+    for (name, _), each in told.items():
+        _keep(found, name, each)
     notes.accounts.tables = found.account(PROCESS, BYTES, "processes")
     return notes
 

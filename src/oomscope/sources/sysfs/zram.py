@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from oomscope import bounds
 from oomscope.model.account import BYTES, ZRAM_DISK, Entry, account
 from oomscope.model.reading import Notes, Reading
 from oomscope.sources.base import AccountSource
@@ -34,7 +35,7 @@ def _read(rows: Lines) -> Notes:
     entries: list[Entry] = []
     for line in rows:
         row = _ROW.fullmatch(line or b"")
-        if row is None or entries:
+        if row is None or entries or int(row["used"]) > bounds.ROW_BYTES:
             notes.stats.unknown_lines += line != b""
             continue
         place = f"{bytes_text(int(row['stored']))} stored, {bytes_text(int(row['compressed']))} compressed"

@@ -17,7 +17,8 @@ def kib(word: bytes, bare_kib: float = 1) -> float | None:
     match = _SIZE.match(word)
     if match is None:
         return None
-    number = match["number"]
-    grouped = _GROUPED.fullmatch(number) is not None and match["unit"] in (b"k", b"K")
-    value = float(number.replace(b",", b"" if grouped else b"."))
-    return value * (_KIB[match["unit"].lower()] if match["unit"] else bare_kib)
+    number, unit = match["number"], match["unit"].lower()
+    # A comma groups where several do, and before kB; else it is a point.
+    is_grouped = _GROUPED.fullmatch(number) is not None and (number.count(b",") > 1 or unit == b"k")
+    value = float(number.replace(b",", b"" if is_grouped else b"."))
+    return value * (_KIB[unit] if unit else bare_kib)

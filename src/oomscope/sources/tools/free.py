@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 HEADER = re.compile(rb" *+total +used +free +shared +(?:buff/cache +available|buffers +cached?)\s*$")
+# What was asked for, where the prompt is there: `$ free -g`.
+ASKED = re.compile(rb".{0,120}?(?:[#$>%~] ?|^)free(?: -\w{1,4}| --\w{2,8}){0,3} --?(?P<unit>[bkmgt])\w{0,9}\s*$")
+_ASKED_KIB = {b"b": 1 / 1024, b"k": 1.0, b"m": 1024.0, b"g": float(1 << 20), b"t": float(1 << 30)}
 _AMOUNT = rb"\d{1,15}(?:[.,]\d{1,3})?(?:[KMGTP]i?|[Bb])?"
 ROW = re.compile(
     rb" *+(?P<what>Mem|Swap|[Mm]em\S{0,8}|-/\+ buffers/cache): *(?P<amounts>"
@@ -50,9 +54,13 @@ def _read(rows: Lines) -> Notes:
     kib: dict[str, int] = {}
     unit = 1.0
     memory: list[bytes] = []
+    asked: float | None = None
     for line in rows:
         if line is not None and HEADER.match(line) is not None:
             columns = line.split()
+            continue
+        if line is not None and (told := ASKED.match(line)) is not None:
+            asked = _ASKED_KIB[told["unit"]]
             continue
         match = None if line is None else ROW.match(line)
         if match is None:
@@ -60,7 +68,7 @@ def _read(rows: Lines) -> Notes:
             continue
         words = match["amounts"].split()
         if match["what"] == b"Mem":
-            unit = 1024.0 if words[0].isdigit() and int(words[0]) < _LEAST_KIB else 1.0
+            unit = asked or _unit_of(words)
             memory = memory or words
         elif match["what"] == b"Swap":
             for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
@@ -74,9 +82,17 @@ def _read(rows: Lines) -> Notes:
             kib.setdefault(_NAMES[name], round(amounts.kib(word, unit) or 0))
     if b"buff/cache" in columns:
         kib.setdefault("Buffers", 0)  # they are in the other figure
-    if kib.get("MemTotal"):
+    if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
     return notes
+
+
+def _unit_of(words: list[bytes]) -> float:
+    """What a number without a unit is in, in kB: small ones that are not all whole pages are of `free -m`."""
+    numbers = [int(word) for word in words if word.isdigit()]
+    if len(numbers) < len(words) or numbers[0] >= _LEAST_KIB:
+        return 1.0
+    return 1024.0 if any(number % 4 for number in numbers) else 1.0
 
 
 FREE = AccountSource("free", _recognises, _read)

@@ -39,7 +39,9 @@ def _read(rows: Lines) -> Notes:
         text = line or b""
         if TITLE.match(text) is not None:
             held = []  # each list is of what is outstanding at its time
-        elif (begins := STACK.match(text)) is not None and len(held) < bounds.NAMES:
+        elif (begins := STACK.match(text)) is not None and int(begins["size"]) > bounds.ROW_BYTES:
+            notes.stats.corrupt_records += 1
+        elif begins is not None and len(held) < bounds.NAMES:
             held.append((int(begins["size"]), int(begins["count"]), []))
         elif held and (match := FRAME.match(text)) is not None:
             frame = _frame(match)

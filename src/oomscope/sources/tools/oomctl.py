@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.account import BYTES, CONTROL_GROUP
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
@@ -48,7 +49,7 @@ def _read(rows: Lines) -> Notes:
             kib |= {"MemTotal": _kib(match["total"]), "MemAvailable": _kib(match["total"]) - _kib(match["used"])}
         else:
             kib |= {"SwapTotal": _kib(match["total"]), "SwapFree": _kib(match["total"]) - _kib(match["used"])}
-    if kib.get("MemTotal"):
+    if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, None, None, kib)
     notes.accounts.tables = found.account(CONTROL_GROUP, BYTES, "groups")
     return notes

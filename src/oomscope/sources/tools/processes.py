@@ -16,7 +16,7 @@ from oomscope.text import Lines, printable
 _SIZES = (b"PSS", b"RSS", b"RES", b"RSZ")
 _NAMES = (b"COMMAND", b"CMD", b"CMDLINE", b"ARGS", b"COMM")
 HEADER = re.compile(
-    rb" *+(?=.*\b(?:PID|USER|User)\b)(?=.*\b(?:PSS|RSS|RES|RSZ|Pss|Rss)\b)(?:[\w%+:/-]{1,12} +){2,20}"
+    rb" *+(?=.*\b(?:PID|USER|User)\b)(?=.*\b(?:PSS|RSS|RES|RSZ|Pss|Rss)\b)(?:[\w%+:/\[\]-]{1,12} +){2,20}"
     rb"(?:COMMAND|CMD|Command|cmdline|ARGS|COMM)(?: +(?:Swap|USS|PSS|RSS|SWAP) *){0,4}\s*$"
 )
 ROW = re.compile(rb" *+(?=\S.{0,200}?[\d.][KkMmGg]?\s)(?:\S++ ++){2,20}\S")
@@ -60,7 +60,7 @@ def _read(rows: Lines) -> Notes:
 
 
 def _columns(header: bytes) -> _Columns | None:
-    words = [word.upper() for word in header.split()]
+    words = [word.upper() for word in header.replace(b"[", b" ").replace(b"]", b"").split()]
     size = next((words.index(name) for name in _SIZES if name in words), None)
     name = next((words.index(each) for each in _NAMES if each in words), None)
     return None if size is None or name is None else _Columns(size, name, len(words))

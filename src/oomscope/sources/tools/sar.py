@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 
 HEADER = re.compile(rb" *+(?:\d\d:\d\d:\d\d(?: [AP]M)? +)?kbmemfree +(?:kbavail +)?kbmemused +%memused +")
 ROW = re.compile(rb" *+(?:\d\d:\d\d:\d\d(?: [AP]M)?|Average:) +\d{1,15}(?: +\d{1,15}(?:[.,]\d{1,3})?){5,20}\s*$")
+_UNTOLD = 1.25  # slab is cached, too, and stands in its column with -r ALL only
 _NAMES = {
     b"kbmemfree": "MemFree",
     b"kbavail": "MemAvailable",
@@ -51,8 +53,12 @@ def _read(rows: Lines) -> Notes:
         kib = {name: worst[column] for column, name in _NAMES.items() if column in worst}
         # From 11.7 on "used" leaves out what is cached; its share of all does not.
         used = worst[b"kbmemused"]
-        kib["MemTotal"] = max(round(used * 100 / percent) if percent else 0, worst[b"kbmemfree"] + used)
-        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib["MemFree"] * 1024, None, kib)
+        least = worst[b"kbmemfree"] + used
+        most = least + sum(worst.get(name, 0) for name in (b"kbbuffers", b"kbcached", b"kbslab"))
+        by_share = round(used * 100 / percent) if percent else 0
+        kib["MemTotal"] = by_share if least < by_share <= _UNTOLD * most else least
+        if kib["MemTotal"] <= bounds.PAGES * 4:
+            notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib["MemFree"] * 1024, None, kib)
     return notes
 
 

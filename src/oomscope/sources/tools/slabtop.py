@@ -8,13 +8,15 @@ from oomscope.model.account import BYTES, SLAB_CACHE
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines, printable
 
 HEADER = re.compile(rb" *+OBJS +ACTIVE +USE +OBJ SIZE +SLABS +OBJ/SLAB +CACHE SIZE +NAME\s*$")
 SUMMARY = re.compile(rb" *+(?:Active / Total (?:Objects|Slabs|Caches|Size)|Minimum / Average / Maximum Object) ")
+# With --human sizes have units of their own.
 ROW = re.compile(
-    rb" *+\d{1,15} +(?P<active>\d{1,15}) +\d{1,3}% +\d{1,9}\.\d\dK +\d{1,15} +\d{1,9} +(?P<kib>\d{1,15})K "
-    rb"(?P<name>\S(?:\S| (?=\S)){0,80})\s*$"
+    rb" *+\d{1,15} +(?P<active>\d{1,15}) +\d{1,3}% +\d{1,9}(?:[.,]\d{1,2})?(?:[KM]i?|B)? +\d{1,15} +\d{1,9} +"
+    rb"(?P<size>\d{1,15}(?:[.,]\d{1,2})?(?:[KMGT]i?|B)) +(?P<name>\S(?:\S| (?=\S)){0,80})\s*$"
 )
 
 
@@ -31,7 +33,7 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         match = None if line is None else ROW.match(line)
         if match is not None:
-            found.add(printable(match["name"]), int(match["kib"]) * 1024, int(match["active"]))
+            found.add(printable(match["name"]), round((amounts.kib(match["size"]) or 0) * 1024), int(match["active"]))
         elif line is None or (line.strip() and HEADER.match(line) is None and SUMMARY.match(line) is None):
             notes.stats.unknown_lines += 1
     notes.accounts.tables = found.account(SLAB_CACHE, BYTES, "objects in use")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
+from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 ROW = re.compile(
-    rb" *+(?:(?P<unit>[KMGTkm])i?B )?(?P<what>Mem|Swap) *: *"
+    rb" *+(?=.{0,200}?\bused\b)(?:(?P<unit>[KMGTkm])i?B )?(?P<what>Mem|Swap) *: *"
     rb"(?P<figures>\d[\d.,]{0,20}[KMGTkmgt]?\+? (?:total|used)\b.{0,200})"
 )
 _FIGURE = re.compile(
-    rb"(?P<size>\d[\d.]{0,19}[KMGTkmgt]?)\+? (?P<name>total|used|free|shrd|buff(?:/cache|ers)?|cached|avail)(?: Mem)?\b"
+    rb"(?P<size>\d[\d.,]{0,19}?[KMGTkmgt]?)\+? (?P<name>total|used|free|shrd|buff(?:/cache|ers)?|cached|avail)"
+    rb"(?: Mem)?\b"
 )
 _UNITS = {b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30}
 _NAMES = {
@@ -58,7 +60,7 @@ def _read(rows: Lines) -> Notes:
     if "MemFree" in kib and used:
         kib.setdefault("MemTotal", kib["MemFree"] + used)  # busybox has the two alone
     kib.setdefault("Buffers", 0)  # where they are not told they are in the other figure
-    if kib.get("MemTotal"):
+    if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
     return notes
 

@@ -6,7 +6,7 @@ Each holder is claimed by itself (one file each); the greatest gives the class, 
 from __future__ import annotations
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.oom_event import SHOWN
+from oomscope.model.oom_event import FAILURE, SHOWN
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE
 from oomscope.units import AT_ONE_MOMENT
 from oomscope.verdict.oom import hidden_kernel, hugetlb, kernel_stacks, page_cache, shmem, slab, user_anon
@@ -45,6 +45,7 @@ def _certainty(case: OomCase, pages: int, next_pages: int) -> str:
         and not case.is_mostly_reserved
         and not accounting.pages(rows.LRU)  # two holders in one row
         and case.event.kind != SHOWN  # what failed, if anything, is not known
+        and not (case.event.kind == FAILURE and any(check.passes for check in case.allowed))
         and not (case.request.order is None and any(check.passes for check in case.allowed))  # what else it needed
         and (share >= _MOST or (share >= _MUCH and pages >= 2 * next_pages))
     ):

@@ -12,6 +12,7 @@ from oomscope.verdict.oom.case import FRAGMENTATION, Cause, OomCase
 
 _COSTLY_ORDER = 3  # include/linux/mmzone.h PAGE_ALLOC_COSTLY_ORDER: beyond it the allocator gives up soon
 _MUCH_TO_RECLAIM = 0.05
+_FEW_BLOCKS = 16
 _SMALL_KIB = 32  # with blocks of that size most of what asks for more than a page is served
 
 
@@ -24,7 +25,7 @@ def rule(case: OomCase) -> Cause | None:
         return None
     passing = [check for check in case.allowed if check.passes and not case.is_tiny(check)]
     if any(check.has_block for check in passing):
-        return None
+        return _of_few_blocks(case, passing)
     known = [check for check in passing if check.has_block is False]
     if known:
         return _cause(case, known, CERTAIN if _is_told(known) else LIKELY)
@@ -74,6 +75,32 @@ def _of_unknown_order(case: OomCase) -> Cause | None:
             because=case.evidence(*(name for c in relaxed for name in (c.zone.title, f"free lists of {c.zone.title}"))),
             refuted_by="the line with order= above these: a single page",
             next="find the line above these that says who asked for what (order and gfp mask)",
+        ),
+    )
+
+
+def _of_few_blocks(case: OomCase, passing: list[ZoneCheck]) -> Cause | None:
+    """A costly request that may wait failed, and the few blocks that fit are those of after the failure."""
+    order, fitting = case.request.order or 0, sum(check.fitting_blocks or 0 for check in passing)
+    if (
+        case.event.kind != FAILURE
+        or order <= _COSTLY_ORDER
+        or case.request.may_wait is not True
+        or fitting > _FEW_BLOCKS
+    ):
+        return None
+    free = free_in(passing)
+    return Cause(
+        FRAGMENTATION,
+        Finding(
+            claim=f"{case.size(free)} is free in {', '.join(check.zone.title for check in passing)}, but blocks of "
+            f"{_size(case)} or more are few: {fitting} when this was printed, after the failure",
+            pages=free or None,
+            certainty=LIKELY,
+            because=case.evidence("header", *(f"free lists of {check.zone.title}" for check in passing)),
+            refuted_by="many such blocks at the moment of the request",
+            next="let the caller take single pages (kvmalloc, scatter-gather) or take its block early; "
+            "vm.compaction_proactiveness, and echo 1 > /proc/sys/vm/compact_memory for now",
         ),
     )
 

@@ -79,7 +79,7 @@ def what_happened(case: OomCase) -> str:
     if case.request.order == -1:
         return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."
     if event.kind == VMALLOC_FAILURE:
-        size = "" if asked.size_bytes is None else f" {bytes_text(asked.size_bytes)}"
+        size = " memory" if asked.size_bytes is None else f" {bytes_text(asked.size_bytes)}"
         return f"{when}{who} asked vmalloc for{size} and did not get it."
     if asked.comm is None and asked.order is None:
         return f"{when}the kernel ran out of memory{_ended(case)}."
@@ -110,6 +110,8 @@ def _ended(case: OomCase) -> str:
     if event.panic_message is not None and event.kind == PANIC:
         return f", and the kernel panicked: {event.panic_message}"
     victims = event.victims
+    if not victims and "no killable processes" in event.lines:
+        return ", and nobody was left who could be killed"
     if not victims:
         return "; who was killed is not in this log" if event.kind in (KILL, MEMCG_KILL) else ""
     victim = victims[0]

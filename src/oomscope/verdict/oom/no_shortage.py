@@ -11,7 +11,7 @@ from oomscope.attribution.oom.zones import free_in
 from oomscope.model.oom_analysis import ZoneCheck
 from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN, VMALLOC_FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
-from oomscope.units import bytes_text, share_text
+from oomscope.units import bytes_text
 from oomscope.verdict.oom.case import NO_SHORTAGE, Cause, OomCase
 
 _NEARLY_ALL_FREE = 0.9
@@ -228,17 +228,18 @@ def _of_page_fault(case: OomCase) -> Finding | None:
 
 def _nearly_all_free(case: OomCase) -> Finding | None:
     free = case.accounting.pages("free")
-    if not case.knows_ram or case.share(free) < _NEARLY_ALL_FREE:
+    knows = case.knows_ram or "free" in case.event.counters
+    if not knows or case.share(free) < _NEARLY_ALL_FREE:
         return None
     if any(check.passes is False and check.managed_pages == 0 for check in case.allowed):
         return None
     if case.allowed and all(check.passes is False for check in case.allowed):
         return None
     return Finding(
-        claim=f"{share_text(case.share(free))} of RAM ({case.size(free)}) was free: memory was not short"
+        claim=f"{case.share_words(free)} ({case.size(free)}) was free: memory was not short"
         + (", the allocator may not have been ready" if _is_early(case) else ""),
         pages=free,
-        certainty=CERTAIN,
+        certainty=CERTAIN if case.knows_ram else LIKELY,
         because=case.evidence("header", "free", "pages RAM"),
         refuted_by="a request that only a small zone can serve",
         next="early in boot: look for the initialisation that runs before the allocator's"

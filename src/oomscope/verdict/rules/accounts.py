@@ -85,7 +85,9 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     accounts = case.facts.accounts
     alone = case.is_of_accounts
     found: list[Finding] = []
-    of_all = _of_all(case) if alone else []
+    # A report that kept no numbers says nothing of RAM: /proc/meminfo beside it does.
+    is_empty = case.event is not None and not case.event.accounting.rows and case.event.event.memcg is None
+    of_all = _of_all(case) if alone or is_empty else []
     has_pages = any(told.kind == VMALLOC_CALLER for told in accounts.accounts)
     for told in accounts.accounts:
         if told.kind == ADDRESS_SPACE and has_pages:
@@ -271,13 +273,23 @@ def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
     return Finding(
         claim=_CLAIMS[told.kind].format(**texts),
         pages=_pages(told, entry, case),
-        certainty=LIKELY if told.kind in (UNREFERENCED, OUTSTANDING) else CERTAIN,
+        certainty=_certainty_of(told, entry, case),
         because=(f"its file has {counted(len(told.entries), 'row')}, {_amount(told, told, case)} in all",),
         refuted_by="kmemleak is wrong where a pointer is kept in a form that it does not see"
         if told.kind == UNREFERENCED
         else "another reading: the file is of one moment",
         next=_NEXT[told.kind].format(**texts),
     )
+
+
+def _certainty_of(told: Account, entry: Entry, case: RuleCase) -> str:
+    """A row that has more than all of RAM is damaged, or of another machine."""
+    pages, ram_pages, meminfo = _pages(told, entry, case), case.evidence.ram_pages, case.facts.evidence.meminfo
+    if pages is not None and not isinstance(ram_pages, Unknown) and pages > AT_ONE_MOMENT * ram_pages:
+        return POSSIBLE
+    if told.unit == BYTES and meminfo is not None and entry.amount > AT_ONE_MOMENT * meminfo.total_bytes:
+        return POSSIBLE
+    return LIKELY if told.kind in (UNREFERENCED, OUTSTANDING, GRAPHICS) else CERTAIN
 
 
 def _of_parts(told: Account) -> list[Finding]:

@@ -42,7 +42,9 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
 
 def _used_bytes(memcg: Memcg) -> int:
     """What the group is charged; where only its statistics are told, their sum."""
-    return (memcg.usage_kib or 0) * 1024 or sum(size for _, size in fillers(memcg))
+    if memcg.usage_kib is not None:
+        return memcg.usage_kib * 1024
+    return sum(size for _, size in fillers(memcg))
 
 
 def _kills(memcg: Memcg) -> str:

@@ -119,7 +119,9 @@ class Header(ReportSection):
                 asked["gfp_mask"] = int(told["mask"], 16)
                 asked["gfp_flags"] = flags_of(told.get("flags"))
             if told.get("size") is not None:
-                asked["size_bytes"] = self.draft.number(told["size"], text)
+                size_bytes = self.draft.number(told["size"], text)
+                # What vm_area_alloc_pages() had got when it failed was not asked for (mm/vmalloc.c, 5.13 on).
+                asked["size_bytes"] = None if b"failed to allocate pages" in text else size_bytes
             for name, value in asked.items():
                 self.asked.setdefault(name, value)
             self.draft.take_nodes(text)

@@ -17,9 +17,12 @@ _TASK = re.compile(rb"\[ *(?P<pid>\d{1,9})\] +(?P<rest>\d.*)$")
 _TASK_COLUMNS_MOST = 20
 # A row whose table's head is cut off: the pid is its thread group's, too.
 ROW_ALONE = re.compile(
-    rb"\[ *(?P<pid>\d{1,9})\] +\d{1,10} +(?P=pid) +(?P<numbers>(?:\d{1,18} +){2,8})-?\d{1,4} +[^\s\d\[].{0,40}$"
+    rb"\[ *(?P<pid>\d{1,9})\] +\d{1,10} +(?P=pid) +(?P<numbers>\d{1,18} +\d{1,18} +\d{1,18} +"
+    rb"(?:\d{1,18} +){0,5})-?\d{1,4} +"
+    rb"[^\s\d\[].{0,40}$"
 )
 _PAGE_BYTES = 4096
+_SIGNED = ("oom_adj", "oom_score_adj")
 # By how many numbers stand between the thread group and oom_score_adj: the tables of 4.19 and later, and of 4.0 and
 # later; those of 6.8 and later tell what is shared.
 _COLUMNS_BY_COUNT = {
@@ -62,7 +65,7 @@ class Tasks(ReportSection):
             values = {}
             for name, word in zip(self._columns[:-1], words, strict=False):
                 value = self.draft.number(word, text) if _TASK_NUMBER.fullmatch(word) is not None else None
-                if value is not None:
+                if value is not None and (name in _SIGNED or 0 <= value <= bounds.PAGES):
                     values[name] = value
             comm = words[-1].strip()
             comm = comm if len(comm) <= _COMM_BYTES else comm.split()[0][:_COMM_BYTES]
@@ -80,6 +83,7 @@ class Tasks(ReportSection):
 def _guessed(numbers: list[bytes]) -> list[str]:
     """The columns of a table whose head is cut off; empty where they cannot be told."""
     names = _COLUMNS_BY_COUNT.get(len(numbers), ())
-    if len(numbers) == len(_COLUMNS_BY_COUNT[4]) and int(numbers[2]) % _PAGE_BYTES:
+    tables, rss = int(numbers[2]), int(numbers[1])
+    if len(numbers) == len(_COLUMNS_BY_COUNT[4]) and (tables % _PAGE_BYTES or (rss and not tables)):
         names = ("total_vm", "rss", "?", "??")  # up to 4.18, of several forms
     return ["uid", "tgid", *names, "oom_score_adj", "name"] if names else []

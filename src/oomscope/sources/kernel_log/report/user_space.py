@@ -8,6 +8,7 @@ from oomscope import bounds
 from oomscope.model.oom_event import FOREIGN, Killer, Victim
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import printable
+from oomscope.units import bytes_text
 
 # Each with the name of who writes it; `reason` is its own word on why.
 _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
@@ -33,7 +34,8 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "systemd-oomd",
         re.compile(
-            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: Killed (?P<comm>/\S{1,300})(?: due to (?P<reason>.{1,400}))?"
+            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: (?:Killed (?P<comm>/\S{1,300})(?: due to (?P<reason>.{1,400}))?"
+            rb"|Considered \d{1,9} cgroups for killing)"
         ),
     ),
     (
@@ -67,8 +69,9 @@ _OF_VICTIM = re.compile(
 _MIB = re.compile(rb"(?P<mib>\d{1,9}) MiB")
 _CANDIDATE = re.compile(
     rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?:\s+(?:Path: (?P<path>/\S{1,300})"
-    rb"|Current Memory [Uu]sage: (?P<number>\d{1,6}(?:\.\d)?)(?P<unit>[BKMGT]))"
+    rb"|(?:Current Memory [Uu]sage|Swap Usage): (?P<number>\d{1,6}(?:\.\d)?)(?P<unit>[BKMGT]))"
 )
+_PID_DIGITS = 10
 _KIB = {b"B": 1 / 1024, b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30}
 
 
@@ -140,7 +143,11 @@ class UserSpaceKills(ReportSection):
         if candidate["path"] is not None:
             self._path = candidate["path"]
         elif self._path and self.draft.has_room("candidates", self._candidates):
-            self._candidates.setdefault(self._path, round(float(candidate["number"]) * _KIB[candidate["unit"]]))
+            kib = round(float(candidate["number"]) * _KIB[candidate["unit"]])
+            if not self._candidates and self.killer is not None and self.killer.reason is None:
+                first = f"the first that it considered, {printable(self._path)}, had {bytes_text(kib * 1024)}"
+                self.killer = Killer(self.killer.name, first, self.killer.line)
+            self._candidates.setdefault(self._path, kib)
 
     def _choose(self, number: int) -> None:
         """The victim of nohang, once its name and size are known; its name may be told by its file alone."""
@@ -149,7 +156,7 @@ class UserSpaceKills(ReportSection):
         name = told.get(b"Name") or told.get(b"Realpath", b"").rpartition(b"/")[2]
         if size is None or not name or not self.draft.has_room("victims", self.victims, bounds.VICTIMS):
             return
-        pid = int(told[b"PID"]) if told.get(b"PID", b"").isdigit() else 0
+        pid = int(told[b"PID"]) if told.get(b"PID", b"").isdigit() and len(told[b"PID"]) < _PID_DIGITS else 0
         swap = None if b"VmSwap" not in told else _MIB.match(told[b"VmSwap"])
         kib = {"rss": int(size["mib"]) * 1024}
         if swap is not None:
