@@ -20,6 +20,14 @@ from tests.support import captures
 
 FOLDER = captures.DATA / "reports"
 RIGHT_AT_LEAST = 0.95
+# Still wrong, and what is missing: anything else that goes wrong is new.
+KNOWN = {
+    "new-57-pty04-kmalloc-4k-interleaved-console.log": "the cache behind the slab is named beyond the first lines",
+    "new-66-k210-8M-order9-then-deadlock-quoted.log": "watermarks of most of an 8 MiB machine: no-shortage, likely",
+    "new-103-graphics-shmem-normal-zone-double-quoted.log": "a zone line whose title is cut off is not read",
+    "new-123-wilc1000-slub-trace-kmalloc512.log": "SLUB TRACE whose stack is cut off: its workqueue would name the driver",
+    "new-128-gluon-32M-order2-hotplug.log": "the numbers of the failure before the one whose header is left",
+}
 _LINES = 45
 
 
@@ -91,12 +99,14 @@ def wrong_with(row: Pasted) -> list[str]:
 def test_ooms_are_explained_as_an_expert_would() -> None:
     """At least 95 of 100 pieces that tell of an OOM: the class, the numbers, and nothing that is wrong."""
     wrong = {row.name: why for row in OF_AN_OOM if (why := wrong_with(row))}
+    assert wrong.keys() <= KNOWN.keys(), wrong
     assert len(wrong) <= (1 - RIGHT_AT_LEAST) * len(OF_AN_OOM), wrong
 
 
 def test_accounts_are_found_within_what_people_paste() -> None:
     """Of pieces without a report at least as many: who holds most, by the account that stands in the text."""
     wrong = {row.name: why for row in OF_ACCOUNTS if (why := wrong_with(row))}
+    assert wrong.keys() <= KNOWN.keys(), wrong
     assert len(wrong) <= (1 - RIGHT_AT_LEAST) * len(OF_ACCOUNTS), wrong
 
 

@@ -138,12 +138,11 @@ def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
 def _messages(text: bytes, number: int) -> Sequence[LogLine]:
     """The message behind a line's prefixes; and a second one where that has a stamp within."""
     line = without_prefixes(text, number)
-    if b" kernel: " in line.text:
-        first, *others = _SYSLOG_WITHIN.split(line.text)
-    elif b"[" not in line.text[1:]:
-        return (line,)
-    else:
-        first, *others = _STAMP_WITHIN.split(line.text)
+    first, others = line.text, list[bytes]()
+    if b" kernel: " in first:
+        first, *others = _SYSLOG_WITHIN.split(first)
+    if not others and b"[" in first[1:]:
+        first, *others = _STAMP_WITHIN.split(first)
     if not others:
         return (line,)
     behind = (without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)

@@ -154,10 +154,11 @@ def _why_not_freed(case: OomCase, oom_class: str) -> str:
         return _why_not_in_the_zone(case)
     file = accounting.pages(rows.FILE)
     slab = accounting.pages(rows.SLAB_RECLAIMABLE)
+    is_told = True
     if accounting.pages(rows.LRU):
         words = [f"page cache is among the {case.size(accounting.pages(rows.LRU))} on the lists"]
     elif not file and not case.event.has_counters:
-        words = ["how much page cache there was this log does not show"]
+        words, is_told = ["how much page cache there was this log does not show"], False
     else:
         words = [f"{case.size(file)} of page cache" if file else "no page cache"]
     if slab:
@@ -170,7 +171,7 @@ def _why_not_freed(case: OomCase, oom_class: str) -> str:
         swap_words = f"swap was full ({case.size(accounting.swap_total_pages)})"
     else:
         swap_words = f"{case.size(swap or 0)} of swap was free"
-    little = case.share(accounting.reclaimable_pages) < _LITTLE
+    little = is_told and case.share(accounting.reclaimable_pages) < _LITTLE
     begin = "There was next to nothing to reclaim" if little else "What could have been reclaimed"
     return f"{begin}: {' and '.join(words)}; {swap_words}."
 
