@@ -25,7 +25,7 @@ KNOWN = {
     "new-57-pty04-kmalloc-4k-interleaved-console.log": "the cache behind the slab is named beyond the first lines",
     "new-66-k210-8M-order9-then-deadlock-quoted.log": "watermarks of most of an 8 MiB machine: no-shortage, likely",
     "new-103-graphics-shmem-normal-zone-double-quoted.log": "a zone line whose title is cut off is not read",
-    "new-123-wilc1000-slub-trace-kmalloc512.log": "SLUB TRACE whose stack is cut off: its workqueue would name the driver",
+    "new-123-wilc1000-slub-trace-kmalloc512.log": "a stack that is cut off: its workqueue would name the driver",
     "new-128-gluon-32M-order2-hotplug.log": "the numbers of the failure before the one whose header is left",
 }
 _LINES = 45
