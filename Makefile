@@ -1,5 +1,6 @@
 # make demo   set up and explain a bundled real capture; PYTHON=python3.12 chooses the Python
-# make test   set up and check everything: lint, types, tests
+# make test   set up and check: lint, types, tests
+# make slow   the nine longest tests, which CI runs, too
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests golden coverage release bundle deb fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests slow golden coverage release bundle deb fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -35,7 +36,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
 
 # Branches of src/ that the tests run; what runs in guests only is left out: CONTRIBUTING.md.
 coverage: $(VENV)/.dev

@@ -77,6 +77,7 @@ def test_page_owner_is_left_where_show_stacks_has_it(machine: Path, tmp_path: Pa
     assert _reasons(archive)[SHOW_STACKS] == "no such file or directory"
 
 
+@pytest.mark.slow
 def test_redaction(machine: Path, tmp_path: Path) -> None:
     """Names of tasks, the host, command lines and messages of programs are gone; the account is the same."""
     plain, redacted = tmp_path / "plain.tar.zst", tmp_path / "redacted.tar.zst"

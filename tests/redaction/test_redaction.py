@@ -175,6 +175,7 @@ def test_forty_kinds_of_names_are_in_no_file(machine: Path, tmp_path: Path) -> N
     assert answer(redacted) == answer(plain)
 
 
+@pytest.mark.slow
 def test_an_archive_that_exists_is_redacted_as_a_new_one_is(machine: Path, tmp_path: Path) -> None:
     """`oomscope redact ARCHIVE`; files of no known kind are left out and named."""
     plain = tmp_path / "plain.tar.zst"

@@ -122,6 +122,7 @@ def test_a_kmalloc_panic_is_seen(driver: webdriver.Chrome, tmp_path: Path, schem
 
 
 @needs_browser
+@pytest.mark.slow
 def test_many_paths_to_one_culprit_are_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """The roll-up is the answer; turned round, the culprit is one frame above its paths; plumbing folds away."""
     page = Page(driver, written(tmp_path / "paths.html", oomscope.explain(MANY_PATHS)))
@@ -140,6 +141,7 @@ def test_many_paths_to_one_culprit_are_seen(driver: webdriver.Chrome, tmp_path: 
 
 
 @needs_browser
+@pytest.mark.slow
 def test_growth_and_two_moments_are_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """Of one dump pages by allocation time; of two readings, each culprit before and now."""
     one = Page(driver, written(tmp_path / "one.html", oomscope.explain(captures.CASE_6_12)))
@@ -253,6 +255,7 @@ def test_hostile_names_are_text(driver: webdriver.Chrome, tmp_path: Path) -> Non
 
 
 @needs_browser
+@pytest.mark.slow
 def test_many_thousand_stacks(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """Made in 3 times what explaining took, opened in 8 times what a small page takes beside it, below 10 MB.
 

@@ -101,6 +101,7 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -
     assert there == here
 
 
+@pytest.mark.slow
 def test_a_task_that_never_ends_is_told_on_a_cluster(tmp_path: Path) -> None:
     """With the same reason as here."""
     with cluster(tmp_path) as (address, _), DaskExecutor(address) as engine:
@@ -108,6 +109,7 @@ def test_a_task_that_never_ends_is_told_on_a_cluster(tmp_path: Path) -> None:
     assert told == {0.01: None, 0.02: None, 0.03: None, 600.0: Failed("not done within 3 s (--case-timeout)")}
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_tables(tmp_path: Path) -> None:
     """With --scheduler and without: three tables, part by part and row by row."""
     many(tmp_path / "fleet")
@@ -120,6 +122,7 @@ def test_the_command_writes_the_same_tables(tmp_path: Path) -> None:
         assert len(here)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_in_a_sentence(tmp_path: Path) -> None:
     """And what was finished before is kept."""
     fleet, kept = many(tmp_path / "fleet"), tmp_path / "kept.sqlite"

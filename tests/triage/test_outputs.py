@@ -294,6 +294,7 @@ def test_only_failures_end_with_their_exit_code(tmp_path: Path) -> None:
     assert "binary data" in run(tmp_path, "noise", expected=3).stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """Where the answer and the tables go; where finished cases are kept that costs nothing else."""
     lay_out(tmp_path / "fleet")
