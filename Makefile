@@ -1,6 +1,6 @@
 # make demo   set up and explain a bundled real capture; PYTHON=python3.12 chooses the Python
 # make test   set up and check: lint, types, tests
-# make slow   the nine longest tests, which CI runs, too
+# make slow   the longest tests, which CI runs, too
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)

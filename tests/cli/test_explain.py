@@ -87,6 +87,7 @@ def test_groups_filters_and_top() -> None:
     assert {row["name"] for row in json.loads(kinds.stdout)["groups"]["rows"]} == {"slab", "user"}
 
 
+@pytest.mark.slow
 def test_gfp_flags_are_judged_by_what_they_stand_for() -> None:
     """--gfp finds what carries the flags, composites taken apart: the masks that the kernel prints are the witness."""
     bits = 0xCC0 | 0x100  # GFP_KERNEL and __GFP_ZERO of 6.12
@@ -290,6 +291,7 @@ def test_on_a_terminal() -> None:
     assert b"\x1b" not in on_terminal("explain", captures.CASE_6_12, env={"TERM": "dumb"})
 
 
+@pytest.mark.slow
 def test_slow_input_gets_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
     """After a second of reading, a bar with bytes done appears on stderr; off a terminal there is none."""
     fifo = tmp_path / "slow"
@@ -347,6 +349,7 @@ def test_interrupted_while_reading(tmp_path: Path) -> None:
     process.stderr.close()
 
 
+@pytest.mark.slow
 def test_a_line_without_an_end_is_refused_in_bounded_memory() -> None:
     """A line longer than memory may be, as text and as a page_owner record, costs neither memory nor its neighbours."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20)); "

@@ -164,6 +164,7 @@ def answer(archive: Path) -> tuple[object, ...]:
     return verdict.greatest.pages, verdict.culprits, verdict.ram_pages, verdict.oom.oom_class, len(verdict.events)
 
 
+@pytest.mark.slow
 def test_forty_kinds_of_names_are_in_no_file(machine: Path, tmp_path: Path) -> None:
     """`collect --redact`: each is in the plain archive, none in the redacted one, and both explain alike."""
     plain, redacted = tmp_path / "plain.tar.zst", tmp_path / "redacted.tar.zst"

@@ -157,6 +157,7 @@ def test_growth_and_two_moments_are_seen(driver: webdriver.Chrome, tmp_path: Pat
 
 
 @needs_browser
+@pytest.mark.slow
 def test_a_difference_is_seen(driver: webdriver.Chrome, tmp_path: Path) -> None:
     """What grew by how much, as text; all of it now, coloured by its change, and the growth alone, as flame graphs."""
     path = tmp_path / "diff.html"

@@ -78,6 +78,7 @@ def many(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_rows_though_a_worker_is_lost(tmp_path: Path) -> None:
     """Nothing lost, nothing twice: one of two workers is killed after the first results."""
     fleet = many(tmp_path / "fleet")

@@ -321,6 +321,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["cases"] == whole["cases"]
 
 
+@pytest.mark.slow
 def test_the_answer_goes_to_whatever_it_is_sent_to(tmp_path: Path) -> None:
     """A pipe by a path, a file that others hold too, a folder that takes no new file, a name as long as may be."""
     write(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0]))

@@ -179,6 +179,7 @@ def spoilt(folder: Path) -> Iterator[tuple[str, str]]:
     yield "socket", "neither a file nor a folder"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_stands_with_its_reason(tmp_path: Path) -> None:
     """Beside them the rest is right."""
     fleet = lay_out(tmp_path / "fleet")

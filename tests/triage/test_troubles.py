@@ -527,6 +527,7 @@ def refusing(opened: Any, name: str) -> Any:
     return open_
 
 
+@pytest.mark.slow
 def test_the_triages_own_output_is_no_case(tmp_path: Path) -> None:
     """JSON, page and tables below the place of the next triage: left out, and said."""
     write(tmp_path / "fleet" / "kern.log", log(fleets.REPORTS[0]))
