@@ -30,6 +30,6 @@ def _together(known: Memcg, told: Memcg) -> Memcg:
         failcnt=told.failcnt if known.failcnt is None else known.failcnt,
         stat=known.stat or told.stat,
         counts={**told.counts, **known.counts},
-        pressure={**told.pressure, **known.pressure},
+        pressure_percent={**told.pressure_percent, **known.pressure_percent},
         is_v1=known.is_v1 or told.is_v1,
     )

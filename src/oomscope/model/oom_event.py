@@ -202,8 +202,8 @@ class Memcg:
 
     `reached` says which of its limits (`memory`, `memory+swap`, `kmem`), the numbers are of that one. `stat` is what of
     memory.stat is in bytes, of all groups below it together; `counts` are its counts of events. `is_v1` tells that the
-    kernel printed what only cgroup v1 has. `pressure` is how much of the last minute `some` or all (`full`) of its
-    tasks waited for memory, in per cent.
+    kernel printed what only cgroup v1 has. `pressure_percent` is how much of the last minute `some` or all (`full`) of
+    its tasks waited for memory.
     """
 
     path: str | None
@@ -215,7 +215,7 @@ class Memcg:
     counts: Mapping[str, int] = field(default_factory=dict)
     line: int | None = None
     is_v1: bool = False
-    pressure: Mapping[str, float] = field(default_factory=dict)
+    pressure_percent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

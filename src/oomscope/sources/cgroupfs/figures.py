@@ -10,14 +10,14 @@ from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
 
-_USED = ("memory.current", "memory.usage_in_bytes")
-_LIMITS = ("memory.max", "memory.limit_in_bytes")
+USED = ("memory.current", "memory.usage_in_bytes")
+LIMITS = ("memory.max", "memory.limit_in_bytes")
 _OTHERS = ("memory.peak", "memory.max_usage_in_bytes", "memory.failcnt", "memory.high")
 _EVENTS = ("memory.events", "memory.oom_control")
 _PRESSURE = "memory.pressure"
 # All that is read of one, memory.stat (memory.py) among them.
-FILES = (*_USED, *_LIMITS, *_OTHERS, *_EVENTS, _PRESSURE, "memory.stat")
-_UNLIMITED = 1 << 60
+FILES = (*USED, *LIMITS, *_OTHERS, *_EVENTS, _PRESSURE, "memory.stat")
+UNLIMITED = 1 << 60
 _FIGURE = re.compile(rb"\s*(?P<value>\d{1,20}|max)\s*$")
 _EVENT = re.compile(rb"(?P<name>[a-z_]{2,40}) (?P<value>\d{1,20})\s*$")
 # kernel/sched/psi.c psi_show()
@@ -26,7 +26,7 @@ _WAITED = re.compile(rb"(?P<who>some|full) avg10=(?P<avg10>\d{1,3}\.\d\d) avg60=
 
 def source_of(name: str) -> AccountSource | None:
     """What reads a file of this name; None for any other."""
-    if name in (*_USED, *_LIMITS, *_OTHERS):
+    if name in (*USED, *LIMITS, *_OTHERS):
         return AccountSource(name, _by_name, _figure(name))
     if name in _EVENTS:
         return AccountSource(name, _by_name, _events)
@@ -45,9 +45,11 @@ def _memcg(
     failcnt: int | None = None,
     *,
     counts: dict[str, int] | None = None,
-    pressure: dict[str, float] | None = None,
+    pressure_percent: dict[str, float] | None = None,
 ) -> Memcg:
-    return Memcg(None, "memory", usage_kib, limit_kib, failcnt, {}, counts=counts or {}, pressure=pressure or {})
+    return Memcg(
+        None, "memory", usage_kib, limit_kib, failcnt, {}, counts=counts or {}, pressure_percent=pressure_percent or {}
+    )
 
 
 def _figure(name: str) -> Callable[[Lines], Notes]:
@@ -60,10 +62,10 @@ def _figure(name: str) -> Callable[[Lines], Notes]:
                 notes.stats.unknown_lines += line is None or bool(line.strip())
                 continue
             value = None if match["value"] == b"max" else int(match["value"])
-            kib = None if value is None or value >= _UNLIMITED else value // 1024
-            if name in _USED:
+            kib = None if value is None or value >= UNLIMITED else value // 1024
+            if name in USED:
                 notes.accounts.memcg = _memcg(usage_kib=kib)
-            elif name in _LIMITS:
+            elif name in LIMITS:
                 notes.accounts.memcg = _memcg(limit_kib=kib)
             else:
                 notes.accounts.memcg = _memcg(failcnt=value if name == "memory.failcnt" else None)
@@ -96,5 +98,5 @@ def _pressure(rows: Lines) -> Notes:
             notes.stats.unknown_lines += line is None or bool(line.strip())
         else:
             pressure[match["who"].decode()] = float(match["avg60"])
-    notes.accounts.memcg = _memcg(pressure=pressure)
+    notes.accounts.memcg = _memcg(pressure_percent=pressure)
     return notes

@@ -8,6 +8,7 @@ from oomscope import bounds
 from oomscope.model.oom_event import Memcg
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
+from oomscope.sources.cgroupfs.figures import LIMITS, UNLIMITED, USED
 from oomscope.sources.kernel_log.report.memcg import is_count
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
@@ -30,9 +31,6 @@ NAMED = re.compile(
     rb"|failcnt)):? ?"
     rb"(?P<value>\d{1,20}|max)\s*$"
 )
-_USED = ("memory.current", "memory.usage_in_bytes")
-_LIMITS = ("memory.max", "memory.limit_in_bytes")
-_UNLIMITED = 1 << 60
 _OWN = frozenset({"shmem", "percpu", "pgfault", "pagetables", "zswap", "pgpgin", "slab"})
 
 
@@ -65,8 +63,8 @@ def _read(rows: Lines) -> Notes:
         stat["slab"] = sum(stat.get(part, 0) for part in parts)
     # Version 1 has the group's own numbers, and with `total_` those of all groups below it, too.
     whole = {name.removeprefix("total_"): value for name, value in stat.items() if name.startswith("total_")}
-    used = next((figures[name] for name in _USED if name in figures), None)
-    limit = next((figures[name] for name in _LIMITS if name in figures), None)
+    used = next((figures[name] for name in USED if name in figures), None)
+    limit = next((figures[name] for name in LIMITS if name in figures), None)
     limit = stat.get("hierarchical_memory_limit") if limit is None else limit
     stat = {name: value for name, value in stat.items() if value <= bounds.ROW_BYTES}
     # `anon 3` and `cache 9` may be anybody's words: one name that is the kernel's own stands beside them.
@@ -76,7 +74,7 @@ def _read(rows: Lines) -> Notes:
             path=None,
             reached="memory",
             usage_kib=None if used is None else used // 1024,
-            limit_kib=None if limit is None or limit >= _UNLIMITED else limit // 1024,
+            limit_kib=None if limit is None or limit >= UNLIMITED else limit // 1024,
             failcnt=figures.get("memory.failcnt"),
             stat=whole or stat,
             counts=counts,

@@ -29,15 +29,15 @@ def _read(rows: Lines) -> Notes:
     notes = Notes()
     found = Entries(notes)
     count = 0
-    whole: int | None = None
+    whole_bytes: int | None = None
     for line in rows:
         told = line or b""
         if (match := TOTAL.match(told)) is not None:
-            whole = int(match["size"])
-            found.add("all graphics buffers", whole, int(match["count"]))
+            whole_bytes = int(match["size"])
+            found.add("all graphics buffers", whole_bytes, int(match["count"]))
         elif (match := CLIENT.match(told)) is not None:
             # A client's buffers are among all of them.
-            if whole is not None and int(match["size"]) > whole:
+            if whole_bytes is not None and int(match["size"]) > whole_bytes:
                 notes.stats.corrupt_records += 1
             else:
                 found.add(printable(match["name"]), int(match["size"]), int(match["count"]))

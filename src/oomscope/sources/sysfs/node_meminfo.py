@@ -7,6 +7,7 @@ import re
 from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 ROW = re.compile(rb"\s*Node (?P<node>\d{1,5}) (?P<name>[A-Za-z0-9_()]{1,60}): +(?P<value>\d{1,15})(?P<kib> kB)?\s*$")
@@ -42,7 +43,7 @@ def _read(rows: Lines) -> Notes:
     # A node's FilePages hold its buffers, too.
     kib.setdefault("Buffers", 0)
     if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
-        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, amounts.bytes_of(kib.get("MemFree")), None, kib)
     return notes
 
 

@@ -22,3 +22,8 @@ def kib(word: bytes, bare_kib: float = 1) -> float | None:
     is_grouped = _GROUPED.fullmatch(number) is not None and (number.count(b",") > 1 or unit == b"k")
     value = float(number.replace(b",", b"" if is_grouped else b"."))
     return value * (_KIB[unit] if unit else bare_kib)
+
+
+def bytes_of(kib_told: int | None) -> int | None:
+    """KB as bytes; what is not told stays so."""
+    return None if kib_told is None else kib_told * 1024

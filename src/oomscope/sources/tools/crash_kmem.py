@@ -7,6 +7,7 @@ import re
 from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.sources.base import AccountSource
+from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
 HEADER = re.compile(rb" *+PAGES +TOTAL +PERCENTAGE\s*$")
@@ -55,7 +56,7 @@ def _read(rows: Lines) -> Notes:
     total = pages.get(b"TOTAL MEM", 0)
     if 0 < total <= bounds.PAGES:
         kib_of = {_NAMES[name]: count * page_kib for name, count in pages.items() if name in _NAMES}
-        free_bytes = kib_of.get("MemFree", 0) * 1024
+        free_bytes = amounts.bytes_of(kib_of.get("MemFree"))
         notes.accounts.meminfo = Meminfo(total * page_kib * 1024, free_bytes, None, kib_of, page_kib * 1024)
     return notes
 

@@ -72,18 +72,18 @@ def _read(rows: Lines) -> Notes:
             memory = memory or words
         elif match["what"] == b"Swap":
             for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
-                if swap:
-                    kib.setdefault(swap, round(amounts.kib(word, unit) or 0))
+                if swap and (size := amounts.kib(word, unit)) is not None:
+                    kib.setdefault(swap, round(size))
         elif not columns:
             columns = _OLD.split()
     columns = columns or _NEW.split()
     for name, word in zip(columns, memory, strict=False):
-        if name in _NAMES:
-            kib.setdefault(_NAMES[name], round(amounts.kib(word, unit) or 0))
+        if name in _NAMES and (size := amounts.kib(word, unit)) is not None:
+            kib.setdefault(_NAMES[name], round(size))
     if b"buff/cache" in columns:
         kib.setdefault("Buffers", 0)  # they are in the other figure
     if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
-        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, amounts.bytes_of(kib.get("MemFree")), None, kib)
     return notes
 
 

@@ -50,7 +50,10 @@ def _read(rows: Lines) -> Notes:
         unit = _UNITS[(match["unit"] or b"K").upper()]
         is_swap = match["what"] == b"Swap"
         for figure in _FIGURE.finditer(match["figures"]):
-            size, name = round(amounts.kib(figure["size"], unit) or 0), figure["name"]
+            told, name = amounts.kib(figure["size"], unit), figure["name"]
+            if told is None:
+                continue
+            size = round(told)
             if is_swap and name in (b"total", b"free"):
                 kib.setdefault("SwapTotal" if name == b"total" else "SwapFree", size)
             elif name in _NAMES:
@@ -61,7 +64,7 @@ def _read(rows: Lines) -> Notes:
         kib.setdefault("MemTotal", kib["MemFree"] + used)  # busybox has the two alone
     kib.setdefault("Buffers", 0)  # where they are not told they are in the other figure
     if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
-        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, amounts.bytes_of(kib.get("MemFree")), None, kib)
     return notes
 
 

@@ -56,13 +56,13 @@ def _kills(memcg: Memcg) -> str:
 
 
 def _waits(memcg: Memcg) -> str:
-    waited = memcg.pressure.get("some", 0.0)
+    waited = memcg.pressure_percent.get("some", 0.0)
     return f"its tasks waited for memory {waited:.0f} % of the last minute" if waited >= _WAITS_MUCH else ""
 
 
 def _next(memcg: Memcg, share: float | None) -> str:
     if share is not None and share >= _NEARLY:
         return "see what of it can be given back (memory.reclaim); else raise its limit (memory.max)"
-    if not memcg.counts and not memcg.pressure:
+    if not memcg.counts and not memcg.pressure_percent:
         return "memory.events tells how often it ran into its limit (oom_kill), memory.pressure how long it waited"
     return "two readings, minutes apart, show what grows"

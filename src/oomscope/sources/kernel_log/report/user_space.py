@@ -44,7 +44,7 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
             rb"(?:.{0,120}?nohang(?:-desktop)?(?:\[\d{1,9}\])?: )?(?:"
             rb"Sen(?:ding|t) SIG(?:TERM|KILL) to (?!the victim)(?P<comm>\S{1,80})(?: ?\(?(?P<pid>\d{1,9}))?"
             rb"|Found the victim with highest badness"
-            rb"| *(?:badness|Badness): +(?P<badness>\d{1,9}), oom_score: )"
+            rb"| *(?:badness|Badness): +\d{1,9}, oom_score: )"
         ),
     ),
 )
