@@ -118,4 +118,5 @@ def main() -> None:
         raise SystemExit("broken promise: the cost of a case grows with their number, or memory does")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -90,21 +90,21 @@ def build(kernel: Kernel) -> Built:
         return built
 
 
-def build_module(built: Built) -> Path:
-    """oomlab.ko for a kernel, built once per text of the module."""
+def build_modules(built: Built) -> list[Path]:
+    """The lab's modules for a kernel, built once per text of them."""
     source = HERE / "module"
     texts = sorted(path for path in source.iterdir() if path.is_file())
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()[:12]
     kernel = built.tree.relative_to(CACHE / "kernels").parts[0]
     folder = CACHE / "modules" / f"{kernel}_{digest}"
-    module = folder / "oomlab.ko"
+    built_modules = [folder / f"{path.stem}.ko" for path in texts if path.suffix == ".c"]
     with only_one(folder):
-        if not module.exists():
+        if not all(module.exists() for module in built_modules):
             folder.mkdir(exist_ok=True)
             for path in texts:
                 shutil.copy(path, folder)
             _make(built.kernel, built.tree, folder / "build.log", f"M={folder}", "modules")
-    return module
+    return built_modules
 
 
 def _recipe(kernel: Kernel) -> str:

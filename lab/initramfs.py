@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab.build import Built, build_module
+from lab.build import Built, build_modules
 from lab.cache import CACHE, only_one
 from lab.debian import SUITE
 from lab.errors import Missing
@@ -33,12 +33,13 @@ def write(
     shutil.copy(_unpacked(architecture, "busybox-static") / "bin" / "busybox", root / "bin")
     for source in (HERE / "guest").glob("*.c"):
         shutil.copy(_compiled(architecture, source), root / "bin")
-    shutil.copy(build_module(built), root)
+    for module in build_modules(built):
+        shutil.copy(module, root)
     shutil.copy(script, root / "scenario.sh")
     if page_owner_is_fatal:
         (root / "page_owner-is-fatal").touch()
-    for number, module in enumerate(built.modules):
-        shutil.copy(module, root / "modules" / f"{number:02}-{module.name}")  # init loads them by their names
+    for number, of_disk in enumerate(built.modules):
+        shutil.copy(of_disk, root / "modules" / f"{number:02}-{of_disk.name}")  # init loads them by their names
     if makedumpfile:
         packages = _unpacked(architecture, *_MAKEDUMPFILE)
         _add(packages / "usr" / "bin" / "makedumpfile", packages, root)

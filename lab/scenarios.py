@@ -1035,6 +1035,30 @@ _TRACKED = (
 )
 
 
+_ASKS = (
+    Scenario(
+        "asks",
+        # The page allocator, asked at the edge of its watermarks: its answers beside what show_mem() says.
+        """
+        at() { grep -E " [Tt] ($1)$" /proc/kallsyms | head -n 1 | cut -d " " -f 1; }
+        insmod /asks.ko show_mem=0x$(at "__show_mem|show_mem") drain=0x$(at drain_local_pages) ||
+            fail "asks.ko does not load"
+        dmesg -n 1
+        echo 2000 > /proc/asks
+        dmesg > /case/asks
+        dmesg -n 7
+        """,
+        end="alive",
+        memory_mib=4352,
+        arguments="cma=64M log_buf_len=16M sysctl.vm.mem_profiling=never",
+        architectures=(X86_64,),
+        cores=(),
+        processors=1,
+        default=True,
+    ),
+)
+
+
 _COSTS = (
     Scenario(
         "tracked-cost",
@@ -1115,6 +1139,7 @@ SCENARIOS = (
     *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED),
     *_ARMED,
     *_TRACKED,
+    *_ASKS,
     *_COSTS,
     *_PACKAGED,
 )

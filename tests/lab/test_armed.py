@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pytest
 
 import oomscope
 from oomscope.model.evidence import Evidence
 from oomscope.model.verdict import Verdict
+from oomscope.sources.vmcore.arrays import column
 from oomscope.sources.vmcore.dump import open_dump
 from oomscope.sources.vmcore.panic_reports import panic_reports
+from oomscope.sources.vmcore.sections import sections
 from oomscope.sources.vmcore.stack_depot import StackDepot
 from oomscope.sources.vmcore.stack_list import listed_handles
 from tests.lab.test_dumps import dump_of, evidence_of, explained
@@ -42,6 +45,8 @@ REFUSALS = {
 WITHOUT_LIST = ("6.1",)  # page_owner's stack_list came with 6.9
 GREATEST = re.compile(r"OOM: greatest memory consumer: (\d+) pages are allocated from:")
 WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us")
+WALK_TOOK = re.compile(r"(\d+)us : bpf_trace_printk: OOM: walked \d+ (?:pages|stacks) in (\d+) us")
+STAMPS = ("ts_nsec", "free_ts_nsec")  # struct page_owner has both from 5.13 on, before any kernel that can be armed
 REPORT = ": report of the OOM panic"
 
 
@@ -53,6 +58,23 @@ def console_lines(case: Case, *, by_program: bool) -> str:
     """What the program on the OOM path printed, or what a witness kernel did."""
     lines = case.text("console.log").splitlines()
     return "\n".join(line for line in lines if ("bpf_trace_printk" in line) is by_program)
+
+
+def pages_changed_since_report(case: Case) -> int:
+    """Pages that page_owner stamps as allocated or freed after the walk began, by the clock of the trace."""
+    at_us, took_us = WALK_TOOK.findall(console_lines(case, by_program=True))[-1]
+    began_ns = (int(at_us) - int(took_us)) * 1000
+    dump = open_dump(dump_of(case))
+    entry_bytes, at = int(dump.prog["page_ext_size"]), int(dump.prog["page_owner_ops"].offset)
+    stamps = [member for member in dump.prog.type("struct page_owner").members if member.name in STAMPS]
+    assert len(stamps) == len(STAMPS)
+    changed = 0
+    for section in sections(dump):
+        assert section.page_ext_at is not None
+        rows = dump.bytes_at(section.page_ext_at, section.pages * entry_bytes).reshape(section.pages, entry_bytes)
+        late = [column(rows, at + member.bit_offset // 8, np.int64) >= began_ns for member in stamps]
+        changed += int(np.count_nonzero(np.any(late, axis=0)))
+    return changed
 
 
 @cache
@@ -69,8 +91,9 @@ def test_the_dying_console_says_what_the_dump_says(case: Case, record_property: 
     counts = printed(case).latest.counts
     assert counts.pages is not None
     assert len(counts.stacks) == int(re.findall(r"(\d+) printed", case.text("arm.txt"))[0])
-    for stack, pages in zip(counts.stacks, counts.pages.tolist(), strict=True):
-        assert in_dump[stack] == pages
+    rows = zip(counts.stacks, counts.pages.tolist(), strict=True)
+    differences = [in_dump[stack] - pages for stack, pages in rows if in_dump[stack] != pages]
+    assert sum(map(abs, differences)) <= (pages_changed_since_report(case) if differences else 0)
     assert verdict.greatest is not None
     assert int(counts.pages.max()) == verdict.greatest.pages
     assert verdict.greatest.holding.stack in counts.stacks
@@ -101,10 +124,14 @@ def test_there_is_one_report(case: Case) -> None:
 
 @pytest.mark.parametrize("case", each(WHOLE))
 def test_the_dump_has_the_report_of_the_map(case: Case) -> None:
-    """The report kept in the BPF map is found without the trace: a witness that agrees with the scan of the pages."""
+    """The report kept in the BPF map is found without the trace: a witness that agrees with the scan of the pages.
+
+    Until panic() stops the other processor it may free and allocate: no more differs than page_owner stamped since.
+    """
     (witness,) = (witness for witness in explained(case).witnesses if witness.origin.endswith(REPORT))
-    assert witness.ours == witness.theirs
-    assert witness.parts == ()
+    assert witness.ours - witness.theirs == sum(part.amount for part in witness.parts)
+    changed = sum(abs(part.amount) for part in witness.parts)
+    assert changed <= (pages_changed_since_report(case) if changed else 0)
     assert witness.theirs > 0
 
 

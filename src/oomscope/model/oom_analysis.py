@@ -138,11 +138,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class OomAnalysis:
-    """The event and all that was worked out from its numbers."""
+    """The event and all that was worked out from its numbers.
+
+    `is_served` tells whether the allocator would have served the request from `zones` as they stood; None where the log
+    does not show what decides.
+    """
 
     event: OomEvent
     request: RequestFacts
     zones: tuple[ZoneCheck, ...]
+    is_served: bool | None
     accounting: Accounting
     areas: tuple[Area, ...]
     page_bytes: int | None

@@ -73,7 +73,7 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
         ],
         "boot": event.boot,
         "killer": None if event.killer is None else asdict(event.killer),
-        "request": _request(analysis.request),
+        "request": _request(analysis.request, is_served=analysis.is_served),
         "slab_request": None if event.slab_request is None else asdict(event.slab_request),
         "cma_request": None if event.cma_request is None else asdict(event.cma_request),
         "memcg": None
@@ -106,8 +106,8 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
     }
 
 
-def _request(request: RequestFacts) -> dict[str, Any]:
-    """What the request was allowed to do: see RequestFacts."""
+def _request(request: RequestFacts, *, is_served: bool | None) -> dict[str, Any]:
+    """What the request was allowed to do, and what came of it: see RequestFacts and OomAnalysis."""
     return {
         "highest_zone": request.highest_zone,
         "highest_zone_from": request.zone_from or None,
@@ -117,6 +117,7 @@ def _request(request: RequestFacts) -> dict[str, Any]:
         "ignores_boost": request.ignores_boost,
         "uses_highatomic": request.uses_highatomic,
         "watermark_by_order": request.by_order,
+        "could_be_served": is_served,
     }
 
 

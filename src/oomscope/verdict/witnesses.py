@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope.attribution.culprit import name_of
 from oomscope.attribution.witness_comparison import Comparison, compare
 from oomscope.model.evidence import Moment
+from oomscope.model.reading import Reading, Role
 from oomscope.model.verdict import WitnessDifference, WitnessReport
 
 _NAMES = {
@@ -19,6 +20,12 @@ _NAMES = {
 }
 # Two counts within one dump are of one moment: nothing was allocated or freed between them.
 _WITHIN_ONE_DUMP = "within one dump, so that one of the two is damaged, or could not be read in part"
+# A report is a little older than the dump: until panic() stops the other processors, they go on.
+_UNTIL_THE_END = {
+    "young": "allocated after the report, before panic() stopped the other processors, by a stack it had not met",
+    "moved": "more in the dump: allocated after the report, before panic() stopped the other processors",
+    "freed": "fewer in the dump: freed after the report, before panic() stopped the other processors",
+}
 _STACKS_NAMED = 5
 
 
@@ -37,20 +44,27 @@ def reports(moment: Moment) -> tuple[WitnessReport, ...]:
                     unit=comparison.unit,
                     ours=comparison.ours,
                     theirs=comparison.theirs,
-                    parts=_parts(comparison, within_one_dump=witness.witness_of is not None),
+                    parts=_parts(comparison, _names(witness)),
                 )
             )
     return tuple(found)
 
 
-def _parts(comparison: Comparison, *, within_one_dump: bool) -> tuple[WitnessDifference, ...]:
+def _names(witness: Reading) -> dict[str, str]:
+    if witness.witness_of is None:
+        return _NAMES
+    if witness.role is Role.LOG:
+        return _NAMES | _UNTIL_THE_END
+    return _NAMES | dict.fromkeys(_UNTIL_THE_END, _WITHIN_ONE_DUMP)
+
+
+def _parts(comparison: Comparison, names: dict[str, str]) -> tuple[WitnessDifference, ...]:
     parts = []
-    for reason, name in _NAMES.items():
+    for reason, name in names.items():
         of_reason = [d for d in comparison.differences if d.reason == reason]
         if of_reason:
             named = of_reason[:_STACKS_NAMED]
             stacks = ", ".join(f"{name_of(d.stack)} {d.difference:+,}" for d in named)
             more = f" and {len(of_reason) - len(named)} more stacks" if len(of_reason) > len(named) else ""
-            told = _WITHIN_ONE_DUMP if within_one_dump and reason in ("moved", "freed", "young") else name
-            parts.append(WitnessDifference(reason, told, comparison.total_of(reason), stacks + more))
+            parts.append(WitnessDifference(reason, name, comparison.total_of(reason), stacks + more))
     return tuple(parts)

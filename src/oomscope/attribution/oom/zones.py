@@ -11,13 +11,28 @@ from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
 
 _ANY_REQUEST = frozenset("UMER")
 _CMA = "C"
+_HIDES_FREE_HIGHATOMIC = "6.12."
 
 
 def zone_checks(event: OomEvent, request: RequestFacts) -> tuple[ZoneCheck, ...]:
     """Every zone that the report shows."""
     page_kib = event.page_kib or 4
     names = zone_names(event)
-    return tuple(_check(zone, request, page_kib, names) for zone in event.zones)
+    return tuple(_check(zone, request, page_kib, names, event.release) for zone in event.zones)
+
+
+def is_served(checks: Iterable[ZoneCheck], request: RequestFacts) -> bool | None:
+    """Whether the allocator would have served the request from one of these zones as they stood, without reclaim.
+
+    None where the log does not show what decides. What no log shows is taken for absent: a task that the OOM killer has
+    chosen, or a real-time one, may go deeper into the reserve.
+    """
+    allowed = [check for check in checks if check.is_allowed]
+    if any(check.passes and check.has_block for check in allowed):
+        return True
+    if request.highest_zone is None or not allowed:
+        return None
+    return False if all(check.passes is False or check.has_block is False for check in allowed) else None
 
 
 def free_in(checks: Iterable[ZoneCheck]) -> int:
@@ -25,7 +40,7 @@ def free_in(checks: Iterable[ZoneCheck]) -> int:
     return sum(check.free_pages or 0 for check in checks)
 
 
-def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, ...]) -> ZoneCheck:
+def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, ...], release: str | None) -> ZoneCheck:
     def pages(name: str) -> int | None:
         kib = zone.kib.get(name)
         return None if kib is None else kib // page_kib
@@ -40,14 +55,17 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
     # The request's own pages but one count as taken; CMA and highatomic blocks do not serve everybody.
     unusable = (request.pages or 1) - 1
     cma = 0 if request.is_movable else _cma(zone, page_kib)
-    highatomic = 0 if request.uses_highatomic else _highatomic(zone, page_kib)
+    highatomic_least, highatomic = (0, 0) if request.uses_highatomic else _highatomic(zone, page_kib, release)
     usable = None if free is None else max(free - unusable - cma - highatomic, 0)
+    usable_most = None if free is None else max(free - unusable - cma - highatomic_least, 0)
     reserve = _held_back(zone, highest, names)
     boost = pages("boost") or 0
     if minimum is not None and request.ignores_boost:
         minimum -= min(boost, minimum)
-    needed = None if minimum is None else minimum * request.min_eighths // 8 + reserve
+    needed = None if minimum is None else _binding(minimum, request.min_eighths) + reserve
     passes = None if usable is None or needed is None else usable > needed and managed != 0
+    if passes is False and usable_most is not None and needed is not None and usable_most > needed and managed != 0:
+        passes = None  # how much of what is set aside is free decides it, and is not printed
     above_high = None if usable is None or high is None else usable > high + reserve and managed != 0
     fitting, has_block = _block(zone, request, page_kib, usable, needed)
     return ZoneCheck(
@@ -66,6 +84,13 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
         reserve,
         boost,
     )
+
+
+def _binding(minimum: int, eighths: int) -> int:
+    """What of `min` binds a request, rounded as __zone_watermark_ok() does: a half is taken off, then a quarter."""
+    if eighths <= 4:
+        minimum -= minimum // 2
+    return minimum - minimum // 4 if eighths in (3, 6) else minimum
 
 
 def _block(
@@ -108,16 +133,34 @@ def _cma(zone: Zone, page_kib: int) -> int:
     return sum(b.count * b.size_kib // page_kib for b in zone.blocks or () if b.types == _CMA)
 
 
-def _highatomic(zone: Zone, page_kib: int) -> int:
-    """What __zone_watermark_unusable_free() takes off for the highatomic reserve, from requests that may not use it.
+def _highatomic(zone: Zone, page_kib: int, release: str | None) -> tuple[int, int]:
+    """What __zone_watermark_unusable_free() takes off for the highatomic reserve, at least and at most, in pages.
 
-    From 6.13 on its free pages, which the report prints then; before, all that was set aside, free or not
-    (nr_reserved_highatomic, printed from 5.2 on). Older reports show free pages on lists marked H alone: a lower bound.
+    It is taken off from requests that may not use it. From 6.13 on that is what of it is free, and printed; before, all
+    that was set aside, free or not (nr_reserved_highatomic, printed from 5.2 on). 6.12 changed in its updates: it may
+    take what is free, and does not print it. Then the free lists tell between which numbers that is; reports older than
+    the field tell no more, and there the lower one is taken.
     """
-    for name in ("free_highatomic", "reserved_highatomic"):
-        if (kib := zone.kib.get(name)) is not None:
-            return kib // page_kib
-    return sum(b.count * b.size_kib // page_kib for b in zone.blocks or () if b.types == "H")
+    if (free_kib := zone.kib.get("free_highatomic")) is not None:
+        return free_kib // page_kib, free_kib // page_kib
+    least, most = _free_highatomic(zone, page_kib)
+    if (kib := zone.kib.get("reserved_highatomic")) is None:
+        return least, least
+    reserved = kib // page_kib
+    if release is not None and not release.startswith(_HIDES_FREE_HIGHATOMIC):
+        return reserved, reserved
+    return min(least, reserved), min(most, reserved)
+
+
+def _free_highatomic(zone: Zone, page_kib: int) -> tuple[int, int]:
+    """Free pages of blocks on lists marked H, at least and at most: each of a list's letters has a block of it."""
+    least = most = 0
+    for block in zone.blocks or ():
+        if block.types and "H" in block.types:
+            pages = block.size_kib // page_kib
+            least += pages * (block.count if block.types == "H" else 1)
+            most += pages * (block.count - len(block.types) + 1)
+    return least, most
 
 
 def _held_back(zone: Zone, highest: str | None, names: tuple[str, ...]) -> int:

@@ -51,7 +51,7 @@ def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
             )
             continue
         if held is not None and pieces < _MOST_PIECES and _continues(held, line):
-            held = held._replace(text=_together(held.text, line.text))
+            held = held._replace(text=_together(held.text, line.text), may_begin=True)
             pieces += 1
             continue
         if held is not None:

@@ -19,6 +19,8 @@ from oomscope.sources.kernel_log.report.beginnings import (
     is_of_a_report,
 )
 from oomscope.sources.kernel_log.report.header import is_context, is_sysrq_kill, opens
+from oomscope.sources.procfs.version import RELEASE
+from oomscope.text import printable
 
 _SYSRQ_LINES = 20
 _SYSRQ_NS = 10 * 10**9
@@ -44,6 +46,7 @@ class EventsReader:
         self._sysrq: LogLine | None = None
         self._context: deque[LogLine] = deque(maxlen=_CONTEXT_LINES)
         self._boots: list[int] = []  # the lines with which another boot begins
+        self._releases: list[tuple[int, str]] = []  # the lines on which a kernel names itself
         self._at_ns: dict[bytes | None, int] = {}  # the last stamp, by caller
         self._fallen: list[int] = []  # the last lines, whose stamps are of another boot, or out of place
         self._open: dict[bytes | None, EventReader] = {}
@@ -73,7 +76,15 @@ class EventsReader:
             self._begin_boot(self._fallen[0])
         found = [reader.event() for reader in self._closed]
         found = [replace(event, boot=bisect_right(self._boots, event.first_line)) for event in found]
-        return tuple(sorted(found, key=lambda event: event.first_line))
+        return tuple(sorted(self._with_releases(found), key=lambda event: event.first_line))
+
+    def _with_releases(self, found: list[OomEvent]) -> list[OomEvent]:
+        """Events that do not name their kernel have the one that their boot began with, or that others of it name."""
+        of_boot = {bisect_right(self._boots, number): release for number, release in self._releases}
+        for event in found:
+            if event.release is not None:
+                of_boot.setdefault(event.boot, event.release)
+        return [replace(event, release=event.release or of_boot.get(event.boot)) for event in found]
 
     def _take(self, line: LogLine) -> None:
         if len(line.text) > bounds.LOG_LINE_BYTES:
@@ -84,26 +95,8 @@ class EventsReader:
         self._see_boot(line)
         key = line.caller
         reader = self._open.get(key)
-        kind = opens(line)
-        if kind is not None and not (reader is not None and reader.has_room_for(kind, line)):
-            reader = self._begun(key, EventReader(kind, line, after_sysrq=self._was_sysrq(line)))
-        else:
-            if is_sysrq_kill(line):
-                self._sysrq = line
-            alone = begins_alone(line)
-            if alone is None and reader is None:
-                if is_of_a_report(line):
-                    alone = SHOWN
-                elif is_left_of_a_kill(line):
-                    alone = KILL
-                elif (kind := begins_in_its_trace(line)) is not None:
-                    reader = self._begun_in_its_trace(key, kind, line)
-            if alone is not None and (reader is None or not reader.has_room_for(alone, line)):
-                if reader is None and line.caller is not None and (other := self._of_panic(line, alone)) is not None:
-                    reader = other
-                else:
-                    by_hand = alone == PANIC and self._was_sysrq(line)
-                    reader = self._begun(key, EventReader(alone, line, after_sysrq=by_hand))
+        if line.may_begin:
+            reader = self._begun_with(line, reader)
         if reader is None:
             self._context.append(line)
             return
@@ -111,10 +104,37 @@ class EventsReader:
         if reader.is_over:
             self._close(key)
 
+    def _begun_with(self, line: LogLine, reader: EventReader | None) -> EventReader | None:
+        """The event that a line of its caller is of: `reader`, the open one, or another that begins with it."""
+        key = line.caller
+        kind = opens(line)
+        if kind is not None and not (reader is not None and reader.has_room_for(kind, line)):
+            return self._begun(key, EventReader(kind, line, after_sysrq=self._was_sysrq(line)))
+        if is_sysrq_kill(line):
+            self._sysrq = line
+        alone = begins_alone(line)
+        if alone is None and reader is None:
+            if is_of_a_report(line):
+                alone = SHOWN
+            elif is_left_of_a_kill(line):
+                alone = KILL
+            elif (kind := begins_in_its_trace(line)) is not None:
+                reader = self._begun_in_its_trace(key, kind, line)
+        if alone is not None and (reader is None or not reader.has_room_for(alone, line)):
+            if reader is None and line.caller is not None and (other := self._of_panic(line, alone)) is not None:
+                reader = other
+            else:
+                by_hand = alone == PANIC and self._was_sysrq(line)
+                reader = self._begun(key, EventReader(alone, line, after_sysrq=by_hand))
+        return reader
+
     def _see_boot(self, line: LogLine) -> None:
         """A kernel begins with its own name, and counts time from then; one line, or a few, may be out of place."""
-        if line.text.startswith(_BOOT) and (self._at_ns or self._closed or self._open):
-            self._begin_boot(line.number)
+        if line.text.startswith(_BOOT):
+            if self._at_ns or self._closed or self._open:
+                self._begin_boot(line.number)
+            if (match := RELEASE.match(line.text)) is not None:
+                self._releases.append((line.number, printable(match["release"])))
         at_ns = line.at_ns
         if at_ns is None:
             return

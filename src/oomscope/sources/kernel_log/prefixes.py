@@ -103,7 +103,8 @@ class LogLine(NamedTuple):
     """One line: its number in the input (from 1), its text, and what its prefixes told.
 
     `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
-    of the line before. `length` is that of the whole line in the input.
+    of the line before. `length` is that of the whole line in the input. `may_begin` is False where the line is known to
+    have none of the words with which an event begins.
     """
 
     number: int
@@ -114,12 +115,13 @@ class LogLine(NamedTuple):
     is_stamped: bool
     is_quoted: bool
     length: int
+    may_begin: bool = True
 
 
-def log_lines(raw: bytes, number: int) -> Iterable[LogLine]:
+def log_lines(raw: bytes, number: int, *, may_begin: bool = True) -> Iterable[LogLine]:
     """The lines that a line of the input holds: more than one where line ends were escaped or lost."""
     raw = raw.rstrip(b"\r\n")
-    return _messages(raw, number) if _ODD.search(raw) is None else _of_odd_line(raw, number)
+    return _messages(raw, number, may_begin=may_begin) if _ODD.search(raw) is None else _of_odd_line(raw, number)
 
 
 def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
@@ -135,9 +137,9 @@ def _of_odd_line(raw: bytes, number: int) -> Iterator[LogLine]:
             yield from _messages(part, number)
 
 
-def _messages(text: bytes, number: int) -> Sequence[LogLine]:
+def _messages(text: bytes, number: int, *, may_begin: bool = True) -> Sequence[LogLine]:
     """The message behind a line's prefixes; and a second one where that has a stamp within."""
-    line = without_prefixes(text, number)
+    line = without_prefixes(text, number, may_begin=may_begin)
     first, others = line.text, list[bytes]()
     if b" kernel: " in first:
         first, *others = _SYSLOG_WITHIN.split(first)
@@ -149,7 +151,7 @@ def _messages(text: bytes, number: int) -> Sequence[LogLine]:
     return [line._replace(text=first), *behind]
 
 
-def without_prefixes(text: bytes, number: int) -> LogLine:
+def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> LogLine:
     """The message at the end of a line, and what its prefixes told."""
     length = len(text)
     at_ns: int | None = None
@@ -182,7 +184,7 @@ def without_prefixes(text: bytes, number: int) -> LogLine:
     if _TRACE in text:
         caller, text = TRACE_BUFFER, text.partition(_TRACE)[2]
     text = text.lstrip()
-    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length)
+    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length, may_begin)
 
 
 def _prefix(text: bytes) -> re.Match[bytes] | None:

@@ -18,9 +18,9 @@ from oomscope.model.reading import Notes, Reading, Role
 from oomscope.sources.base import Options, RowSource
 from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
 from oomscope.sources.kernel_log.events import EventsReader
+from oomscope.sources.kernel_log.interest import OF_INTEREST, lines_of_interest
 from oomscope.sources.kernel_log.prefilter import is_worth_reading, numbered_stretches
 from oomscope.sources.kernel_log.prefixes import LogLine, log_lines
-from oomscope.sources.kernel_log.report.beginnings import MAY_BEGIN
 from oomscope.sources.kernel_log.transport import in_order, mended_lines
 from oomscope.sources.procfs.version import RELEASE
 from oomscope.text import printable
@@ -32,7 +32,7 @@ _KERNEL_LOG = re.compile(
 _TELLING = re.compile(
     rb"invoked oom-killer: |page allocation failure|Out of memory: [Kk]ill|Mem-[Ii]nfo:|lowmemorykiller: Kill"
 )
-_OF_INTEREST = re.compile(MAY_BEGIN.pattern + rb"|OOM: |Linux version |\"MESSAGE\" ?: ?\[")
+MarkedLine = tuple[int, bytes, bool]
 # No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.
 _LEAST_BYTES, _LOOKED_AT_BYTES = 3, 80
 # A mailer may have broken the line that begins a report, and who puts lines together holds them until they are whole.
@@ -90,7 +90,7 @@ class KernelLogParser:
                 yield from self._lines(stretch, lines_before)
 
     def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
-        for number, raw in self._of_interest(mended_lines(stretch, lines_before + 1)):
+        for number, raw, may_begin in self._worth_reading(_marked(stretch, lines_before + 1)):
             if len(raw) > bounds.LOG_LINE_BYTES:
                 self.notes.stats.unknown_lines += 1
                 continue
@@ -98,26 +98,26 @@ class KernelLogParser:
                 self.notes.log.panicked = True
             elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
                 self.notes.release = printable(match["release"])
-            pieces = log_lines(raw, number)
+            pieces = log_lines(raw, number, may_begin=may_begin)
             for place, line in enumerate(pieces):
                 # What a stamp within the line has cut off, and has none itself, is a prefix of no known form.
                 is_prefix = place == 0 and not line.is_stamped and isinstance(pieces, list)
                 if is_prefix or not self._consumers.take(line):
                     yield line
 
-    def _of_interest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    def _worth_reading(self, lines: Iterable[MarkedLine]) -> Iterator[MarkedLine]:
         """Every line while something is being read; else those that may begin it, each with some around it."""
-        before: list[tuple[int, bytes]] = []
+        before: list[MarkedLine] = []
         was_blank, behind = False, 0
         for line in lines:
-            is_blank = len(line[1]) < _LOOKED_AT_BYTES and len(line[1].strip()) < _LEAST_BYTES
+            _, raw, may_begin = line
+            is_blank = len(raw) < _LOOKED_AT_BYTES and len(raw.strip()) < _LEAST_BYTES
             if is_blank and was_blank:
                 self._events.pass_blank_line()
                 continue
             was_blank = is_blank
-            is_of_interest = _OF_INTEREST.search(line[1]) is not None
-            if is_of_interest or behind or self._events.is_reading or self._consumers.is_reading:
-                behind = _LINES_BEHIND if is_of_interest else max(behind - 1, 0)
+            if may_begin or behind or self._events.is_reading or self._consumers.is_reading:
+                behind = _LINES_BEHIND if may_begin else max(behind - 1, 0)
                 yield from before
                 before.clear()
                 yield line
@@ -125,3 +125,15 @@ class KernelLogParser:
             before.append(line)
             if len(before) > _LINES_BEFORE:
                 del before[0]
+
+
+def _marked(stretch: bytes, first_number: int) -> Iterator[MarkedLine]:
+    """The lines of a stretch with their numbers, and whether each may begin something."""
+    mended = mended_lines(stretch, first_number)
+    if mended is not None:
+        for number, raw in mended:
+            yield number, raw, OF_INTEREST.search(raw) is not None
+        return
+    of_interest = lines_of_interest(stretch)
+    for place, raw in enumerate(stretch.split(b"\n")):
+        yield first_number + place, raw, place in of_interest

@@ -109,21 +109,26 @@ def _of_export(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]
         at, number = end + 1, number + 1
 
 
-def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines; those of a quoted-printable mail decoded, with their soft breaks undone."""
+def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]] | None:
+    """Numbered lines of a stretch whose own lines are no lines of the log; None for all others.
+
+    Of a quoted-printable mail they are decoded, with their soft breaks undone; of records each message is one.
+    """
     if b"MESSAGE" in stretch and (forms := _JOURNAL_FIELDS.search(stretch)) is not None:
-        yield from _of_export(stretch, first_number) if forms["export"] else _of_fields(stretch, first_number)
-        return
+        return _of_export(stretch, first_number) if forms["export"] else _of_fields(stretch, first_number)
     if _PRETTY.search(stretch) is not None:
-        yield from _of_fields(stretch, first_number)
-        return
-    lines = enumerate(stretch.split(b"\n"), first_number)
+        return _of_fields(stretch, first_number)
     is_encoded = b"=3D" in stretch and _QUOTED_PRINTABLE.search(stretch) is not None
-    if not is_encoded and len(_SOFT_BREAK.findall(stretch)) < _SOFT_BREAKS_LEAST:
-        yield from lines
-        return
+    if is_encoded or (
+        (b"=\n" in stretch or b"=\r\n" in stretch) and len(_SOFT_BREAK.findall(stretch)) >= _SOFT_BREAKS_LEAST
+    ):
+        return _of_quoted_printable(stretch, first_number)
+    return None
+
+
+def _of_quoted_printable(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes]]:
     held, held_number = b"", 0
-    for number, line in lines:
+    for number, line in enumerate(stretch.split(b"\n"), first_number):
         held_number = held_number if held else number
         held += line.rstrip(b"\r")
         if held.endswith(b"=") and len(held) <= bounds.LOG_LINE_BYTES:

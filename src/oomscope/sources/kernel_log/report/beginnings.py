@@ -49,7 +49,7 @@ MAY_BEGIN = re.compile(
     + rb"|invoked|oom-killer|page alloc|allocation failure|vmalloc|vmap |vmemmap|_anon:|_file:|evictable:|slab_recl"
     rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
     rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
-    rb"|Active:|pages |\] +\d{1,10} +\d{1,9} +\d{1,18} |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
+    rb"|Active:|pages\b|\] +\d{1,10} +\d{1,9} +\d{1,18} |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
 )
 # Forms that stand in a report only, each with the bytes that it can begin with.
 _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
