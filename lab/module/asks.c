@@ -169,20 +169,23 @@ static ssize_t write_asks(struct file *file, const char __user *text, size_t len
 		preempt_disable();
 		/* Upwards: a zone is only taken down as far as lower ones have nothing to give in its place. */
 		for (index = 0; index < MAX_NR_ZONES; index++) {
+			struct zone *zone = &zones[index];
 			long wanted;
 
-			if (!managed_zone(&zones[index]))
+			if (!managed_zone(zone))
 				continue;
-			wanted = index < highest && drawn(4) ? drawn(min_wmark_pages(&zones[index]) / 4 + 1) :
-							       edge(&zones[index], highest);
+			wanted = index < highest && drawn(4) ? drawn(min_wmark_pages(zone) / 4 + 1) : edge(zone, highest);
 			give_back(index, wanted, movable);
 			take_down_to(index, wanted, movable);
 		}
 		ask(kind, order);
 		/* Room enough for whoever comes next. */
-		for (index = 0; index < MAX_NR_ZONES; index++)
-			if (managed_zone(&zones[index]))
-				give_back(index, 3 * (long)high_wmark_pages(&zones[index]) + 4096, false);
+		for (index = 0; index < MAX_NR_ZONES; index++) {
+			struct zone *zone = &zones[index];
+
+			if (managed_zone(zone))
+				give_back(index, 3 * (long)high_wmark_pages(zone) + 4096, false);
+		}
 		preempt_enable();
 		cond_resched();
 	}

@@ -35,7 +35,7 @@ def answered(case: Case) -> list[tuple[str, OomAnalysis, str | None]]:
 
 
 def is_hidden(analysis: OomAnalysis) -> bool:
-    """Whether 6.12's updates decide it: they take off what is free of the highatomic reserve, and do not print that."""
+    """Whether it decides on 6.12, which takes off what is free of the highatomic reserve, and does not print that."""
     return (analysis.event.release or "").startswith("6.12.") and any(
         check.is_allowed and check.passes is None and check.highatomic_pages for check in analysis.zones
     )

@@ -9,8 +9,12 @@ from oomscope.model.oom_analysis import RequestFacts
 from oomscope.model.oom_event import VMALLOC_FAILURE, OomEvent
 
 ZONE_ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
-_RELEASE = re.compile(r"(?P<major>\d{1,2})\.(?P<minor>\d{1,3})")
-_WITHOUT_HARDER = (6, 3)  # ALLOC_HARDER gave way to ALLOC_NON_BLOCK and ALLOC_MIN_RESERVE
+_RELEASE = re.compile(r"(?P<major>\d{1,2})\.(?P<minor>\d{1,3})(?:\.(?P<patch>\d{1,4}))?(?:-(?P<debian>\d{1,3})-)?")
+# ALLOC_HARDER gave way to ALLOC_NON_BLOCK and ALLOC_MIN_RESERVE in 6.3; 6.1 took that over in an update, and kept
+# __GFP_ATOMIC. Debian counts its own updates: 6.1.0-28 is 6.1.119.
+_WITHOUT_HARDER = (6, 3)
+_ATOMIC = frozenset(("GFP_ATOMIC", "__GFP_ATOMIC"))
+_UPDATED, _UPDATE, _UPDATE_OF_DEBIAN = (6, 1), 116, 28
 
 
 def zone_rank(name: str) -> int:
@@ -57,7 +61,7 @@ def request_facts(event: OomEvent) -> RequestFacts:
         why_not=why_not,
         by_order=not has_names and bool(mask) and gfp.generation(mask or 0) != gfp.SPLIT_WAIT,
         min_eighths=eighths,
-        ignores_boost=order == 0 and is_high,
+        ignores_boost=order == 0 and (is_high if _is_without_atomic(event, flags) else bool(flags & _ATOMIC)),
         uses_highatomic=is_harder or (is_high and _is_since(event, flags)),
         zone_from=zone_from,
     )
@@ -71,18 +75,28 @@ def _is_harder(event: OomEvent, flags: frozenset[str], mask: int | None, has_nam
     if not flags or "__GFP_DIRECT_RECLAIM" in flags or "__GFP_NOMEMALLOC" in flags:
         return False
     if has_names and not _is_since(event, flags):
-        return "__GFP_ATOMIC" in flags or "GFP_ATOMIC" in flags
+        return bool(flags & _ATOMIC)
     if not has_names and gfp.generation(mask or 0) == gfp.SPLIT_WAIT:
         return "__GFP_ATOMIC" in flags
     return True
 
 
 def _is_since(event: OomEvent, flags: frozenset[str]) -> bool:
-    """Whether the kernel is of 6.3 or later: GFP_ATOMIC's own bits tell it, else its release."""
+    """Whether the kernel has ALLOC_NON_BLOCK: of 6.3 or later, or an updated 6.1."""
+    match = _RELEASE.match(event.release or "")
+    if match is not None and (int(match["major"]), int(match["minor"])) == _UPDATED:
+        if match["debian"] and match["patch"] == "0":
+            return int(match["debian"]) >= _UPDATE_OF_DEBIAN
+        return int(match["patch"] or 0) >= _UPDATE
+    return _is_without_atomic(event, flags)
+
+
+def _is_without_atomic(event: OomEvent, flags: frozenset[str]) -> bool:
+    """Whether the kernel has no __GFP_ATOMIC any more (6.3): GFP_ATOMIC's own bits tell it, else its release."""
     mask = event.asked.gfp_mask
     if "GFP_ATOMIC" in flags and mask is not None and event.asked.gfp_flags:
         return not mask & 0x200 and not mask & 0x80000
-    match = None if event.release is None else _RELEASE.match(event.release)
+    match = _RELEASE.match(event.release or "")
     if match is not None:
         return (int(match["major"]), int(match["minor"])) >= _WITHOUT_HARDER
     return any("free_highatomic" in zone.kib for zone in event.zones)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from oomscope import bounds
@@ -11,7 +12,7 @@ from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
 
 _ANY_REQUEST = frozenset("UMER")
 _CMA = "C"
-_HIDES_FREE_HIGHATOMIC = "6.12."
+_MAY_HIDE_FREE_HIGHATOMIC = re.compile(r"6\.(?:[3-9]|1[0-2])(?!\d)")
 
 
 def zone_checks(event: OomEvent, request: RequestFacts) -> tuple[ZoneCheck, ...]:
@@ -136,10 +137,10 @@ def _cma(zone: Zone, page_kib: int) -> int:
 def _highatomic(zone: Zone, page_kib: int, release: str | None) -> tuple[int, int]:
     """What __zone_watermark_unusable_free() takes off for the highatomic reserve, at least and at most, in pages.
 
-    It is taken off from requests that may not use it. From 6.13 on that is what of it is free, and printed; before, all
-    that was set aside, free or not (nr_reserved_highatomic, printed from 5.2 on). 6.12 changed in its updates: it may
-    take what is free, and does not print it. Then the free lists tell between which numbers that is; reports older than
-    the field tell no more, and there the lower one is taken.
+    It is taken off from requests that may not use it. From 6.13 on that is what of it is free, and printed; up to 6.2
+    all that was set aside, free or not (nr_reserved_highatomic, printed from 5.2 on). 6.12 takes what is free and does
+    not print it, and the updates of those between may do so: then the free lists tell between which numbers it is.
+    Reports older than the field tell no more, and there the lower one is taken.
     """
     if (free_kib := zone.kib.get("free_highatomic")) is not None:
         return free_kib // page_kib, free_kib // page_kib
@@ -147,7 +148,7 @@ def _highatomic(zone: Zone, page_kib: int, release: str | None) -> tuple[int, in
     if (kib := zone.kib.get("reserved_highatomic")) is None:
         return least, least
     reserved = kib // page_kib
-    if release is not None and not release.startswith(_HIDES_FREE_HIGHATOMIC):
+    if release is not None and _MAY_HIDE_FREE_HIGHATOMIC.match(release) is None:
         return reserved, reserved
     return min(least, reserved), min(most, reserved)
 
