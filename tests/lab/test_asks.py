@@ -43,7 +43,7 @@ def is_hidden(analysis: OomAnalysis) -> bool:
 
 @pytest.mark.parametrize("case", each(ASKED))
 def test_the_allocator_says_what_its_numbers_say(case: Case) -> None:
-    """Nothing is foretold wrongly; what is not foretold at all is so for the one reason above, and on that kernel alone.
+    """Nothing is foretold wrongly; what is not foretold at all is so for the one reason above, on that kernel alone.
 
     There it is one in thirty of a kind at most: the questions lie nearer to the edge than requests do.
     """

@@ -95,6 +95,9 @@ _MAY_STAND: tuple[tuple[re.Pattern[bytes], ...], ...] = tuple(
     tuple(form for first, form in _PREFIXES if first.match(bytes((byte,)))) for byte in range(256)
 )
 _MOST_PREFIXES = 8
+# Behind printk's own stamp stands its caller, the CPU, or what another has stamped once more.
+_OF_PRINTK = next(form for _, form in _PREFIXES if form.pattern == _PRINTK + rb" ?")
+_BEHIND_PRINTK = re.compile(rb"[\[<(.c]|[A-Z]\[|(?:[\w.-]{1,80} )?kernel:")
 # What panic() dumps of the trace buffer, and tp_printk: no line of printk stands between two of its lines.
 _TRACE, TRACE_BUFFER = b"bpf_trace_printk: ", b"trace buffer"
 
@@ -169,18 +172,21 @@ def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> Log
         if match is None:
             break
         stamped = True
-        told = match.groupdict()
-        if told.get("seconds") is not None:
-            at_ns = int(told["seconds"]) * 10**9 + int(told["micros"]) * 1000
-        elif told.get("kmsg_micros") is not None:
-            at_ns = int(told["kmsg_micros"]) * 1000
-        caller = told.get("caller") or told.get("kmsg_caller") or caller
-        written = told.get("stamp") or told.get("told")
-        if written is not None:
-            stamp = written.decode("utf-8", "backslashreplace")
+        if match.lastindex:
+            told = match.groupdict()
+            if told.get("seconds") is not None:
+                at_ns = int(told["seconds"]) * 10**9 + int(told["micros"]) * 1000
+            elif told.get("kmsg_micros") is not None:
+                at_ns = int(told["kmsg_micros"]) * 1000
+            caller = told.get("caller") or told.get("kmsg_caller") or caller
+            written = told.get("stamp") or told.get("told")
+            if written is not None:
+                stamp = written.decode("utf-8", "backslashreplace")
         text = text[match.end() :].lstrip()
-        if told.get("quote") is not None:
+        if match.lastgroup == "quote":
             text = text.removesuffix(b'"')
+        if match.re is _OF_PRINTK and _BEHIND_PRINTK.match(text) is None:
+            break
     if _TRACE in text:
         caller, text = TRACE_BUFFER, text.partition(_TRACE)[2]
     text = text.lstrip()

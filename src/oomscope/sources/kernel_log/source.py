@@ -36,7 +36,7 @@ MarkedLine = tuple[int, bytes, bool]
 # No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.
 _LEAST_BYTES, _LOOKED_AT_BYTES = 3, 80
 # A mailer may have broken the line that begins a report, and who puts lines together holds them until they are whole.
-_LINES_BEFORE, _LINES_BEHIND = 3, 64
+_LINES_BEFORE, _LINES_BEHIND = 3, 12
 _PANIC = b"Kernel panic - not syncing"
 
 

@@ -52,14 +52,24 @@ class Block:
         return b"\n".join(self.lines) + b"\n"
 
 
+# Lines that the kernel's log has stamped: no account begins there, but for the one that the kernel prints there itself.
+_STAMPED = re.compile(
+    rb"(?:<\d{1,3}>)?(?:\[ *\d{1,7}\.\d{6}\]|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,64} kernel: "
+    rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{1,20} \S{1,64} kernel: )"
+)
+_PRINTED = b"unreferenced object"
+
+
 def blocks(text: bytes) -> tuple[list[Block], list[Block]]:
     """The blocks of a text in their order, and what looked like one and is too short to be believed."""
     kinds = tuple(kind for kind in KINDS if any(word in text for word in kind.words))
     if not kinds:
         return [], []
     finder = _Finder(kinds)
+    is_passed = None if _PRINTED in text else _STAMPED.match
     for number, line in enumerate(text.split(b"\n"), 1):
-        finder.take(unwrapped(line), number)
+        if is_passed is None or not finder.is_idle or is_passed(line) is None:
+            finder.take(unwrapped(line), number)
     finder.close()
     return [each for each in finder.found if each.is_whole], [each for each in finder.found if not each.is_whole]
 
@@ -74,6 +84,11 @@ class _Finder:
         self._held: tuple[bytes, int] | None = None  # a row that a mailer has wrapped
         self._name = ""
         self._figure = b""  # a file of one number that was asked for: the next line is it
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is open that the next line could go on with."""
+        return self._open is None and self._held is None and not self._figure
 
     def take(self, line: bytes, number: int) -> None:
         """The next line."""
