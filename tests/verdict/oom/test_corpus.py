@@ -12,6 +12,7 @@ import oomscope
 from oomscope.model.verdict import Verdict
 from oomscope.report import json_report, kernel_log, terminal
 from tests.support import captures, corpus
+from tests.support.advice import misfits
 from tests.support.corpus import DISPUTED, REPORTS, Report
 
 RIGHT_AT_LEAST = 0.95
@@ -66,6 +67,7 @@ def test_every_report_can_be_shown(report: Report) -> None:
     assert " ".join(head.split()).startswith(" ".join(verdict.answer.headline.split()))
     assert "\nOOM class: " in head
     assert paragraph
+    assert misfits(verdict) == []
 
 
 def test_the_name_of_a_file_is_no_input(tmp_path: Path) -> None:

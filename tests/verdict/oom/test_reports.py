@@ -17,6 +17,7 @@ from oomscope.errors import OomscopeError
 from oomscope.model.verdict import CERTAIN, Verdict
 from oomscope.report import terminal
 from tests.support import captures
+from tests.support.advice import misfits
 
 FOLDER = captures.DATA / "reports"
 RIGHT_AT_LEAST = 0.95
@@ -93,7 +94,7 @@ def wrong_with(row: Pasted) -> list[str]:
     wrong += [f"not said: {regex}" for regex in row.has if not re.search(regex, head, re.IGNORECASE)]
     if row.has_not and re.search(row.has_not, head, re.IGNORECASE):
         wrong.append(f"said: {row.has_not}")
-    return wrong
+    return wrong + misfits(verdict)
 
 
 def test_ooms_are_explained_as_an_expert_would() -> None:

@@ -12,6 +12,8 @@ from oomscope.model.oom_event import FreeBlocks, OomEvent, Zone
 
 _ANY_REQUEST = frozenset("UMER")
 _CMA = "C"
+_HIDES_BOOST = re.compile(r"5\.(?:9|1[0-3])(?!\d)")
+_SCALE_FACTOR = 10  # vm.watermark_scale_factor as it is unless told
 _MAY_HIDE_FREE_HIGHATOMIC = re.compile(r"6\.(?:[3-9]|1[0-2])(?!\d)")
 
 
@@ -61,12 +63,15 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
     usable_most = None if free is None else max(free - unusable - cma - highatomic_least, 0)
     reserve = _held_back(zone, highest, names)
     boost = pages("boost") or 0
+    least = minimum
     if minimum is not None and request.ignores_boost:
-        minimum -= min(boost, minimum)
+        minimum, least = _without_boost(zone, minimum, pages("low"), page_kib, release)
     needed = None if minimum is None else _binding(minimum, request.min_eighths) + reserve
+    needed_least = None if least is None else _binding(least, request.min_eighths) + reserve
     passes = None if usable is None or needed is None else usable > needed and managed != 0
-    if passes is False and usable_most is not None and needed is not None and usable_most > needed and managed != 0:
-        passes = None  # how much of what is set aside is free decides it, and is not printed
+    if passes is False and usable_most is not None and needed_least is not None and managed != 0:
+        # What decides may not be printed: what is free of the highatomic reserve, or the boost.
+        passes = None if usable_most > needed_least else False
     above_high = None if usable is None or high is None else usable > high + reserve and managed != 0
     fitting, has_block = _block(zone, request, page_kib, usable, needed)
     return ZoneCheck(
@@ -85,6 +90,22 @@ def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, .
         reserve,
         boost,
     )
+
+
+def _without_boost(zone: Zone, minimum: int, low: int | None, page_kib: int, release: str | None) -> tuple[int, int]:
+    """The watermark `min` of a zone before it was boosted, at most and at least, in pages.
+
+    `boost` is printed from 5.14 on, and ignored by such requests from 5.9 on. In between it is a part of all three
+    watermarks, and the distance of `min` and `low` is a quarter of `min` as it was, or what watermark_scale_factor asks
+    for, where that is more (__setup_per_zone_wmarks()).
+    """
+    if "boost" in zone.kib or release is None or _HIDES_BOOST.match(release) is None:
+        minimum -= min(zone.kib.get("boost", 0) // page_kib, minimum)
+        return minimum, minimum
+    quarter = 0 if low is None else max(low - minimum, 0)
+    most = min(minimum, 4 * quarter + 3)
+    scaled = zone.kib.get("managed", 0) // page_kib * _SCALE_FACTOR // 10_000
+    return most, min(most, 0 if quarter <= scaled + 1 else 4 * quarter)
 
 
 def _binding(minimum: int, eighths: int) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oomscope.model.oom_event import FOREIGN
+from oomscope.model.oom_event import FOREIGN, PANIC
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import bytes_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom import (
     atomic_reserve,
     cma,
@@ -86,7 +87,7 @@ def _undetermined(case: OomCase) -> Cause:
             refuted_by="the lines that are missing here",
             next="who holds memory its log does not say: /proc/meminfo, top and slabtop of that moment do"
             if event.kind == FOREIGN
-            else "find the whole log: serial console, pstore, journalctl -k -b -1 (the kernel prints Mem-Info for one "
-            "failure in 10 s)",
+            else f"find the whole log: {advice.whole_log(has_ended=event.kind == PANIC)} "
+            "(the kernel prints Mem-Info for one failure in 10 s)",
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope.model.oom_event import FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import bytes_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import ATOMIC_RESERVE, Cause, OomCase
 
 _MUCH_TO_RECLAIM = 0.05
@@ -33,8 +34,7 @@ def rule(case: OomCase) -> Cause | None:
             certainty=CERTAIN if certain else LIKELY,
             because=case.evidence("header", *(check.zone.title for check in below), "active_file"),
             refuted_by="the same failure for requests that may wait",
-            next="raise vm.min_free_kbytes or vm.watermark_scale_factor so that kswapd starts earlier; "
-            "a driver should survive this failure and try again",
+            next=f"{advice.earlier_reclaim(case.event.release)}; a driver should survive this failure and try again",
         ),
     )
 

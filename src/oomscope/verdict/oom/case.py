@@ -182,9 +182,3 @@ class OomCase:
             return ""
         names = names_of(asked.gfp_mask)
         return f"{asked.gfp_mask:#x}, {'|'.join(names)}" if names else f"{asked.gfp_mask:#x}"
-
-
-PAGE_OWNER_NEXT = (
-    "so that it has a name next time: boot with page_owner=on and run `oomscope arm`; "
-    "on 6.10 and later also sysctl.vm.mem_profiling=1; or keep a core dump and run `oomscope explain vmcore`"
-)

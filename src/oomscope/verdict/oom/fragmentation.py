@@ -8,6 +8,7 @@ from oomscope.model.oom_analysis import ZoneCheck
 from oomscope.model.oom_event import FAILURE, KILL, PANIC, FreeBlocks
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import FRAGMENTATION, Cause, OomCase
 
 _COSTLY_ORDER = 3  # include/linux/mmzone.h PAGE_ALLOC_COSTLY_ORDER: beyond it the allocator gives up soon
@@ -99,10 +100,17 @@ def _of_few_blocks(case: OomCase, passing: list[ZoneCheck]) -> Cause | None:
             certainty=LIKELY,
             because=case.evidence("header", *(f"free lists of {check.zone.title}" for check in passing)),
             refuted_by="many such blocks at the moment of the request",
-            next="let the caller take single pages (kvmalloc, scatter-gather) or take its block early; "
-            "vm.compaction_proactiveness, and echo 1 > /proc/sys/vm/compact_memory for now",
+            next=_next(case),
         ),
     )
+
+
+def _next(case: OomCase) -> str:
+    """Who reads of a kill has no caller to change."""
+    compaction = advice.compaction(case.event.release)
+    if case.event.kind in (KILL, PANIC):
+        return compaction
+    return f"{advice.single_pages(case.event.release)}; {compaction}"
 
 
 def _of_it_cma(case: OomCase, zones: list[ZoneCheck]) -> str:
@@ -141,8 +149,7 @@ def _cause(case: OomCase, zones: list[ZoneCheck], certainty: str) -> Cause:
             certainty=certainty,
             because=case.evidence("header", *names_of) or case.evidence("header"),
             refuted_by=f"a free block of {size} or more on a list marked U, M or E in an allowed zone",
-            next="let the caller take single pages (kvmalloc, scatter-gather) or take its block early; "
-            "vm.compaction_proactiveness, and echo 1 > /proc/sys/vm/compact_memory for now",
+            next=_next(case),
         ),
     )
 

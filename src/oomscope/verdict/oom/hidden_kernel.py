@@ -5,7 +5,8 @@ from __future__ import annotations
 from oomscope.model import oom_analysis as rows
 from oomscope.model.verdict import POSSIBLE, Finding
 from oomscope.units import bytes_text
-from oomscope.verdict.oom.case import HIDDEN_KERNEL, PAGE_OWNER_NEXT, OomCase
+from oomscope.verdict import advice
+from oomscope.verdict.oom.case import HIDDEN_KERNEL, OomCase
 
 OOM_CLASS = HIDDEN_KERNEL
 _OF_SLAB = (rows.SLAB, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
@@ -43,7 +44,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
         certainty=certainty,
         because=case.evidence("free", "active_anon", "slab_reclaimable", "pages RAM", "pages reserved"),
         refuted_by="a keeper that the report does not count: zram, a balloon, per-cpu memory, GPU and dma-buf pools",
-        next=PAGE_OWNER_NEXT,
+        next=advice.name_next_time(case.event.release),
     )
 
 

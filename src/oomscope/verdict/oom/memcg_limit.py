@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope.model.oom_event import MEMCG_KILL, SLAB_FAILURE, Memcg
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, share_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import MEMCG_LIMIT, Cause, OomCase
 
 _NEARLY = 0.98  # of a limit: what is charged in batches is given back meanwhile
@@ -108,6 +109,7 @@ def _of_slab(case: OomCase) -> Cause | None:
     request = case.event.slab_request
     if request is None or request.group is None or case.event.kind != SLAB_FAILURE:
         return None
+    has_option = advice.has(case.event.release, 4, 5)
     return Cause(
         MEMCG_LIMIT,
         Finding(
@@ -117,8 +119,8 @@ def _of_slab(case: OomCase) -> Cause | None:
             certainty=LIKELY,
             because=case.evidence("header", "slab cache"),
             refuted_by="a page allocation failure of the whole machine at the same moment",
-            next="compare memory.usage_in_bytes and memory.kmem.usage_in_bytes of that group with their limits; "
-            "cgroup.memory=nokmem on the command line stops charging kernel memory",
+            next="compare memory.usage_in_bytes and memory.kmem.usage_in_bytes of that group with their limits"
+            + ("; cgroup.memory=nokmem on the command line stops charging kernel memory" if has_option else ""),
         ),
     )
 
@@ -187,19 +189,20 @@ def _next(case: OomCase, memcg: Memcg) -> str:
     if most and most[0][0] == "kernel slab":
         return (
             f"killing its processes cannot help: kernel objects are charged to {group}; "
-            "see /proc/slabinfo and, with slub_debug=U, /sys/kernel/debug/slab/*/alloc_traces"
+            f"see /proc/slabinfo, or {advice.slab_owners(case.event.release)}"
         )
     if most and most[0][0] == "tmpfs and shared memory":
         return f"find the files: df -t tmpfs in {group}'s mount namespace; a kill gives none of that back"
     dirty = sum(memcg.stat.get(name, 0) for name in ("file_dirty", "file_writeback", "dirty", "writeback"))
     if most and most[0][0] == "page cache" and 2 * dirty > most[0][1]:
         return f"see memory.stat of {group} for file_dirty and file_writeback: dirty pages wait for slow writeback"
+    is_v1 = _is_v1(memcg) or not advice.has(case.event.release, 4, 5)
     limit = {"memory+swap": "memory.memsw.limit_in_bytes", "kmem": "memory.kmem.limit_in_bytes"}.get(
-        memcg.reached, "memory.limit_in_bytes" if _is_v1(memcg) else "memory.max"
+        memcg.reached, "memory.limit_in_bytes" if is_v1 else "memory.max"
     )
     if "no killable processes" in case.event.lines:
         return f"see why what is left in {group} does not exit or may not be killed; then its limit ({limit})"
-    return f"{_setting(group, limit)} if the work needs it, else find what grew: memory.stat of {group}"
+    return f"{_setting(group, limit, is_v1=is_v1)} if the work needs it, else find what grew: memory.stat of {group}"
 
 
 def _is_v1(memcg: Memcg) -> bool:
@@ -207,7 +210,7 @@ def _is_v1(memcg: Memcg) -> bool:
     return memcg.is_v1 or not {"rss", "cache"}.isdisjoint(memcg.stat)
 
 
-def _setting(group: str, limit: str) -> str:
+def _setting(group: str, limit: str, *, is_v1: bool) -> str:
     """Where that limit is set, by who made the group (its path says)."""
     if "kubepods" in group or "/crio-" in group or "cri-containerd" in group:
         return "raise resources.limits.memory of that container"
@@ -219,5 +222,5 @@ def _setting(group: str, limit: str) -> str:
         unit = next(
             (part for part in reversed(group.split("/")) if part.endswith((".service", ".scope", ".slice"))), ""
         )
-        return f"raise MemoryMax= of {unit}"
+        return f"raise {'MemoryLimit=' if is_v1 else 'MemoryMax='} of {unit}"
     return f"raise {limit} of {group}"

@@ -12,6 +12,7 @@ from oomscope.model.oom_analysis import ZoneCheck
 from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN, VMALLOC_FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import bytes_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import NO_SHORTAGE, Cause, OomCase
 
 _NEARLY_ALL_FREE = 0.9
@@ -280,8 +281,12 @@ def _watermark_too_high(case: OomCase) -> Finding | None:
         certainty=CERTAIN if case.share(free) >= _MOST else LIKELY,
         because=case.evidence(*(check.zone.title for check in held[:2])),
         refuted_by="a vm.min_free_kbytes that is not that large",
-        next="set vm.min_free_kbytes (and watermark_boost_factor) back to what the kernel chose",
+        next=f"set vm.min_free_kbytes{_boost_factor(case)} back to what the kernel chose",
     )
+
+
+def _boost_factor(case: OomCase) -> str:
+    return " (and vm.watermark_boost_factor)" if advice.has(case.event.release, 5, 0) else ""
 
 
 def _above_high(case: OomCase) -> Finding | None:

@@ -6,6 +6,7 @@ from oomscope.attribution.page_size import USUAL_BYTES
 from oomscope.model import oom_analysis as rows
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, share_text
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import SLAB, Cause, OomCase
 
 OOM_CLASS = SLAB
@@ -37,7 +38,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
             "slab_reclaimable", "slab", "pages slab", "Unreclaimable slab info", "Memory allocations", "pages RAM"
         ),
         refuted_by="a small Slab in /proc/meminfo of that moment",
-        next=_next(caches[0].name if caches else None),
+        next=_next(caches[0].name if caches else None, case.event.release),
     )
 
 
@@ -60,7 +61,7 @@ def by_cache(case: OomCase) -> Cause | None:
             certainty=LIKELY if share is not None and share >= _MOST else POSSIBLE,
             because=case.evidence("header", "slab cache"),
             refuted_by="slabs that were made smaller than usual because memory was short",
-            next=_next(request.cache),
+            next=_next(request.cache, case.event.release),
         ),
     )
 
@@ -87,8 +88,6 @@ def _is_large(case: OomCase, size_bytes: int) -> bool:
     return size_bytes > 0.02 * case.base_pages * page_bytes
 
 
-def _next(cache: str | None) -> str:
-    where = f"/sys/kernel/debug/slab/{cache or '*'}/alloc_traces"
+def _next(cache: str | None, release: str | None) -> str:
     first = "" if cache else "slabtop -o -s c names the cache; "
-    option = f"slub_debug=U,{cache}" if cache else "slub_debug=U"
-    return f"{first}boot with {option} and read {where}: it names who allocated the objects"
+    return f"{first}{advice.slab_owners(release, cache)}: it names who allocated the objects"

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.oom_event import Process, own_pages
+from oomscope.model.oom_event import PANIC, Process, own_pages
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text, counted
+from oomscope.verdict import advice
 from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
 
 OOM_CLASS = USER_ANON
@@ -143,7 +144,7 @@ def by_kill(case: OomCase) -> Cause | None:
             certainty=LIKELY if most_kib >= _VERY_LARGE_KIB else POSSIBLE,
             because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims[:1]), "task table"),
             refuted_by="the Mem-Info of this event, which is not in this log",
-            next="find the whole report: journalctl -k -b -1, or the serial console",
+            next=f"find the whole report: {advice.whole_log(has_ended=case.event.kind == PANIC)}",
         ),
     )
 
@@ -160,6 +161,7 @@ def top_processes(case: OomCase) -> list[tuple[Process, int]]:
 def _next(case: OomCase, swap_total_pages: int | None) -> str:
     most = top_processes(case)
     groups = process_groups(case.event.processes)
+    limit = advice.memory_limit(case.event.release)
     if most and case.share(most[0][1]) < _WORTH_KILLING:
         name = f" of {groups[0].comm}" if groups[0].count > 1 else ""
         helped = f"no single process holds a twentieth of RAM, so that a kill gives little back: limit the number{name}"
@@ -169,7 +171,7 @@ def _next(case: OomCase, swap_total_pages: int | None) -> str:
         helped = f"the kill of {victim.comm} gave back {bytes_text(kib * 1024)}" if kib else f"{victim.comm} was killed"
         largest = groups[0].comm if groups and groups[0].pages * (case.event.page_kib or 4) > 2 * kib else ""
         whom = f"{largest}, the largest," if largest and largest != victim.comm else "it"
-        helped += f"; if it comes back, bound {whom} with a memory cgroup (MemoryMax=) or find its leak"
+        helped += f"; if it comes back, bound {whom} {limit} or find its leak"
     else:
-        helped = "bound the largest with a memory cgroup (MemoryMax=), or find its leak"
+        helped = f"bound the largest {limit}, or find its leak"
     return helped + ("; swap or zram would have given time" if swap_total_pages == 0 else "")

@@ -32,6 +32,7 @@ from oomscope.model.oom_analysis import ANON, FREE, SHMEM, SLAB_RECLAIMABLE, SLA
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
+from oomscope.verdict import advice
 from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_NAMING = 0.05  # of RAM
@@ -61,7 +62,7 @@ _CLAIMS = {
     MODULE: "{name} is the largest module: {amount} of code and data",
 }
 _NEXT = {
-    SLAB_CACHE: "boot with slub_debug=U,{name} and read /sys/kernel/debug/slab/{name}/alloc_traces: who allocated them",
+    SLAB_CACHE: "{slab_owners}: who allocated them",
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
     OUTSTANDING: "what is in use for good reason stands in it, too: two lists, minutes apart, show what only grows",
     ZFS: "the ARC shrinks by itself, but slowly: zfs_arc_max bounds it (/sys/module/zfs/parameters)",
@@ -73,7 +74,7 @@ _NEXT = {
     VMALLOC_CALLER: "find who should vfree() what {name} maps",
     DMA_BUFFER: "lsof /dmabuf: and /proc/*/fdinfo tell which processes keep the buffers",
     ZRAM_DISK: "it is swap or a file system in memory: its users decide what it holds",
-    PER_CPU: "allocation profiling (sysctl.vm.mem_profiling=1) names who allocates it",
+    PER_CPU: "allocation profiling (sysctl.vm.mem_profiling=1, kernels from 6.10 on) names who allocates it",
     GRAPHICS: "see which client keeps them: /sys/kernel/debug/dri/*/clients, fdinfo of the compositor",
     PROCESS: "shared pages count in each process: smem -k, or Pss in /proc/PID/smaps_rollup, tells its own",
     MODULE: "what a module allocates is counted elsewhere: /proc/allocinfo, page_owner",
@@ -242,9 +243,7 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
         certainty=_certainty(balance),
         because=("MemTotal less every counter of the kernel: drivers' pages and vmalloc are in none of them",),
         refuted_by="readings of several moments: their sum is of none of them",
-        next="boot with page_owner=on, or read /proc/allocinfo and /proc/vmallocinfo: they name who takes such pages"
-        if named is None
-        else f"find who should give back what {named[0]} takes",
+        next=advice.page_takers(case.release) if named is None else f"find who should give back what {named[0]} takes",
     )
 
 
@@ -278,7 +277,7 @@ def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
         refuted_by="kmemleak is wrong where a pointer is kept in a form that it does not see"
         if told.kind == UNREFERENCED
         else "another reading: the file is of one moment",
-        next=_NEXT[told.kind].format(**texts),
+        next=_NEXT[told.kind].format(**texts, slab_owners=advice.slab_owners(case.release, entry.name)),
     )
 
 

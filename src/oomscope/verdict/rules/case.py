@@ -14,6 +14,7 @@ from oomscope.model.evidence import Evidence
 from oomscope.model.holding import Culprit, Holding
 from oomscope.model.ranked import Consumer, CulpritRow
 from oomscope.model.stack import Stack
+from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import WitnessReport
 from oomscope.verdict.oom.case import OomCase
 
@@ -37,6 +38,12 @@ class RuleCase:
     def evidence(self) -> Evidence:
         """What was read."""
         return self.facts.evidence
+
+    @property
+    def release(self) -> str | None:
+        """The kernel's, where it is known."""
+        release = self.facts.evidence.kernel.release
+        return None if isinstance(release, Unknown) else release
 
     @property
     def balance(self) -> Balance | None:

@@ -6,6 +6,7 @@ from oomscope.model.holding import HUGETLB, PAGE_CACHE, SLAB, USER
 from oomscope.model.ranked import Consumer
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import pages_text, share_text
+from oomscope.verdict import advice
 from oomscope.verdict.rules.case import MOST, RuleCase, where_command
 
 
@@ -95,7 +96,7 @@ def _next(case: RuleCase, consumer: Consumer) -> str:
         return "compare HugePages_Total, Free and Rsvd in meminfo with what is in use; vm.nr_hugepages sets the pool"
     where = where_command(holding.stack.texts, holding.culprit)
     if holding.kind == SLAB and case.slab_ownership([holding.stack]) is None:
-        return f"{where}; the objects' holders: boot with slub_debug=U, read /sys/kernel/debug/slab/*/alloc_traces"
+        return f"{where}; the objects' holders: {advice.slab_owners(case.release)}"
     return where
 
 

@@ -1,0 +1,85 @@
+"""What can be done on a kernel of a certain age: every next step that not every kernel has is worded here.
+
+Each takes the release, None where it is not known: then the step is the one for kernels of today.
+"""
+
+from __future__ import annotations
+
+import re
+
+_RELEASE = re.compile(r"(\d{1,2})\.(\d{1,3})(?:\.(\d{1,4}))?")
+_SLAB_LEAK = "/proc/slab_allocators, where CONFIG_DEBUG_SLAB_LEAK is set"
+
+
+def has(release: str | None, *since: int) -> bool:
+    """Whether a kernel of this release is of `since` (5, 14) or later; one that is not known is."""
+    match = _RELEASE.match(release or "")
+    return match is None or tuple(int(number or 0) for number in match.groups()) >= since
+
+
+def memory_limit(release: str | None) -> str:
+    """How an administrator bounds what a service takes: memory cgroups came with 2.6.25, their second form with 4.5."""
+    if has(release, 4, 5):
+        return "with a memory cgroup (MemoryMax=)"
+    return "with a memory cgroup (memory.limit_in_bytes)" if has(release, 2, 6, 25) else "with ulimit -v"
+
+
+def name_next_time(release: str | None) -> str:
+    """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10)."""
+    dump = "keep a core dump and run `oomscope explain vmcore`"
+    if not has(release, 4, 0):
+        return f"so that it has a name next time: {dump}; this kernel has no page_owner, which came with 4.0"
+    if not has(release, 5, 17):
+        return f"so that it has a name next time: boot with page_owner=on and {dump}"
+    armed = "so that it has a name next time: boot with page_owner=on and run `oomscope arm`"
+    if _RELEASE.match(release or "") is None:
+        return f"{armed}; on 6.10 and later also sysctl.vm.mem_profiling=1; or {dump}"
+    return f"{armed}{', or with sysctl.vm.mem_profiling=1' if has(release, 6, 10) else ''}; or {dump}"
+
+
+def page_takers(release: str | None) -> str:
+    """What names who takes pages on a living machine."""
+    if not has(release, 4, 0):
+        return "read /proc/vmallocinfo: it names who takes mapped pages; this kernel has no page_owner"
+    if not has(release, 6, 10):
+        return "boot with page_owner=on, or read /proc/vmallocinfo: they name who takes such pages"
+    return "boot with page_owner=on, or read /proc/allocinfo and /proc/vmallocinfo: they name who takes such pages"
+
+
+def slab_owners(release: str | None, cache: str | None = None) -> str:
+    """How the objects of a cache, or of the largest, get the name of who allocated them.
+
+    alloc_traces came with 5.14, where alloc_calls went; before SLUB (2.6.22) there was DEBUG_SLAB_LEAK.
+    """
+    if not has(release, 2, 6, 22) or ".el6" in (release or ""):
+        return _SLAB_LEAK
+    option = f"slub_debug=U,{cache}" if cache else "slub_debug=U"
+    file = "/sys/kernel/debug/slab/{}/alloc_traces" if has(release, 5, 14) else "/sys/kernel/slab/{}/alloc_calls"
+    return f"boot with {option} and read {file.format(cache or '*')}"
+
+
+def compaction(release: str | None) -> str:
+    """What makes free memory contiguous: on request since 2.6.35, by itself since 5.9."""
+    now = "echo 1 > /proc/sys/vm/compact_memory for now" if has(release, 2, 6, 35) else ""
+    if has(release, 5, 9):
+        return f"vm.compaction_proactiveness, and {now}"
+    return now or "a larger vm.min_free_kbytes"
+
+
+def single_pages(release: str | None) -> str:
+    """What a caller does instead of asking for a large block: kvmalloc() came with 4.12."""
+    ways = "kvmalloc, scatter-gather" if has(release, 4, 12) else "vmalloc, scatter-gather"
+    return f"let the caller take single pages ({ways}) or take its block early"
+
+
+def earlier_reclaim(release: str | None) -> str:
+    """What has kswapd begin earlier: a scale factor since 4.6."""
+    scale = " or vm.watermark_scale_factor" if has(release, 4, 6) else ""
+    return f"raise vm.min_free_kbytes{scale} so that kswapd starts earlier"
+
+
+def whole_log(*, has_ended: bool) -> str:
+    """Where the rest of a log is: a machine that panicked has another boot since, one that killed has the same."""
+    if has_ended:
+        return "serial console, pstore, journalctl -k -b -1"
+    return "journalctl -k, dmesg, or the serial console"
