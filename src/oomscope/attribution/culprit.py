@@ -12,6 +12,8 @@ from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, UNTRACKED
 from oomscope.model.stack import Frame, Stack, parse_frame
 
 BUILT_IN = "vmlinux"
+_WITHIN_ALLOCATOR = 4  # frames
+_ALLOCATORS = ("page allocator", "slab allocator", "vmalloc", "CMA", "memory cgroups: charged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,24 @@ def _label(frame: Frame) -> str:
 def _culprit_index(rows: list[Row | None]) -> int:
     last_plumbing = 0
     for index, row in enumerate(rows):
-        if row is None:
-            return index
-        if row.role == "plumbing":
+        if row is None or row.role == "answers":
+            if index or not _is_called_by_the_allocator(rows):
+                return index
+        elif row.role == "plumbing":
             last_plumbing = index
     return last_plumbing
+
+
+def _is_called_by_the_allocator(rows: list[Row | None]) -> bool:
+    """Whether the innermost frame, which the table does not know, stands within an allocation.
+
+    Traces of a failure, of KASAN or kmemleak may begin there, page_owner's never do.
+    """
+    return any(row is not None and _is_allocator(row) for row in rows[1:_WITHIN_ALLOCATOR])
+
+
+def _is_allocator(row: Row) -> bool:
+    return row.role == "plumbing" and row.reason.startswith(_ALLOCATORS)
 
 
 def _kind(plumbing: list[Row | None]) -> str:

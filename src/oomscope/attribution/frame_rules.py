@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 _NAMES_REMEMBERED = 1 << 14
-Role = str  # plumbing | entry | label
+Role = str  # plumbing | entry | answers | label
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,8 @@ class Reading:
     """One input, read: `origin` names it for people, `format` and `role` say what it was, `defect` what stopped it.
 
     Of kernel memory, `census` says what every page frame is used for. A reading that counts the same pages as another
-    one by its own nature (two counts within one dump) names that one's origin in `witness_of`.
+    one by its own nature (two counts within one dump) names that one's origin in `witness_of`. `earlier` is the first
+    reading of the same account in the same text, where that holds several.
     """
 
     origin: str
@@ -198,6 +199,7 @@ class Reading:
     defect: str | None = None
     census: Census | None = None
     witness_of: str | None = None
+    earlier: Reading | None = None
 
     @property
     def handles(self) -> Mapping[int, Stack]:

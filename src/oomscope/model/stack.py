@@ -16,7 +16,7 @@ _FRAME = re.compile(
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that
 # allocation profiling wraps (include/linux/alloc_tag.h).
-_CLONES = frozenset({"constprop", "isra", "part", "cold", "llvm", "lto_priv", "localalias"})
+_CLONES = frozenset({"constprop", "isra", "part", "cold", "llvm", "lto_priv", "localalias", "clone"})
 _NUMBER_OF_CLONE = re.compile(r"[0-9a-z]{1,64}")
 
 UNLOADED = "unloaded"  # the module of a frame whose code is gone
@@ -41,8 +41,11 @@ class Frame:
 
     @property
     def function(self) -> str:
-        """The symbol without compiler suffixes and `_noprof`: what two builds of one source share."""
-        name = _without_clones(self.symbol) if "." in self.symbol else self.symbol
+        """The symbol without compiler suffixes and `_noprof`: what two builds of one source share.
+
+        Big-endian POWER puts a dot before the names of functions.
+        """
+        name = _without_clones(self.symbol.removeprefix(".")) if "." in self.symbol else self.symbol
         return name.removesuffix("_noprof")
 
 

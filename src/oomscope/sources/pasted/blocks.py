@@ -36,6 +36,7 @@ class Block:
     lines: list[bytes] = field(default_factory=list)
     passed: int = 0
     earlier: int = 0  # other blocks of the same account in the text
+    first: Block | None = None  # the first of them
 
     @property
     def is_whole(self) -> bool:

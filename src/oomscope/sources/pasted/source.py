@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import quopri
 import re
+from dataclasses import replace
 
 from oomscope import bounds
 from oomscope.errors import UnknownContent
@@ -77,6 +78,8 @@ def _read(block: Block, origin: str, options: Options) -> list[Reading]:
     if block.earlier:
         what = f"{counted(block.earlier, 'other reading')} of {block.kind.source.format} in this text"
         readings[0].notes.absent += (Unknown(what, "they are of other moments: the last is used"),)
+    if block.first is not None and len(readings) == 1 and len(before := _read(block.first, origin, options)) == 1:
+        return [replace(readings[0], earlier=before[0])]
     return readings
 
 
@@ -101,7 +104,7 @@ def _of_one_moment(found: list[Block]) -> list[Block]:
         elif block.kind.is_a_part:
             other.lines += block.lines
         elif block.rows * 2 >= other.rows:
-            block.earlier = other.earlier + 1
+            block.earlier, block.first = other.earlier + 1, other.first or other
             latest[key] = block
         else:
             other.earlier += 1
