@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 _ADDRESS_BEFORE = re.compile(r"\[<(?:0x)?[0-9a-f]{4,16}>\] +(?=\S)")
 _FRAME = re.compile(
     r"(?P<symbol>[^\s+\[\]]{1,511})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
-    r"(?: \[(?P<module>[^\s\[\]]{1,63})(?: [0-9a-f]+)?\])?"
+    r"(?: \[(?P<module>[^\s\[\]]{1,63})(?: [0-9a-f.]+)?\])?"
 )
 _ADDRESS = re.compile(r"(?:\[<)?(?P<address>0x[0-9a-f]{1,16}|[0-9a-f]{8,16})(?:>\])?")
 # What a compiler appends to a function it split or cloned, and what 6.10+ appends to allocation functions that

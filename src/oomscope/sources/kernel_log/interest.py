@@ -21,7 +21,7 @@ _LETTERS = (
     *(b"ohan", b"im '", b"VM: ", b"ory!", b"o pr", b"g pr", b"vict", b"y cg", b"_rea", b"SLUB", b"_all", b"PFNs"),
     *(b"Unre", b"_of_", b"oom_", b"dump", b"ile:", b"ble:", b"slab", b"ped:", b"les:", b"nce:", b"ree:", b"pcp:"),
     *(b"rty:", b"ack:", b"mem:", b"cma:", b"wmem", b"huge", b".oom", b"ive:", b"ages", b"omm:", b"epla", b"OOM:"),
-    *(b"ux v", b"MESS"),
+    *(b"ux v", b"MESS", b"emcg"),
 )
 # What has no four letters of its own.
 _OTHERS = re.compile(rb"CMA|\*\d|KB {1,60}\d|\] +\d{1,10} +\d{1,9} +\d{1,18} ")

@@ -31,6 +31,7 @@ _WORDS: dict[bytes, bytes] = {
     b"vmap allocation for": b"ap a",  # mm/vmalloc.c alloc_vmap_area()
     b"vmemmap alloc": b"vmem",  # mm/sparse-vmemmap.c vmemmap_alloc_block()
     b" limit of ": b" lim",  # mm/memcontrol.c mem_cgroup_print_oom_context() "killed as a result of limit of"
+    b"oom_memcg=": b"emcg",  # mm/oom_kill.c dump_oom_summary(), its left end cut off
     b"kB, limit ": b" lim",  # the same, "memory: usage"
     b"emory cgroup stats": b"p st",  # the same
     b"oom_reaper: reaped": b"reap",  # mm/oom_kill.c oom_reap_task_mm()
@@ -45,7 +46,7 @@ _WORDS: dict[bytes, bytes] = {
     b"Linux version ": b"ux v",  # init/version.c linux_banner: a boot
     b"memory consumer": b"y co",  # the 2020 patch's line, and that of `oomscope arm`
     b"earlyoom": b"rlyo",  # killers in user space, which stand in the journal beside the kernel
-    b"low memory! ": b"ry! ",  # earlyoom on a terminal of its own
+    b"ow memory! ": b"ry! ",  # earlyoom on a terminal of its own
     b"systemd-oomd": b"-oom",
     b"nohang": b"ohan",
     b"Found the victim": b"vict",  # nohang on a terminal of its own

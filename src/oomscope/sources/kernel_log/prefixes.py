@@ -66,7 +66,7 @@ _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
         ),
         (rb"\[", rb"\[pid:\d{1,9},cpu\d{1,5},[^\]\n]{0,40}\] ?"),
         (rb"[<.(]", rb"(?:<\d>)?\.?\(\d{1,2}\)\[\d{1,9}:[^\]\n]{1,40}\] ?"),
-        (rb"[\[A-Z]", rb"[A-Z]?\[ *\d{1,3}: *[^\]:\n]{1,16}: *\d{1,9}\] ?"),
+        (rb"[\[A-Z]", rb"[A-Z]?\[ *\d{1,3}: *[^\]\n]{1,16}: *\d{1,9}\] ?"),
         (rb"c", rb"c\d{1,3} +\d{1,7} +(?=\S)"),
         # dmesg --time-format=iso, reltime and delta
         (rb"\d", rb"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d) "),

@@ -34,7 +34,7 @@ def rule(case: OomCase) -> Cause | None:
             certainty=CERTAIN if certain else LIKELY,
             because=case.evidence("header", *(check.zone.title for check in below), "active_file"),
             refuted_by="the same failure for requests that may wait",
-            next=f"{advice.earlier_reclaim(case.event.release)}; a driver should survive this failure and try again",
+            next=f"{advice.earlier_reclaim(case.release)}; a driver should survive this failure and try again",
         ),
     )
 

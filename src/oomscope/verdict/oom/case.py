@@ -20,6 +20,7 @@ STACKS_TABLES, HIDDEN_KERNEL, VMALLOC = "kernel-stacks-pagetables", "hidden-kern
 UNDETERMINED = "undetermined"
 
 
+_BEFORE_NAMES = "4.6"  # mm/page_alloc.c and mm/oom_kill.c print %pGg from then on
 _TINY = 0.01
 _MOSTLY = 4
 _SOME_PAGES = 256
@@ -52,6 +53,13 @@ class OomCase:
     def event(self) -> OomEvent:
         """What the log tells."""
         return self.analysis.event
+
+    @property
+    def release(self) -> str | None:
+        """The kernel's release; where a mask is printed without names, at least an age: they came with 4.7."""
+        if self.event.release is None and self.event.asked.gfp_mask and not self.event.asked.gfp_flags:
+            return _BEFORE_NAMES
+        return self.event.release
 
     @property
     def request(self) -> RequestFacts:

@@ -107,10 +107,10 @@ def _of_few_blocks(case: OomCase, passing: list[ZoneCheck]) -> Cause | None:
 
 def _next(case: OomCase) -> str:
     """Who reads of a kill has no caller to change."""
-    compaction = advice.compaction(case.event.release)
+    compaction = advice.compaction(case.release)
     if case.event.kind in (KILL, PANIC):
         return compaction
-    return f"{advice.single_pages(case.event.release)}; {compaction}"
+    return f"{advice.single_pages(case.release)}; {compaction}"
 
 
 def _of_it_cma(case: OomCase, zones: list[ZoneCheck]) -> str:

@@ -109,7 +109,7 @@ def _of_slab(case: OomCase) -> Cause | None:
     request = case.event.slab_request
     if request is None or request.group is None or case.event.kind != SLAB_FAILURE:
         return None
-    has_option = advice.has(case.event.release, 4, 5)
+    has_option = advice.has(case.release, 4, 5)
     return Cause(
         MEMCG_LIMIT,
         Finding(
@@ -189,14 +189,15 @@ def _next(case: OomCase, memcg: Memcg) -> str:
     if most and most[0][0] == "kernel slab":
         return (
             f"killing its processes cannot help: kernel objects are charged to {group}; "
-            f"see /proc/slabinfo, or {advice.slab_owners(case.event.release)}"
+            f"see /proc/slabinfo, or {advice.slab_owners(case.release)}"
         )
     if most and most[0][0] == "tmpfs and shared memory":
         return f"find the files: df -t tmpfs in {group}'s mount namespace; a kill gives none of that back"
-    dirty = sum(memcg.stat.get(name, 0) for name in ("file_dirty", "file_writeback", "dirty", "writeback"))
+    counters = [name for name in ("file_dirty", "file_writeback", "dirty", "writeback") if memcg.stat.get(name)]
+    dirty = sum(memcg.stat[name] for name in counters)
     if most and most[0][0] == "page cache" and 2 * dirty > most[0][1]:
-        return f"see memory.stat of {group} for file_dirty and file_writeback: dirty pages wait for slow writeback"
-    is_v1 = _is_v1(memcg) or not advice.has(case.event.release, 4, 5)
+        return f"see memory.stat of {group} for {' and '.join(counters)}: dirty pages wait for writeback"
+    is_v1 = _is_v1(memcg) or not advice.has(case.release, 4, 5)
     limit = {"memory+swap": "memory.memsw.limit_in_bytes", "kmem": "memory.kmem.limit_in_bytes"}.get(
         memcg.reached, "memory.limit_in_bytes" if is_v1 else "memory.max"
     )
@@ -212,6 +213,8 @@ def _is_v1(memcg: Memcg) -> bool:
 
 def _setting(group: str, limit: str, *, is_v1: bool) -> str:
     """Where that limit is set, by who made the group (its path says)."""
+    if group.startswith("UB "):
+        return f"raise the container's limit (vzctl set {group.removeprefix('UB ')} --ram SIZE)"
     if "kubepods" in group or "/crio-" in group or "cri-containerd" in group:
         return "raise resources.limits.memory of that container"
     if "docker" in group:

@@ -42,7 +42,7 @@ def story(case: OomCase, causes: list[Cause], named: CulpritRow | None, apart_ns
     first, *beside = causes
     sentences = [what_happened(case), _sentence(first.finding.claim)]
     if beside and first.oom_class in _NOT_HOLDERS and beside[0].finding.pages is not None:
-        sentences.append("The most of RAM: " + beside[0].finding.claim + ".")
+        sentences.append("Largest user of RAM: " + beside[0].finding.claim + ".")
     if named is not None:
         sentences.append(_named(case, named, apart_ns))
     if first.oom_class not in _NOT_ABOUT_RECLAIM and (why := _why_not_freed(case, first.oom_class)):
@@ -82,7 +82,8 @@ def what_happened(case: OomCase) -> str:
         size = " memory" if asked.size_bytes is None else f" {bytes_text(asked.size_bytes)}"
         return f"{when}{who} asked vmalloc for{size} and did not get it."
     if asked.comm is None and asked.order is None:
-        return f"{when}the kernel ran out of memory{_ended(case)}."
+        what = "a memory cgroup was at its limit" if event.kind == MEMCG_KILL else "the kernel ran out of memory"
+        return f"{when}{what}{_ended(case)}."
     gfp = f" ({case.gfp})" if case.gfp and case.gfp != "0x0" else ""
     if event.slab_request is not None and event.kind == FAILURE:
         gfp += f" for the slab cache {event.slab_request.cache}"

@@ -286,7 +286,7 @@ def _watermark_too_high(case: OomCase) -> Finding | None:
 
 
 def _boost_factor(case: OomCase) -> str:
-    return " (and vm.watermark_boost_factor)" if advice.has(case.event.release, 5, 0) else ""
+    return " (and vm.watermark_boost_factor)" if advice.has(case.release, 5, 0) else ""
 
 
 def _above_high(case: OomCase) -> Finding | None:

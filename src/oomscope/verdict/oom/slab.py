@@ -38,7 +38,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
             "slab_reclaimable", "slab", "pages slab", "Unreclaimable slab info", "Memory allocations", "pages RAM"
         ),
         refuted_by="a small Slab in /proc/meminfo of that moment",
-        next=_next(caches[0].name if caches else None, case.event.release),
+        next=_next(caches[0].name if caches else None, case.release),
     )
 
 
@@ -61,7 +61,7 @@ def by_cache(case: OomCase) -> Cause | None:
             certainty=LIKELY if share is not None and share >= _MOST else POSSIBLE,
             because=case.evidence("header", "slab cache"),
             refuted_by="slabs that were made smaller than usual because memory was short",
-            next=_next(request.cache, case.event.release),
+            next=_next(request.cache, case.release),
         ),
     )
 

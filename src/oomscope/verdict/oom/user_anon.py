@@ -161,7 +161,7 @@ def top_processes(case: OomCase) -> list[tuple[Process, int]]:
 def _next(case: OomCase, swap_total_pages: int | None) -> str:
     most = top_processes(case)
     groups = process_groups(case.event.processes)
-    limit = advice.memory_limit(case.event.release)
+    limit = advice.memory_limit(case.release)
     if most and case.share(most[0][1]) < _WORTH_KILLING:
         name = f" of {groups[0].comm}" if groups[0].count > 1 else ""
         helped = f"no single process holds a twentieth of RAM, so that a kill gives little back: limit the number{name}"

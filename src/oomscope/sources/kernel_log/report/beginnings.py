@@ -36,7 +36,7 @@ from oomscope.sources.kernel_log.report.header import OPENING
 _BEGINNING = re.compile(
     rb"Mem-[Ii]nfo:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of [Mm]emory|Kernel panic|Task|: usage |pid *\]"
     rb"|Killed process|lowmemorykiller|earlyoom|oomd|nohang|Killing |Kill '|Reclaim '"
-    rb"|VM: killing|low memory!|to process|ing process|Found the victim"
+    rb"|oom_memcg=|VM: killing|[Ll]ow memory!|to process|ing process|Found the victim"
     rb"|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
     rb"|out_of_memory|oom_kill_process|dump_header"
 )
@@ -98,6 +98,8 @@ def begins_alone(line: LogLine) -> str | None:
         or end.NO_VICTIM.match(text)
     ):
         return KILL
+    if end.OF_CONTAINER.match(text) is not None or end.CUT_SUMMARY.match(text) is not None:
+        return MEMCG_KILL
     if end.is_panic_of_oom(text):
         return PANIC
     if memcg.begins(text):

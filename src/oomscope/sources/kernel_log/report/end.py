@@ -11,6 +11,13 @@ from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import printable
 
 SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
+# The same with its left end cut off: only a group's has this field.
+CUT_SUMMARY = re.compile(rb"(?P<rest>.*,oom_memcg=/.*,task=.*)")
+# Virtuozzo and OpenVZ: a container's own OOM killer.
+OF_CONTAINER = re.compile(
+    rb"Out of memory in UB (?P<ub>\S{1,40}): OOM killed process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\)"
+    rb"(?: score \d{1,9})?(?: vm:(?P<vm>\d{1,15})kB, rss:(?P<rss>\d{1,15})kB, swap:(?P<swap>\d{1,15})kB)?"
+)
 # A path may hold commas; what follows it are the fields of dump_oom_summary(), which some who paste set apart.
 _OOM_MEMCG = re.compile(rb"oom_memcg=(?P<path>[^,]*+(?:,(?! ?(?:task_memcg|task|pid|uid)=)[^,]*+)*+)")
 KILL_LINE = re.compile(
@@ -27,8 +34,9 @@ _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200}
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
 # Whom the reaper has emptied: where the kill line is lost, that is who was killed (mm/oom_kill.c oom_reap_task_mm()).
 REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\),? now anon-rss:")
-_AT_END = re.compile(rb"oom-kill:|VM: killing|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
+_AT_END = re.compile(rb"oom-kill:|,oom_memcg=/|VM: killing|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
 # "Kill process 4944 (apache2) score 12 or a child": what was chosen, not yet who was killed.
+_OF_CONTAINER = (("total-vm", "vm"), ("rss", "rss"), ("swap", "swap"))
 _ANNOUNCED = re.compile(rb" or (?:a|sacrifice) child")
 # The task of the summary line: whom the kernel chose (dump_oom_summary()).
 _TASK = re.compile(rb",task=(?P<comm>.{1,40}?),pid=(?P<pid>\d{1,9})(?:,uid=|\s*$)")
@@ -76,6 +84,13 @@ class End(ReportSection):
                 path = _OOM_MEMCG.search(match["rest"])
                 self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
             self._take_summary(match["rest"], number)
+            return True
+        if (cut := CUT_SUMMARY.match(text)) is not None and (path := _OOM_MEMCG.search(cut["rest"])) is not None:
+            self.draft.is_of_memcg(printable(path["path"]), number, text)
+            self._take_summary(cut["rest"], number)
+            return True
+        if (match := OF_CONTAINER.match(text)) is not None:
+            self._take_of_container(match, text, number)
             return True
         if (match := REAPED.match(text)) is not None:
             pid = int(match["pid"])
@@ -143,6 +158,14 @@ class End(ReportSection):
         if self.victims or self._chosen is None:
             return tuple(self.victims.values())
         return (self._chosen,)
+
+    def _take_of_container(self, match: re.Match[bytes], text: bytes, number: int) -> None:
+        self.draft.is_of_memcg(f"UB {printable(match['ub'])}", number, text)
+        pid = int(match["pid"])
+        if self.draft.has_room("victims", self.victims, bounds.VICTIMS):
+            kib = {name: int(match[group]) for name, group in _OF_CONTAINER if match[group] is not None}
+            self.victims[pid] = Victim(pid, printable(match["comm"]), kib, None, number)
+            self.draft.at(f"victim {pid}", number, text)
 
     def is_behind(self, text: bytes) -> bool:
         """Whether the event had ended before this line, which tells of an end, too."""

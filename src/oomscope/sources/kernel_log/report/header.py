@@ -53,6 +53,7 @@ _CPU_LINE = re.compile(
     rb"[Cc]omm: (?P<comm>.{1,40}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_-]{0,400}?) {0,40}(?P<release>\d\S{2,80})"
 )
+_FAULT = re.compile(rb"kernel BUG at |BUG: |Oops: |general protection fault|Unable to handle kernel |WARNING: CPU: ")
 _CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]*\d)")
 _SYSRQ_KILL = re.compile(rb"[Ss]ys[Rr]q ?: ?Manual OOM execution")
 
@@ -140,19 +141,24 @@ class Header(ReportSection):
 class Context(ReportSection):
     """The line of the CPU and its task, or that of the cpuset."""
 
-    __slots__ = ("asked", "release")
+    __slots__ = ("asked", "is_of_another", "release")
 
     def __init__(self, draft: Draft, asked: dict[str, object]) -> None:
         super().__init__(draft)
         self.asked = asked
         self.release: str | None = None
+        self.is_of_another = False  # a fault was announced: the next line of a CPU is its own
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
+        if _FAULT.match(text) is not None:
+            self.is_of_another = True
+            return False
         match = _CPU_LINE.match(text) if text[:1] in b"CPp" else None
         if match is not None:
-            self.asked.setdefault("pid", int(match["pid"]))
-            self.asked.setdefault("comm", printable(match["comm"]))
+            if not self.is_of_another:
+                self.asked.setdefault("pid", int(match["pid"]))
+                self.asked.setdefault("comm", printable(match["comm"]))
             self.release = self.release or printable(match["release"].rstrip(b","))
             self.draft.section = "stack"
             return True

@@ -28,13 +28,14 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
             rb"(?:(?:sending SIG(?:TERM|KILL) to|killing) process (?P<pid>\d{1,9})(?: uid \d{1,9})?"
             rb" \"(?P<comm>[^\"]{1,80})\""
             rb"(?: with signal \d{1,2})?(?:: badness \d{1,9}, VmRSS (?P<mib>\d{1,9}) MiB)?"
-            rb"|(?P<reason>low memory! .{1,200})|(?<=: )(?P<state>mem avail: .{1,120}))"
+            rb"|(?P<reason>[Ll]ow memory! .{1,200})|(?<=: )(?P<state>mem avail: .{1,120}))"
         ),
     ),
     (
         "systemd-oomd",
         re.compile(
-            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: (?:Killed (?P<comm>/\S{1,300})(?: due to (?P<reason>.{1,400}))?"
+            rb".{0,120}?systemd-oomd(?:\[\d{1,9}\])?: (?:"
+            rb"(?:Killed|Marked) (?P<comm>/\S{1,300})(?: for killing)?(?: due to (?P<reason>.{1,400}))?"
             rb"|Considered \d{1,9} cgroups for killing)"
         ),
     ),
@@ -56,7 +57,7 @@ _FREE = re.compile(rb"\s*Free memory is -?\d{1,12} ?kB (?:above|below) reserved"
 # A word of each, so that most lines are not asked for more.
 HINT = re.compile(
     rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d|is below limit|Free memory is"
-    rb"|low memory! |to process \d|killing process \d|Found the victim|(?:Name|[PU]ID|VmRSS|VmS\w\w\w|Realpath"
+    rb"|[Ll]ow memory! |to process \d|killing process \d|Found the victim|(?:Name|[PU]ID|VmRSS|VmS\w\w\w|Realpath"
     rb"|CmdLine):"
     rb"|[Bb]adness: "
 )
