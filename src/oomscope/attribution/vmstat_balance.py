@@ -10,6 +10,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.reading import Meminfo, Reading
 
 PER_CPU_MEMORY = "per-cpu memory"
+_HUGE_PAGES = 512  # of the usual size
 _FREE, _HUGE_ANON = "nr_free_pages", "nr_anon_transparent_hugepages"
 _OF_ONE_MOMENT = 0.05  # of RAM: what /proc/meminfo and /proc/vmstat may differ by
 _IN_KIB = ("nr_kernel_stack", "nr_shadow_call_stack")
@@ -104,21 +105,33 @@ def vmstat_balance(
 def _of_old_kernels(
     counters: Mapping[str, int], meminfo: Meminfo | None, page_bytes: int | None
 ) -> tuple[tuple[str, ...], int]:
-    """Rows whose counters mean something else before 4.8, and the huge pages that nr_anon_pages leaves out before 4.5.
+    """Rows whose counters mean something else before 4.8, and the huge pages that nr_anon_pages leaves out before 3.13.
 
     From 4.8 on the LRU lists are the nodes' and every zone counts its own in nr_zone_* (75ef7184053989118). Before,
-    nr_kernel_stack counts stacks (d30dd8be06fa16e2). Before 4.5, which splits pages in a way of its own and counts that
-    (thp_split_page, 122afea9626ab3f7), huge pages of processes are in nr_anon_transparent_hugepages alone.
+    nr_kernel_stack counts stacks (d30dd8be06fa16e2). Before 3.13 huge pages of processes are in
+    nr_anon_transparent_hugepages alone: 4.5, which counts thp_split_page (122afea9626ab3f7), and the lists tell.
     """
     if not counters or any(name.startswith("nr_zone_") for name in counters):
         return (), 0
     huge_pages = 0
-    if "thp_split_page" not in counters and counters.get(_HUGE_ANON):
+    if "thp_split_page" not in counters and counters.get(_HUGE_ANON) and not _has_huge_pages_in_it(counters):
         # A huge page is what one page of page table entries of 8 bytes maps.
         huge_bytes = meminfo.hugepage_bytes if meminfo is not None and meminfo.hugepage_bytes is not None else None
         each = (page_bytes or 4096) // 8 if huge_bytes is None or page_bytes is None else huge_bytes // page_bytes
         huge_pages = counters[_HUGE_ANON] * each
     return (rows.KERNEL_STACKS,), huge_pages
+
+
+def _has_huge_pages_in_it(counters: Mapping[str, int]) -> bool:
+    """Whether nr_anon_pages counts huge pages, by the lists: process memory and shmem lie on those of anon.
+
+    That came with 3.13 (3cd14fcd3f128d5eba8575491cb4e1999ee1bad2); a huge page counts on the lists as what it has.
+    """
+    names = ("nr_active_anon", "nr_inactive_anon", "nr_anon_pages", "nr_shmem")
+    if any(name not in counters for name in names):
+        return False
+    active, inactive, anon, shmem = (counters[name] for name in names)
+    return 2 * (active + inactive - shmem - anon) < counters[_HUGE_ANON] * _HUGE_PAGES
 
 
 def _unreclaimable(others: SideAccounts, found: list[BalanceRow]) -> tuple[tuple[str, int], ...]:

@@ -30,6 +30,7 @@ from oomscope.sources.tools import (
     dumpsys,
     free,
     memleak,
+    numastat,
     oomctl,
     processes,
     ps_mem,
@@ -149,8 +150,8 @@ KINDS: tuple[Kind, ...] = (
         ALLOCINFO,
         (b"func:",),
         re.compile(
-            rb" *(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]i?) +\d{1,19} \S{1,300}:\d{1,7} (?:\[[\w-]{1,64}\] )?"
-            rb"func:\S{1,300}"
+            rb" *(?:\d{1,18}|\d{1,4}(?:\.\d{1,2})?(?: ?[KMGT]i?B?| B)) +\d{1,19} \S{1,300}:\d{1,7} "
+            rb"(?:\[[\w-]{1,64}\] )?func:\S{1,300}"
         ),
         2,
         inner=re.compile(rb"allocinfo - version|# +<size>"),
@@ -162,7 +163,14 @@ KINDS: tuple[Kind, ...] = (
         1,
         inner=re.compile(rb"slabinfo - version|# ?name "),
     ),
-    Kind(slabtop.SLABTOP, (b"OBJ SIZE",), slabtop.ROW, 2, begins=slabtop.HEADER),
+    Kind(
+        slabtop.SLABTOP,
+        (b"OBJ SIZE", b"Active / Total"),
+        slabtop.ROW,
+        1,
+        begins=_any(slabtop.HEADER, re.compile(rb" *Active / Total (?:Objects|Size) \(% used\)")),
+        inner=re.compile(rb" *(?:Active / Total|Minimum / Average|\s*OBJS)"),
+    ),
     Kind(
         VMALLOCINFO,
         (b" pages=", b" ioremap", b" vmap", b" vmalloc"),
@@ -264,6 +272,7 @@ KINDS: tuple[Kind, ...] = (
         patience=4,
     ),
     Kind(crash_slab.CRASH_SLAB, (b"OBJSIZE",), crash_slab.ROW, 2, begins=crash_slab.HEADER),
+    Kind(numastat.NUMASTAT, (b"Node 0",), numastat.ROW, 3, begins=numastat.HEADER, inner=numastat.RULE, patience=2),
     Kind(node_meminfo.NODE_MEMINFO, (b"MemTotal", b"FilePages"), node_meminfo.ROW, 3, patience=3),
     Kind(top.TOP, (b"Mem:", b"Mem :"), top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
     Kind(sar.SAR, (b"kbmemfree",), sar.ROW, 1, begins=sar.HEADER, patience=2),
@@ -306,10 +315,9 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         MEMINFO,
-        (b" kB",),
-        re.compile(_MEMINFO_NAMES + rb": +\d{1,15} kB"),
+        (b" kB", b"HugePages_"),
+        re.compile(_MEMINFO_NAMES + rb": +\d{1,15} kB|HugePages_(?:Total|Free|Rsvd|Surp): +\d{1,15}\s*$"),
         3,
-        inner=re.compile(rb"HugePages_\w+: +\d"),
         patience=12,
         again=re.compile(rb"MemTotal: "),
     ),

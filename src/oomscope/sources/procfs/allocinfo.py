@@ -11,7 +11,7 @@ from oomscope.sources.entries import Entries
 from oomscope.text import Lines, first_line, printable
 
 _ROW = re.compile(
-    rb" *+(?P<bytes>\d{1,18}|\d{1,4}(?:\.\d{1,2})?[KMGT]i?) ++(?P<calls>\d{1,19}) "
+    rb" *+(?P<bytes>\d{1,18}|\d{1,4}(?:\.\d{1,2})?(?: ?[KMGT]i?B?| B)) ++(?P<calls>\d{1,19}) "
     rb"(?P<place>\S{1,300}:\d{1,7}) (?:\[(?P<module>[^\]]{1,64})\] )?"
     rb"func:(?P<function>\S{1,300}) *+(?:accurate:no *)?"
 )
@@ -40,9 +40,9 @@ def _read(rows: Lines) -> Notes:
 
 def _bytes(amount: bytes) -> int:
     """A row's bytes; `sort | numfmt --to=iec` leaves two digits and a unit."""
-    amount = amount.rstrip(b"i")  # of --to=iec-i
+    amount = amount.rstrip(b"iB ")  # of --to=iec-i, and of the kernel's own list in an OOM report
     unit = b"KMGT".find(amount[-1:]) + 1
-    return round(float(amount[:-1]) * 1024**unit) if unit else int(amount)
+    return round(float(amount[:-1]) * 1024**unit) if unit else int(float(amount))
 
 
 ALLOCINFO = AccountSource("allocinfo", _recognises, _read)

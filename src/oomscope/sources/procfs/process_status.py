@@ -29,7 +29,7 @@ ABOUT = re.compile(
     rb"|Cap\w{3}|NoNewPrivs|Seccomp\w{0,10}|Speculation\w{1,40}|(?:Cp|Me)us?m?s_allowed\w{0,5}|(?:non)?voluntary_ctxt_switches"
     rb"|THP_enabled|untag_mask|x86_\w{1,30}):"
 )
-_TRUEST = ("Pss", "VmRSS", "Rss")
+_TRUEST = ("VmRSS", "Rss", "Pss")
 _UNNAMED = "a process"
 
 

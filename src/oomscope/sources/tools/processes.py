@@ -22,6 +22,9 @@ HEADER = re.compile(
 ROW = re.compile(rb" *+(?=\S.{0,200}?[\d.][KkMmGg]?\s)(?:\S++ ++){2,20}\S")
 
 
+_TREE = re.compile(r"^(?:[|\\_ ]|\\x5c)+(?=\S)")  # what `ps f` draws before a child
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Where the size and the name stand in a row's words; the name may have blanks where it is last."""
@@ -83,7 +86,7 @@ def _row(line: bytes, columns: _Columns) -> tuple[str, int] | None:
 
 def _short(command: str) -> str:
     """The program's own name: `/usr/bin/python3 -m x` is python3; a kernel thread keeps its brackets."""
-    first = command.split(" ", 1)[0]
+    first = _TREE.sub("", command).split(" ", 1)[0]
     return first if first.startswith("[") else first.rsplit("/", 1)[-1].rstrip(":") or first
 
 

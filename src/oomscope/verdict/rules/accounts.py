@@ -36,6 +36,7 @@ from oomscope.verdict import advice
 from oomscope.verdict.rules.case import RuleCase
 
 _WORTH_NAMING = 0.05  # of RAM
+_ROOM = 0.2  # of RAM
 _PLENTY, _NEARLY_FULL = 0.5, 0.05
 _TWO = 2
 _MUCH_LOST = 0.1
@@ -146,9 +147,17 @@ def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
     total = kib.get("SwapTotal", 0)
     if total and kib.get("SwapFree", total) < _NEARLY_FULL * total:
         size = bytes_text(total * 1024)
+        available_kib = kib.get("MemAvailable", 0)
+        has_room = available_kib >= _ROOM * kib.get("MemTotal", 1)
+        what = (
+            f"while {bytes_text(available_kib * 1024)} of RAM is available: what was swapped out earlier stays there "
+            "until it is used"
+            if has_room
+            else "process memory has nowhere to go"
+        )
         return [
             Finding(
-                claim=f"swap is full ({size}): process memory has nowhere to go",
+                claim=f"swap is full ({size}){', ' if has_room else ': '}{what}",
                 pages=None,
                 certainty=CERTAIN,
                 because=("SwapTotal, SwapFree",),

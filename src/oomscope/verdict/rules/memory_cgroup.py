@@ -33,7 +33,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
             claim="; ".join(parts),
             pages=None,
             certainty=POSSIBLE if is_damaged else CERTAIN,
-            because=("memory.stat, memory.current",),
+            because=("memory.stat" if memcg.usage_kib is None else "memory.stat, and what the group is charged",),
             refuted_by="another reading: the files are of one moment",
             next=_next(memcg, share),
         ),
