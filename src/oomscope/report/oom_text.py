@@ -20,7 +20,11 @@ def story(console: Console, oom: Oom, answer: Answer) -> None:
     """The class, the paragraph, and what to do right under it."""
     head = Text()
     head.append(f"OOM class: {answer.oom_class}", style="bold red")
-    head.append(f" ({answer.certainty})" if answer.certainty else "")
+    killer = None if oom.analysis is None else oom.analysis.event.killer
+    if killer is not None:
+        head.append(f" ({killer.name} acted, the kernel did not)")
+    elif answer.certainty:
+        head.append(f" ({answer.certainty})")
     if oom.also:
         head.append(f", also {', '.join(oom.also)}")
     console.print(head)

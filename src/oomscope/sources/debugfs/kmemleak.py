@@ -22,7 +22,7 @@ _FRAME = b"  "
 # may be cut within its offset; its name is whole.
 _WITH_SOURCE = re.compile(
     rb"(?P<indent> +)(?:\[<[0-9a-f]{4,16}>\] )?(?P<frame>[\w.$]{1,200}(?:\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8})?"
-    rb"(?: \[[\w-]{1,60}\])?) (?:\.\./)*[\w./-]{1,200}\.[chS]:\d{1,7}(?P<inlined> \[inline\])?"
+    rb"(?: \[[\w-]{1,60}\])?) (?:\.\./){0,40}+[\w./-]{1,200}\.[chS]:\d{1,7}(?P<inlined> \[inline\])?"
 )
 _CUT = re.compile(
     rb" +(?:\[<[0-9a-f]{4,16}>\] )?(?P<symbol>[A-Za-z_][\w.$]{1,200})\+0?x?[0-9a-f]{0,8}(?:/0?x?[0-9a-f]{0,8})?"

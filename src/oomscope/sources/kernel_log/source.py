@@ -26,7 +26,7 @@ from oomscope.sources.procfs.version import RELEASE
 from oomscope.text import printable
 
 _KERNEL_LOG = re.compile(
-    rb"(?:^|\n)(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{6}\]|\[[^\]\n]{0,40}\d\d:\d\d:\d\d[^\]\n]{0,20}\]|"
+    rb"(?:^|\n)(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{6}\]|\[[^\]\n]{4,40}\d\d:\d\d:\d\d[^\]\n]{0,20}\]|"
     rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\d{1,2},\d{1,9},\d{1,18},[-c+];)"
 )
 _TELLING = re.compile(

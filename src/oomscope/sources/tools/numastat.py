@@ -10,12 +10,12 @@ from oomscope.sources.base import AccountSource
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
-HEADER = re.compile(rb" *+Node 0(?: +Node \d{1,5})*+ +Total\s*$")
+HEADER = re.compile(rb"\A *+Node 0(?: +Node \d{1,5})*+ +Total\s*$")
 ROW = re.compile(
     rb" *+(?P<name>[A-Z][A-Za-z0-9_]{2,40}(?:\((?:anon|file)\))?) +(?:\d{1,12}(?:\.\d{1,2})? +){1,64}"
     rb"(?P<total>\d{1,12}(?:\.\d{1,2})?)\s*$"
 )
-RULE = re.compile(rb"[ -]{6,}$|Token .{1,40} not in hash table")
+RULE = re.compile(rb"\A[ -]{6,}+$|\AToken .{1,40} not in hash table")
 # By what /proc/meminfo calls it; huge pages are in MB here, and counted there.
 _NAMES = {"FilePages": "Cached", "HugePages_Total": "Hugetlb"}
 _LEFT_OUT = ("HugePages_Free", "HugePages_Surp")

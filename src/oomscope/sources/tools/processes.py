@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oomscope import bounds
 from oomscope.model.account import BYTES, PROCESS
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
@@ -32,6 +33,7 @@ class _Columns:
     size: int
     name: int
     count: int
+    pid: int | None
 
     @property
     def is_last(self) -> bool:
@@ -49,6 +51,7 @@ def _read(rows: Lines) -> Notes:
     notes = Notes()
     found = Entries(notes)
     columns: _Columns | None = None
+    last: dict[bytes, tuple[str, int]] = {}  # of each process: what stands there twice is read twice
     for line in rows:
         if line is not None and HEADER.match(line) is not None:
             columns = _columns(line)
@@ -56,8 +59,12 @@ def _read(rows: Lines) -> Notes:
         told = None if line is None or columns is None else _row(line, columns)
         if told is None:
             notes.stats.unknown_lines += line is None or bool(line.strip())
+        elif told[0] is None or (told[0] not in last and len(last) >= bounds.NAMES):
+            found.merge(*told[1])
         else:
-            found.merge(*told)
+            last[told[0]] = told[1]
+    for name, size in last.values():
+        found.merge(name, size)
     notes.accounts.tables = found.account(PROCESS, BYTES, "processes")
     return notes
 
@@ -66,11 +73,12 @@ def _columns(header: bytes) -> _Columns | None:
     words = [word.upper() for word in header.replace(b"[", b" ").replace(b"]", b"").split()]
     size = next((words.index(name) for name in _SIZES if name in words), None)
     name = next((words.index(each) for each in _NAMES if each in words), None)
-    return None if size is None or name is None else _Columns(size, name, len(words))
+    pid = words.index(b"PID") if b"PID" in words else None
+    return None if size is None or name is None else _Columns(size, name, len(words), pid)
 
 
-def _row(line: bytes, columns: _Columns) -> tuple[str, int] | None:
-    """The process's name and its size in bytes; amounts without a unit are kB."""
+def _row(line: bytes, columns: _Columns) -> tuple[bytes | None, tuple[str, int]] | None:
+    """The process's id, where that is told, its name and its size in bytes; amounts without a unit are kB."""
     if ROW.match(line) is None:
         return None
     words = line.split(None, columns.count - 1) if columns.is_last else line.split()
@@ -81,7 +89,8 @@ def _row(line: bytes, columns: _Columns) -> tuple[str, int] | None:
     kib = amounts.kib(words[columns.size + behind])
     if kib is None:
         return None
-    return _short(printable(words[columns.name])), round(kib * 1024)
+    pid = None if columns.pid is None or not words[columns.pid].isdigit() else words[columns.pid]
+    return pid, (_short(printable(words[columns.name])), round(kib * 1024))
 
 
 def _short(command: str) -> str:

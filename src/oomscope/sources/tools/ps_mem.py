@@ -13,8 +13,8 @@ from oomscope.text import Lines, printable
 
 HEADER = re.compile(rb"\s*Private +\+ +Shared += +RAM used\s+(?:Swap used\s+)?Program")
 ROW = re.compile(
-    rb"\s*\d{1,5}\.\d (?:[KMGT]i?B|B) +\+ +\d{1,5}\.\d (?:[KMGT]i?B|B) += +(?P<size>\d{1,5}\.\d [KMGT]?)i?B\s+"
-    rb"(?:\d{1,5}\.\d (?:[KMGT]i?B|B)\s+)?(?P<name>[^\s(].{0,80}?)(?: \((?P<count>\d{1,6})\))?\s*$"
+    rb"\s*\d{1,5}\.\d (?:[KMGT]i?B|B) +\+ +\d{1,5}\.\d (?:[KMGT]i?B|B) += +(?P<size>\d{1,5}\.\d [KMGT]?)i?B\s++"
+    rb"(?:\d{1,5}\.\d (?:[KMGT]i?B|B)\s++)?(?P<name>[^\s(].{0,80}?)(?: \((?P<count>\d{1,6})\))?\s{0,80}+$"
 )
 _SUM = re.compile(rb"\s*(?:-{10,}|={10,}|\d{1,5}\.\d [KMGT]?i?B\s*$)")
 

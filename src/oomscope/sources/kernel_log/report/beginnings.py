@@ -98,7 +98,7 @@ def begins_alone(line: LogLine) -> str | None:
         or end.NO_VICTIM.match(text)
     ):
         return KILL
-    if end.OF_CONTAINER.match(text) is not None or end.CUT_SUMMARY.match(text) is not None:
+    if end.OF_CONTAINER.match(text) is not None or end.is_cut_summary(text):
         return MEMCG_KILL
     if end.is_panic_of_oom(text):
         return PANIC

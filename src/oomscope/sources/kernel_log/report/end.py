@@ -11,8 +11,6 @@ from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import printable
 
 SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
-# The same with its left end cut off: only a group's has this field.
-CUT_SUMMARY = re.compile(rb"(?P<rest>.*,oom_memcg=/.*,task=.*)")
 # Virtuozzo and OpenVZ: a container's own OOM killer.
 OF_CONTAINER = re.compile(
     rb"Out of memory in UB (?P<ub>\S{1,40}): OOM killed process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\)"
@@ -44,6 +42,11 @@ _TASK = re.compile(rb",task=(?P<comm>.{1,40}?),pid=(?P<pid>\d{1,9})(?:,uid=|\s*$
 
 def _panic(text: bytes) -> re.Match[bytes] | None:
     return _PANIC.search(text) if b"Kernel panic" in text else None
+
+
+def is_cut_summary(text: bytes) -> bool:
+    """Whether it is the summary line of a memory cgroup's kill with its left end cut off: only such a one has both."""
+    return b",oom_memcg=/" in text and b",task=" in text and SUMMARY.match(text) is None
 
 
 def is_of_oom(message: bytes) -> bool:
@@ -85,9 +88,9 @@ class End(ReportSection):
                 self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
             self._take_summary(match["rest"], number)
             return True
-        if (cut := CUT_SUMMARY.match(text)) is not None and (path := _OOM_MEMCG.search(cut["rest"])) is not None:
+        if is_cut_summary(text) and (path := _OOM_MEMCG.search(text)) is not None:
             self.draft.is_of_memcg(printable(path["path"]), number, text)
-            self._take_summary(cut["rest"], number)
+            self._take_summary(text, number)
             return True
         if (match := OF_CONTAINER.match(text)) is not None:
             self._take_of_container(match, text, number)
