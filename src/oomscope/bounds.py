@@ -14,6 +14,7 @@ LINE_BYTES = 1 << 16  # a longer line is of no text that a kernel prints: read p
 # kernel/printk prints 1 KiB at most, PREFIX_MAX and LOG_LINE_MAX; a collector's own prefix comes on top, and one that
 # writes a message of several lines into one, too.
 LOG_LINE_BYTES = 1 << 14
+JOURNAL_LINES = 5_000_000  # the last of a binary journal, as journalctl is asked for them
 JOINED_LINE_BYTES = 1 << 13  # a line of a log that is put together again from its pieces
 RECORD_BYTES = 1 << 16  # a record of page_owner
 MANIFEST_BYTES = 4 << 20

@@ -11,6 +11,7 @@ from oomscope.sources.debugfs.ion import ION
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
 from oomscope.sources.debugfs.percpu_stats import PERCPU_STATS
 from oomscope.sources.debugfs.slub_trace import SLUB_TRACE
+from oomscope.sources.journal.file import JournalFile
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.manifest import ManifestText
 from oomscope.sources.page_owner.dump import PageOwnerText
@@ -29,11 +30,13 @@ from oomscope.sources.procfs.vmstat import VMSTAT
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
 from oomscope.sources.sysfs.node_meminfo import NODE_MEMINFO
 from oomscope.sources.sysfs.zram import ZRAM
+from oomscope.sources.tools.containers import CONTAINERS
 from oomscope.sources.tools.crash_kmem import CRASH_KMEM
 from oomscope.sources.tools.crash_slab import CRASH_SLAB
 from oomscope.sources.tools.dumpsys import DUMPSYS
 from oomscope.sources.tools.free import FREE
 from oomscope.sources.tools.memleak import MEMLEAK
+from oomscope.sources.tools.numastat import NUMASTAT
 from oomscope.sources.tools.oomctl import OOMCTL
 from oomscope.sources.tools.processes import PROCESSES
 from oomscope.sources.tools.ps_mem import PS_MEM
@@ -48,6 +51,7 @@ from oomscope.sources.vmcore import Vmcore
 # In the order in which they are asked: the narrower grammar first, kernel logs (which are almost any text) last.
 SOURCES: tuple[Source, ...] = (
     Vmcore(),
+    JournalFile(),
     PageOwnerSortText(),
     PageOwnerText(),
     TrackedText(),
@@ -78,6 +82,8 @@ SOURCES: tuple[Source, ...] = (
     TOP,
     SAR,
     NODE_MEMINFO,
+    NUMASTAT,
+    CONTAINERS,
     ZRAMCTL,
     DUMPSYS,
     OOMCTL,

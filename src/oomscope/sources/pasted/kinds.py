@@ -24,7 +24,9 @@ from oomscope.sources.procfs.vmallocinfo import VMALLOCINFO
 from oomscope.sources.procfs.vmstat import VMSTAT
 from oomscope.sources.procfs.zoneinfo import ZONEINFO
 from oomscope.sources.sysfs import node_meminfo
+from oomscope.sources.sysfs.zram import ZRAM
 from oomscope.sources.tools import (
+    containers,
     crash_kmem,
     crash_slab,
     dumpsys,
@@ -272,6 +274,20 @@ KINDS: tuple[Kind, ...] = (
         patience=4,
     ),
     Kind(crash_slab.CRASH_SLAB, (b"OBJSIZE",), crash_slab.ROW, 2, begins=crash_slab.HEADER),
+    Kind(
+        containers.CONTAINERS,
+        (b"MEM USAGE", b"CPU(cores)"),
+        _any(containers.OF_DOCKER, containers.OF_KUBECTL),
+        1,
+        begins=_any(containers.HEADER_OF_DOCKER, containers.HEADER_OF_KUBECTL),
+        patience=2,
+    ),
+    Kind(
+        ZRAM,
+        (b"mm_stat",),
+        re.compile(rb" *+\d{1,18}(?: +\d{1,18}){6,8}\s*$"),
+        1,
+    ),
     Kind(numastat.NUMASTAT, (b"Node 0",), numastat.ROW, 3, begins=numastat.HEADER, inner=numastat.RULE, patience=2),
     Kind(node_meminfo.NODE_MEMINFO, (b"MemTotal", b"FilePages"), node_meminfo.ROW, 3, patience=3),
     Kind(top.TOP, (b"Mem:", b"Mem :"), top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
@@ -299,8 +315,8 @@ KINDS: tuple[Kind, ...] = (
         process_status.PROCESS_STATUS,
         (b"VmRSS", b"VmSize", b"Rss:", b"RssAnon"),
         process_status.ROW,
-        3,
-        begins=process_status.BEGINS,
+        1,
+        begins=_any(process_status.BEGINS, process_status.RESIDENT),
         is_a_part=True,
         inner=process_status.ABOUT,
     ),

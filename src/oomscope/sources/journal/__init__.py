@@ -1,0 +1,1 @@
+"""The systemd journal's own files."""
