@@ -10,6 +10,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.reading import Meminfo, Reading
 
 PER_CPU_MEMORY = "per-cpu memory"
+_NEAR = 0.1  # of them
 _HUGE_PAGES = 512  # of the usual size
 _FREE, _HUGE_ANON = "nr_free_pages", "nr_anon_transparent_hugepages"
 _OF_ONE_MOMENT = 0.05  # of RAM: what /proc/meminfo and /proc/vmstat may differ by
@@ -131,7 +132,7 @@ def _has_huge_pages_in_it(counters: Mapping[str, int]) -> bool:
     if any(name not in counters for name in names):
         return False
     active, inactive, anon, shmem = (counters[name] for name in names)
-    return 2 * (active + inactive - shmem - anon) < counters[_HUGE_ANON] * _HUGE_PAGES
+    return abs(active + inactive - shmem - anon) < _NEAR * counters[_HUGE_ANON] * _HUGE_PAGES
 
 
 def _unreclaimable(others: SideAccounts, found: list[BalanceRow]) -> tuple[tuple[str, int], ...]:

@@ -56,6 +56,18 @@ class EventsReader:
         """Whether an event is open, so that every line counts."""
         return bool(self._open)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether what is open has met nothing of its own for long: lines without a telling word may be passed over."""
+        return all(reader.is_idle for reader in self._open.values())
+
+    def pass_idle_line(self) -> None:
+        """One more line that nothing open can be of; what has waited for too long is over."""
+        for caller, reader in list(self._open.items()):
+            reader.pass_line()
+            if reader.is_over:
+                self._close(caller)
+
     def take(self, lines: Iterable[LogLine]) -> None:
         """Take some lines of the log, whole."""
         for line in joined(lines):

@@ -116,12 +116,14 @@ class KernelLogParser:
                 self._events.pass_blank_line()
                 continue
             was_blank = is_blank
-            if may_begin or behind or self._events.is_reading or self._consumers.is_reading:
+            if may_begin or behind or self._consumers.is_reading or not self._events.is_idle:
                 behind = _LINES_BEHIND if may_begin else max(behind - 1, 0)
                 yield from before
                 before.clear()
                 yield line
                 continue
+            if self._events.is_reading:
+                self._events.pass_idle_line()
             before.append(line)
             if len(before) > _LINES_BEFORE:
                 del before[0]

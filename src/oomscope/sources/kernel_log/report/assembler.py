@@ -41,6 +41,7 @@ from oomscope.sources.kernel_log.report.zones import Zones
 from oomscope.text import printable
 
 _CLIPPED_LINES = 4
+_IDLE_LINES = 40
 _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 # In the order in which they are asked.
 _SECTIONS: tuple[type[ReportSection], ...] = (
@@ -126,6 +127,15 @@ class EventReader:
         ended = self._end.panic is not None or bool(self._end.victims)
         patience = bounds.EVENT_LINES_AFTER_END if ended else bounds.EVENT_LINES
         return self._idle > patience or self._draft.passed > bounds.EVENT_LINES_PASSED
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether so many lines in a row were of no known form that its report is most likely over."""
+        return self._idle > _IDLE_LINES
+
+    def pass_line(self) -> None:
+        """One more line that is none of it."""
+        self._idle += 1
 
     @property
     def task_rows(self) -> int:
