@@ -21,8 +21,6 @@ NAME = re.compile(rb"\s*Name:[\t ]+(?P<name>\S.{0,60}?)\s*$")
 BEGINS = re.compile(
     rb"\s*(?:Name:[\t ]+\S.{0,60}\s*$|VmPeak:\s+\d+ kB|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p .{0,80}\[rollup\])"
 )
-# What prose cannot make, by itself.
-RESIDENT = re.compile(rb"\s*VmRSS:\s+\d{1,15} kB\s*$")
 _BEGINNING = re.compile(
     rb"Name:\t\S[^\n]{0,60}\n(?:Umask|State):\t|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p [^\n]{0,80}\[rollup\]\n"
 )
