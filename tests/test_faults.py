@@ -199,6 +199,7 @@ def stacks_by_the_hundred_thousand() -> bytes:
     return b"".join(b" f%d+0x1/0x2\n vfs_read+0x1/0x2\nnr_base_pages: 1\n\n" % n for n in range(150_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [long_name, spooled_zip, packed_events, stacks_by_the_hundred_thousand])
 def test_memory_is_in_line_with_the_length(made: Callable[[], bytes], tmp_path: Path) -> None:
     """500 MiB for 10 MB unpacked, whatever a container says."""

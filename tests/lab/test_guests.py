@@ -19,6 +19,7 @@ pytestmark = [
         build.cached(_KERNEL) is None, reason=f"kernel {_KERNEL.name} is not built: `make lab` builds it"
     ),
     pytest.mark.xdist_group("guests"),
+    pytest.mark.slow,
 ]
 HUNG = Scenario("hung", "sleep 1000", end="alive", cores=(), limit_s=25)
 

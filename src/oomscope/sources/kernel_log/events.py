@@ -59,7 +59,7 @@ class EventsReader:
     @property
     def is_idle(self) -> bool:
         """Whether what is open has met nothing of its own for long: lines without a telling word may be passed over."""
-        return all(reader.is_idle for reader in self._open.values())
+        return not self._open or all(reader.is_idle for reader in self._open.values())
 
     def pass_idle_line(self) -> None:
         """One more line that nothing open can be of; what has waited for too long is over."""

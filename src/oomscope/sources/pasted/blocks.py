@@ -63,14 +63,17 @@ _PRINTED = b"unreferenced object"
 
 def blocks(text: bytes) -> tuple[list[Block], list[Block]]:
     """The blocks of a text in their order, and what looked like one and is too short to be believed."""
-    kinds = tuple(kind for kind in KINDS if any(word in text for word in kind.words))
+    lines = text.split(b"\n")
+    passed = set() if _PRINTED in text else {at for at, line in enumerate(lines) if _STAMPED.match(line) is not None}
+    # What stands between the stamped lines alone may begin a block; once it has, all lines count.
+    between = b"\n".join(line for at, line in enumerate(lines) if at not in passed) + b"\n" if passed else text
+    kinds = tuple(kind for kind in KINDS if any(word in between for word in kind.words))
     if not kinds:
         return [], []
     finder = _Finder(kinds)
-    is_passed = None if _PRINTED in text else _STAMPED.match
-    for number, line in enumerate(text.split(b"\n"), 1):
-        if is_passed is None or not finder.is_idle or is_passed(line) is None:
-            finder.take(unwrapped(line), number)
+    for at, line in enumerate(lines):
+        if at not in passed or not finder.is_idle:
+            finder.take(unwrapped(line), at + 1)
     finder.close()
     return [each for each in finder.found if each.is_whole], [each for each in finder.found if not each.is_whole]
 
