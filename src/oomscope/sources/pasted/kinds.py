@@ -322,10 +322,10 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         processes.PROCESSES,
-        (b"COMMAND", b"CMD", b"Command  ", b"Command\n", b"Command\r", b"cmdline", b"ARGS"),
+        (b"ps aux", b"ps -aux", b"COMMAND", b"CMD", b"Command  ", b"Command\n", b"Command\r", b"cmdline", b"ARGS"),
         processes.ROW,
         1,
-        begins=processes.HEADER,
+        begins=_any(processes.HEADER, processes.ASKED),
         patience=1,
         is_generic=True,
     ),

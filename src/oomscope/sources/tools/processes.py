@@ -20,6 +20,9 @@ HEADER = re.compile(
     rb" *+(?=.*\b(?:PID|USER|User)\b)(?=.*\b(?:PSS|RSS|RES|RSZ|Pss|Rss)\b)(?:[\w%+:/\[\]-]{1,12} +){2,20}"
     rb"(?:COMMAND|CMD|Command|cmdline|ARGS|COMM)(?: +(?:Swap|USS|PSS|RSS|SWAP) *){0,4}\s*$"
 )
+# `ps aux | grep NAME` gives rows without their header: the prompt says which columns they have.
+ASKED = re.compile(rb"\A.{0,120}?[#$>%~] ?ps -?aux\w{0,4}\b.{0,120}\| *grep ")
+_OF_AUX = b"USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"
 ROW = re.compile(rb" *+(?=\S.{0,200}?[\d.][KkMmGg]?\s)(?:\S++ ++){2,20}\S")
 
 
@@ -55,6 +58,9 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         if line is not None and HEADER.match(line) is not None:
             columns = _columns(line)
+            continue
+        if line is not None and ASKED.match(line) is not None:
+            columns = _columns(_OF_AUX)
             continue
         told = None if line is None or columns is None else _row(line, columns)
         if told is None:
