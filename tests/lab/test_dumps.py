@@ -25,6 +25,7 @@ from oomscope.report import json_report
 from tests.support.lab_cases import ACCOUNTS, CASES, Case, HolderTruth, each
 
 Record = Callable[[str, object], None]
+MISSED_BY_TRACKING_MOST = 64  # pages: what one run of a softirq gives back
 
 # Before 6.0 a kernel does not say where its symbols are: such a dump needs the kernel's debug info.
 NEEDS_VMLINUX = ("5.10",)
@@ -138,7 +139,8 @@ def test_the_census_closes_and_equals_the_kernels_counters(case: Case) -> None:
     assert verdict.balance.unexplained_pages == 0
     pages, counters = census.pages, census.counters
     page_kib = (verdict.system.page_size_bytes if verdict.system else 4096) // 1024
-    assert census.contradictions == 0
+    # Tracking misses a free that interrupts its own program: such pages keep their owner (rules/inconsistent.py).
+    assert census.contradictions <= (MISSED_BY_TRACKING_MOST if case.scenario.startswith("tracked-") else 0)
     assert pages["unread"] == 0
     assert pages["free"] == counters["NR_FREE_PAGES"]
     assert pages["shmem"] == counters["NR_SHMEM"]
