@@ -24,7 +24,7 @@ from oomscope.sources.vmcore.panic_reports import panic_reports
 from oomscope.sources.vmcore.sections import sections
 from oomscope.sources.vmcore.stack_depot import StackDepot
 from oomscope.sources.vmcore.system import kernel_log
-from tests.lab.test_dumps import dump_of, explained
+from tests.lab.test_dumps import dump_of, evidence_of, explained
 from tests.support.lab_cases import CASES, WITHOUT_CASES, Case, each
 
 TRACKED = [case for case in CASES if case.scenario.startswith("tracked-")]
@@ -138,6 +138,17 @@ def test_the_table_of_a_stopped_machine_has_as_many_owned_pages_as_were_counted(
     assert table is not None
     owned = sum(int(np.count_nonzero(block)) for block in table.blocks())
     assert owned == table.counters.owned_pages > 0
+
+
+@pytest.mark.parametrize("case", each([case for case in PANICS if case.scenario == "tracked-page-panic"]))
+def test_what_tracking_missed_is_told_by_the_kernel(case: Case) -> None:
+    """The program's own count is found in the dump; pages that are free and owned are said to be so for that reason."""
+    reading = evidence_of(case).latest.reading
+    assert reading.notes.missed_frees is not None
+    assert reading.census is not None
+    claims = [finding.claim for finding in explained(case).findings]
+    assert not any("inconsistent" in claim for claim in claims)
+    assert any("still have their last owner" in claim for claim in claims) is bool(reading.census.contradictions)
 
 
 @pytest.mark.parametrize("case", each(KERNEL_ONLY))

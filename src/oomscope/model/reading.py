@@ -162,7 +162,8 @@ class Notes:
     """What a source learnt beside its rows: how reading went, accounts, a log's facts, and whose they are.
 
     `handles` name stacks by their depot handle. `at_ns` is when the evidence was taken, in nanoseconds since boot, if
-    it says so; `tracked_since_ns`, where oomscope tracked pages itself, since when pages have a stack. `system` is what
+    it says so; `tracked_since_ns`, where oomscope tracked pages itself, since when pages have a stack, and
+    `missed_frees` how many events of pages being freed it missed, None where that is not known. `system` is what
     kernel memory tells of its machine; `absent` says what the input does not hold.
     """
 
@@ -173,6 +174,7 @@ class Notes:
     system: System | None = None
     at_ns: int | None = None
     tracked_since_ns: int | None = None
+    missed_frees: int | None = None
     handles: dict[int, Stack] = field(default_factory=dict)
     absent: tuple[Unknown, ...] = ()
 

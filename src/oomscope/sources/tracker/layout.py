@@ -80,7 +80,8 @@ class PageOwners:
     """One reading of the table: `stacks` has a row of STACK per slot, `places` 1 + the block of 32,768 pages, or 0.
 
     `block` gives the entries of one. `since_ns` and `at_ns` are CLOCK_MONOTONIC, when tracking began and when it was
-    read; `step_ns` is how exact times are.
+    read; `step_ns` is how exact times are. `missed_frees` are events of pages being freed that the kernel passed over,
+    None where that is not told.
     """
 
     since_ns: int
@@ -90,6 +91,7 @@ class PageOwners:
     places: npt.NDArray[np.uint64]
     block: Callable[[int], Words]
     counters: OwnerCounters
+    missed_frees: int | None = None
 
     def blocks(self) -> Iterator[Words]:
         """All entries, a block at a time."""

@@ -28,7 +28,7 @@ class OwnerRows:
     """Turns entries of the table into rows; `notes` are complete when all entries were seen."""
 
     def __init__(self, table: PageOwners, frames_of: FramesOf) -> None:
-        self.notes = Notes(at_ns=table.at_ns, tracked_since_ns=table.since_ns)
+        self.notes = Notes(at_ns=table.at_ns, tracked_since_ns=table.since_ns, missed_frees=table.missed_frees)
         self.tables = Tables()
         self._table = table
         self._frames_of = frames_of

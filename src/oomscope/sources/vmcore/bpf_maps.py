@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STATE, _STACKS, _PLACES, _OWNERS, _COUNTERS = (
     name.encode() for name in (".data.owners", "owned_stacks", "owner_places", "page_owners", "owner_counters")
 )
+_ON_FREE = b"on_free"
 _NAME_BYTES = 15  # BPF_OBJ_NAME_LEN without its end
 
 
@@ -45,8 +46,28 @@ def page_owners(dump: Dump, log: bytes) -> PageOwners | None:
             places=np.frombuffer(_values(dump, found[_PLACES]), np.uint64),
             block=block,
             counters=layout.counters(_counters(dump, found[_COUNTERS])),
+            missed_frees=_missed(dump, _ON_FREE),
         )
     except (LookupError, drgn.FaultError, AttributeError, ValueError, OverflowError, TypeError):
+        return None
+
+
+def _missed(dump: Dump, name: bytes) -> int | None:
+    """How often the kernel passed over a program because it ran already (struct bpf_prog_stats); None if not told."""
+    try:
+        programs = [
+            drgn.Object(dump.prog, dump.prog.type("struct bpf_prog"), address=entry.value_())
+            for _, entry in idr_for_each(dump.prog["prog_idr"])
+        ]
+        counted = [
+            per_cpu_ptr(program.stats, cpu).misses
+            for program in programs
+            if program.aux.name.string_() == name
+            for cpu in for_each_possible_cpu(dump.prog)
+        ]
+        # u64_stats_t is local64_t on 64 bits: an atomic within two structures.
+        return sum(int(each.v.a.a.counter if hasattr(each.v.a, "a") else each.v.a.counter) for each in counted)
+    except (LookupError, drgn.FaultError, AttributeError, ValueError, TypeError):
         return None
 
 

@@ -72,6 +72,7 @@ GLOBALS = {
     "init_pid_ns": "struct pid_namespace",  # kernel/pid.c
     "init_task": "struct task_struct",  # init/init_task.c
     "map_idr": "struct idr",  # kernel/bpf/syscall.c
+    "prog_idr": "struct idr",
     "max_pfn": "unsigned long",  # mm/memblock.c
     "mem_section": "struct mem_section **",  # mm/sparse.c, SPARSEMEM_EXTREME
     "modules": "struct list_head",  # kernel/module/main.c

@@ -164,6 +164,7 @@ class Reader:
         rows.finish()
         self.notes.stats.records += rows.notes.stats.records
         self.notes.tracked_since_ns = rows.notes.tracked_since_ns
+        self.notes.missed_frees = rows.notes.missed_frees
         self.notes.absent = rows.notes.absent
 
     def _unknown(self, stack: Column) -> int:

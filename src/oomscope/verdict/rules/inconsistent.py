@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from oomscope.model.census import Census
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
-from oomscope.units import pages_text
+from oomscope.units import counted, pages_text
 from oomscope.verdict.rules.case import RuleCase
 
 # What page_owner's own count per stack never counts; anything else in a dead kernel's memory is a contradiction.
@@ -15,7 +15,26 @@ _NEVER_COUNTED = ("early", "dummy", "failure")
 
 def rule(case: RuleCase) -> tuple[Finding, ...]:
     """Claims an inconsistent snapshot where more is counted than RAM has, or one part of a dump contradicts another."""
-    return (*_beyond_ram(case), *_contradictions(case))
+    return (*_beyond_ram(case), *_missed_by_tracking(case), *_contradictions(case))
+
+
+def _missed_by_tracking(case: RuleCase) -> tuple[Finding, ...]:
+    """Pages that were freed by an interrupt within the program: their owner is an old one, and no damage."""
+    reading = case.evidence.latest.reading
+    missed, census = reading.notes.missed_frees, reading.census
+    if census is None or not missed or not census.contradictions:
+        return ()
+    return (
+        Finding(
+            claim=f"{pages_text(census.contradictions)} are free and still have their last owner: tracking missed "
+            f"{counted(missed, 'event')} of pages being freed",
+            pages=census.contradictions,
+            certainty=CERTAIN,
+            because=("the kernel counts how often it passed over the program, because an interrupt came within it",),
+            refuted_by="a count of 0: then the dump is damaged",
+            next="none is needed: such a page gets its owner when it is allocated again",
+        ),
+    )
 
 
 def _contradictions(case: RuleCase) -> tuple[Finding, ...]:
@@ -41,7 +60,7 @@ def _contradictions(case: RuleCase) -> tuple[Finding, ...]:
 def _found(case: RuleCase, *, is_live: bool) -> Iterator[tuple[str, int, str, str]]:
     census = case.evidence.latest.reading.census
     assert census is not None
-    if pages := census.contradictions:
+    if (pages := census.contradictions) and not case.evidence.latest.reading.notes.missed_frees:
         if case.evidence.latest.reading.notes.tracked_since_ns is not None:
             because = "tracking misses a free that interrupts it; such a page has its owner until it is allocated again"
             yield f"{pages_text(pages)} are free by struct page and still tracked", pages, because, CERTAIN
