@@ -89,3 +89,48 @@ def test_a_higher_zone_is_not_allowed() -> None:
     event = report_of(1000, 1, [1000] + [0] * 10, 0, "0xcc1(GFP_KERNEL|GFP_DMA)", 0)
     (check,) = zone_checks(event, request_facts(event))
     assert not check.is_allowed
+
+
+def answered(release: str, asked: str, **kib: int) -> bool | None:
+    """Whether one zone with these figures serves a single page, as a log of that kernel tells it."""
+    text = (
+        f"[    0.000000] Linux version {release} (lab@oomscope) #1\n"
+        f"[    6.000000] init: page allocation failure: order:0, mode:{asked}, nodemask=(null)\n"
+    )
+    (event,) = corpus.events(text.encode())
+    zone = Zone(node=0, name="Normal", kib=kib, line=2, lowmem_reserve_pages=(0, 0, 0, 0), blocks=None)
+    event = replace(event, zones=(zone,), page_kib=4)
+    return zone_checks(event, request_facts(event))[0].passes
+
+
+def test_a_boost_that_is_not_printed_follows_from_the_distance_of_the_marks() -> None:
+    """The lab's 5.10.262 served this atomic request; where the line is cut before `low` nothing is known."""
+    marks = {"free": 22320, "min": 60372, "low": 65016, "high": 69660, "managed": 1154380}
+    assert answered("5.10.262", "0xa20(GFP_ATOMIC)", **marks) is True
+    del marks["low"]
+    assert answered("5.10.262", "0xa20(GFP_ATOMIC)", **marks) is None
+    # Up to 5.8 nobody ignores a boost.
+    assert answered("5.4.100", "0xa20(GFP_ATOMIC)", **marks, low=65016) is False
+
+
+def test_an_updated_6_1_lets_who_may_not_wait_into_the_highatomic_reserve() -> None:
+    """The lab's 6.1.192 served this request; before 6.1.116, Debian's 6.1.0-28, what is set aside is taken off."""
+    marks = {"free": 67052, "min": 60296, "low": 64940, "boost": 0, "managed": 1154380, "reserved_highatomic": 14336}
+    served = {
+        release: answered(release, "0x2800(GFP_NOWAIT|__GFP_NOWARN)", **marks)
+        for release in ("6.1.192", "6.1.116", "6.1.115", "6.1.0-28-amd64", "6.1.0-27-amd64", "6.6.1")
+    }
+    assert served == {
+        "6.1.192": True,
+        "6.1.116": True,
+        "6.1.115": False,
+        "6.1.0-28-amd64": True,
+        "6.1.0-27-amd64": False,
+        "6.6.1": True,
+    }
+
+
+def test_a_half_and_a_quarter_are_rounded_as_the_kernel_rounds_them() -> None:
+    """The lab's 6.12.117 refused: 15,069 pages less a half, less a quarter, are 5,652, not three eighths of them."""
+    assert answered("6.12.117", "0xa20(GFP_ATOMIC)", free=5652 * 4, min=15069 * 4, boost=0, managed=1153900) is False
+    assert answered("6.12.117", "0xa20(GFP_ATOMIC)", free=5653 * 4, min=15069 * 4, boost=0, managed=1153900) is True

@@ -102,9 +102,11 @@ def _without_boost(zone: Zone, minimum: int, low: int | None, page_kib: int, rel
     if "boost" in zone.kib or release is None or _HIDES_BOOST.match(release) is None:
         minimum -= min(zone.kib.get("boost", 0) // page_kib, minimum)
         return minimum, minimum
-    quarter = 0 if low is None else max(low - minimum, 0)
+    if low is None or low <= minimum or "managed" not in zone.kib:
+        return minimum, 0  # a line that is cut: how far it is boosted is not known
+    quarter = low - minimum
     most = min(minimum, 4 * quarter + 3)
-    scaled = zone.kib.get("managed", 0) // page_kib * _SCALE_FACTOR // 10_000
+    scaled = zone.kib["managed"] // page_kib * _SCALE_FACTOR // 10_000
     return most, min(most, 0 if quarter <= scaled + 1 else 4 * quarter)
 
 
