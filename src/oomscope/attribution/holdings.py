@@ -66,12 +66,14 @@ class Details:
     """How holdings split over orders, requests, tasks, places and memcgs; built once for many look-ups."""
 
     def __init__(self, counts: Counts, *, most: int = 5) -> None:
+        splits = (counts.requests, counts.tasks, counts.places, counts.memcgs)
+        self._tells_nothing = not any(len(split.pair_stack) for split in splits)
+        if self._tells_nothing:
+            return
         self._requests = _Pairs(counts.requests, len(counts.stacks), None)
         self._tasks = _Pairs(counts.tasks, len(counts.stacks), most)
         self._places = _Pairs(counts.places, len(counts.stacks), most)
         self._memcgs = _Pairs(counts.memcgs, len(counts.stacks), most)
-        splits = (counts.requests, counts.tasks, counts.places, counts.memcgs)
-        self._tells_nothing = not any(len(split.pair_stack) for split in splits)
 
     def of(self, holding: Holding) -> HoldingDetail:
         """The largest parts of one holding; orders and requests are complete."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from oomscope.attribution import kernel_facts
 from oomscope.attribution.oom.events import logged_events
-from oomscope.attribution.tally import Tally
+from oomscope.attribution.tally import Tally, no_counts
 from oomscope.attribution.witness_matching import total_pages, with_counts, with_reports
 from oomscope.model.counts import Counts
 from oomscope.model.evidence import Evidence, LoggedEvent, Moment
@@ -147,7 +147,7 @@ def _moment_without_counts(readings: tuple[Reading, ...]) -> Moment:
     reading = next((r for r in readings if r.notes.log.events), fallback)
     at_ns = reading.notes.log.events[-1].at_ns if reading.notes.log.events else None
     unknown = Unknown("when it happened", f"{reading.origin} carries no time since boot")
-    return Moment(reading, Tally().counts(), unknown if at_ns is None else at_ns)
+    return Moment(reading, no_counts(), unknown if at_ns is None else at_ns)
 
 
 def _moment_of_dump(reading: Reading, counts: Counts, witnesses_of: Mapping[str, list[Reading]]) -> Moment:

@@ -70,26 +70,7 @@ class Processes:
         idle = list(self._workers)
         busy: dict[Connection, _Worker] = {}
         while True:
-            while len(busy) < self._count:
-                task, tried = again.pop() if again else next(((each, 0) for each in left), (None, 0))
-                if task is None:
-                    break
-                try:
-                    worker = idle.pop() if idle else self._started()
-                except (OSError, EOFError) as error:
-                    again.append((task, tried))
-                    if not busy:
-                        why = cause_of(error) if isinstance(error, OSError) else type(error).__name__
-                        raise OomscopeError(f"no process can be started: {why}", advice="--workers N") from error
-                    self._count = len(busy)  # as many as this machine lets us have
-                    break
-                worker.task = [task, tried + 1]
-                worker.begun_s = time.monotonic()
-                busy[worker.connection] = worker
-                try:
-                    worker.connection.send((work, task))
-                except OSError:
-                    continue  # it is dead, which its pipe tells below
+            self._hand_out(work, left, again, idle, busy)
             if not busy:
                 return
             if limit_s is not None:
@@ -112,7 +93,38 @@ class Processes:
                     idle.append(worker)
                 else:
                     self._ended(worker)
+                self._hand_out(work, left, again, idle, busy)  # it works on while this result is taken
                 yield task, result
+
+    def _hand_out(
+        self,
+        work: Callable[[Task], Result],
+        left: Iterator[Task],
+        again: list[tuple[Task, int]],
+        idle: list[_Worker],
+        busy: dict[Connection, _Worker],
+    ) -> None:
+        """Give every process a task, as long as there are tasks. Raises OomscopeError where none can be started."""
+        while len(busy) < self._count:
+            task, tried = again.pop() if again else next(((each, 0) for each in left), (None, 0))
+            if task is None:
+                return
+            try:
+                worker = idle.pop() if idle else self._started()
+            except (OSError, EOFError) as error:
+                again.append((task, tried))
+                if not busy:
+                    why = cause_of(error) if isinstance(error, OSError) else type(error).__name__
+                    raise OomscopeError(f"no process can be started: {why}", advice="--workers N") from error
+                self._count = len(busy)  # as many as this machine lets us have
+                return
+            worker.task = [task, tried + 1]
+            worker.begun_s = time.monotonic()
+            busy[worker.connection] = worker
+            try:
+                worker.connection.send((work, task))
+            except OSError:
+                continue  # it is dead, which its pipe tells below
 
     def _late(self, busy: dict[Connection, _Worker], limit_s: float) -> Iterator[tuple[Any, Failed]]:
         """The tasks that take too long; their processes end with them."""

@@ -92,7 +92,7 @@ def failed(reason: str, *, exit_code: int = 3) -> Worked:
 def _kept(text: str, place: str) -> str:
     """A text without the case's own place: what is kept is told of copies that lie elsewhere."""
     for own in (place.rstrip("/"), places.shown(place).rstrip("/")):
-        if own:
+        if own and own in text:
             text = text.removeprefix(f"{own}: ")
             text = re.sub(rf"(?<![\w./-]){re.escape(own)}(?![\w-])", _CASE, text)
     return text

@@ -45,7 +45,7 @@ def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     held: LogLine | None = None
     pieces = 0
     for line in lines:
-        if _REPLAYED in line.text:
+        if line.may_begin and _REPLAYED in line.text:
             held = (
                 None  # the line before is cut, and comes again (kernel/printk/printk.c, a console that was taken over)
             )

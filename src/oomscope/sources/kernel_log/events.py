@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from oomscope import bounds
@@ -17,6 +17,7 @@ from oomscope.sources.kernel_log.report.beginnings import (
     begins_in_its_trace,
     is_left_of_a_kill,
     is_of_a_report,
+    may_begin,
 )
 from oomscope.sources.kernel_log.report.header import is_context, is_sysrq_kill, opens
 from oomscope.sources.procfs.version import RELEASE
@@ -59,12 +60,15 @@ class EventsReader:
     @property
     def is_idle(self) -> bool:
         """Whether what is open has met nothing of its own for long: lines without a telling word may be passed over."""
-        return not self._open or all(reader.is_idle for reader in self._open.values())
+        for reader in self._open.values():  # noqa: SIM110 - asked for each line
+            if not reader.is_idle:
+                return False
+        return True
 
-    def pass_idle_line(self) -> None:
-        """One more line that nothing open can be of; what has waited for too long is over."""
+    def pass_idle_lines(self, count: int) -> None:
+        """So many more lines that nothing open can be of; what has waited for too long is over."""
         for caller, reader in list(self._open.items()):
-            reader.pass_line()
+            reader.pass_lines(count)
             if reader.is_over:
                 self._close(caller)
 
@@ -86,25 +90,27 @@ class EventsReader:
             self._close(caller)
         if self._fallen:
             self._begin_boot(self._fallen[0])
-        found = [reader.event() for reader in self._closed]
-        found = [replace(event, boot=bisect_right(self._boots, event.first_line)) for event in found]
-        return tuple(sorted(self._with_releases(found), key=lambda event: event.first_line))
+        found = sorted((reader.event() for reader in self._closed), key=lambda event: event.first_line)
+        return tuple(self._of_boots(found))
 
-    def _with_releases(self, found: list[OomEvent]) -> list[OomEvent]:
-        """Events that do not name their kernel have the one that their boot began with, or that others of it name."""
-        of_boot = {bisect_right(self._boots, number): release for number, release in self._releases}
-        for event in found:
+    def _of_boots(self, found: list[OomEvent]) -> Iterator[OomEvent]:
+        """Each with its boot; one that does not name its kernel has its boot's, by its beginning or by other events."""
+        boots = [bisect_right(self._boots, event.first_line) for event in found]
+        releases = {bisect_right(self._boots, number): release for number, release in self._releases}
+        for event, boot in zip(found, boots, strict=True):
             if event.release is not None:
-                of_boot.setdefault(event.boot, event.release)
-        return [replace(event, release=event.release or of_boot.get(event.boot)) for event in found]
+                releases.setdefault(boot, event.release)
+        for event, boot in zip(found, boots, strict=True):
+            release = event.release or releases.get(boot)
+            is_told = (event.boot, event.release) == (boot, release)
+            yield event if is_told else replace(event, boot=boot, release=release)
 
     def _take(self, line: LogLine) -> None:
-        if len(line.text) > bounds.LOG_LINE_BYTES:
-            return
-        if not line.text and not self._open:
+        if len(line.text) > bounds.LOG_LINE_BYTES or not (line.text or self._open):
             return
         self._blank_lines = 0
-        self._see_boot(line)
+        if line.may_begin or line.at_ns is not None:
+            self._see_boot(line)
         key = line.caller
         reader = self._open.get(key)
         if line.may_begin:
@@ -118,13 +124,16 @@ class EventsReader:
 
     def _begun_with(self, line: LogLine, reader: EventReader | None) -> EventReader | None:
         """The event that a line of its caller is of: `reader`, the open one, or another that begins with it."""
+        begins = may_begin(line)
+        if reader is not None and not begins:
+            return reader
         key = line.caller
-        kind = opens(line)
+        kind = opens(line) if begins else None
         if kind is not None and not (reader is not None and reader.has_room_for(kind, line)):
             return self._begun(key, EventReader(kind, line, after_sysrq=self._was_sysrq(line)))
         if is_sysrq_kill(line):
             self._sysrq = line
-        alone = begins_alone(line)
+        alone = begins_alone(line) if begins else None
         if alone is None and reader is None:
             if is_of_a_report(line):
                 alone = SHOWN
@@ -142,7 +151,7 @@ class EventsReader:
 
     def _see_boot(self, line: LogLine) -> None:
         """A kernel begins with its own name, and counts time from then; one line, or a few, may be out of place."""
-        if line.text.startswith(_BOOT):
+        if line.may_begin and line.text.startswith(_BOOT):
             if self._at_ns or self._closed or self._open:
                 self._begin_boot(line.number)
             if (match := RELEASE.match(line.text)) is not None:

@@ -6,14 +6,13 @@ pattern itself.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 
-from oomscope.sources.kernel_log.report.beginnings import MAY_BEGIN
+from oomscope.sources.kernel_log.report.beginnings import MAY_BEGIN_WORDS
+from oomscope.text import either
 
-OF_INTEREST = re.compile(MAY_BEGIN.pattern + rb"|OOM: |Linux version |\"MESSAGE\" ?: ?\[")
+OF_INTEREST = either(*MAY_BEGIN_WORDS, rb"OOM: ", rb"Linux version ", rb"\"MESSAGE\" ?: ?\[")
 # Four letters of each alternative of the pattern, or as many as it takes: tests hold the one against the other.
 _LETTERS = (
     *(b"nvok", b"om-k", b"ge a", b"n fa", b"-ord", b"vmal", b"map ", b"vmem", b"Mem-", b"non:", b"sysr", b"sysR"),
@@ -21,10 +20,8 @@ _LETTERS = (
     *(b"ohan", b"im '", b"VM: ", b"ory!", b"o pr", b"g pr", b"vict", b"y cg", b"_rea", b"SLUB", b"_all", b"PFNs"),
     *(b"Unre", b"_of_", b"oom_", b"dump", b"ile:", b"ble:", b"slab", b"ped:", b"les:", b"nce:", b"ree:", b"pcp:"),
     *(b"rty:", b"ack:", b"mem:", b"cma:", b"wmem", b"huge", b".oom", b"ive:", b"ages", b"omm:", b"epla", b"OOM:"),
-    *(b"ux v", b"MESS", b"emcg"),
+    *(b"ux v", b"MESS", b"emcg", b"race", b"y al"),
 )
-# What has no four letters of its own.
-_OTHERS = re.compile(rb"CMA|\*\d|KB {1,60}\d|\] +\d{1,10} +\d{1,9} +\d{1,18} ")
 _LINE_END = 10
 _FACTOR = np.uint32(2654435761)  # Knuth's, so that the upper half of a product depends on all four letters
 _HALF = np.uint32(16)
@@ -36,24 +33,46 @@ def _places(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
 _MAY_BE = np.zeros(1 << 16, np.bool_)
 _MAY_BE[_places(np.frombuffer(b"".join(_LETTERS), np.uint32))] = True
+# Letters stand that far behind the beginning of what the pattern finds, or less.
+_REACH_BYTES = 32
 
 
-def lines_of_interest(stretch: bytes) -> frozenset[int]:
-    """The lines of a stretch, counted from 0, that the pattern is found in."""
-    letters = np.frombuffer(stretch, np.uint8)
-    at = [match.start() for match in _OTHERS.finditer(stretch)]
-    if len(letters) >= 4:
-        words = letters[:-3].astype(np.uint32)
-        for place in (1, 2, 3):
-            words |= letters[place : len(letters) - 3 + place].astype(np.uint32) << np.uint32(8 * place)
-        at += np.flatnonzero(_MAY_BE[_places(words)]).tolist()
-    if not at:
-        return frozenset()
-    ends = np.flatnonzero(letters == _LINE_END)
+def _letters_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
+    """Where four letters of the table stand: four views of the bytes as words of four, each begun a byte later."""
     found = []
-    for line in np.unique(np.searchsorted(ends, np.array(at))).tolist():
+    for start in range(min(4, max(len(letters) - 3, 0))):
+        words = letters[start : start + (len(letters) - start) // 4 * 4].view(np.uint32)
+        found.append(np.flatnonzero(_MAY_BE[_places(words)]) * 4 + start)
+    return found
+
+
+def _others_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
+    """Where what has no four letters of its own may stand: `CMA`, `2*4kB`, `KB  123KB`, `[  123]  0  123  4567`."""
+    first, second, third = letters[:-2], letters[1:-1], letters[2:]
+    is_blank = third == ord(" ")
+    is_number = (third - np.uint8(ord("0")) < 10) | is_blank
+    return [
+        np.flatnonzero((first == ord("C")) & (second == ord("M")) & (third == ord("A"))),
+        np.flatnonzero((second == ord("*")) & (third - np.uint8(ord("0")) < 10)),
+        np.flatnonzero((first == ord("K")) & (second == ord("B")) & is_blank),
+        np.flatnonzero((first == ord("]")) & (second == ord(" ")) & is_number),
+    ]
+
+
+def lines_of_interest(stretch: bytes) -> list[int]:
+    """The lines of a stretch, counted from 0 and in their order, that the pattern is found in."""
+    letters = np.frombuffer(stretch, np.uint8)
+    if len(letters) < 3:
+        return []
+    at = np.concatenate([*_letters_at(letters), *_others_at(letters)])
+    at.sort()
+    ends = np.flatnonzero(letters == _LINE_END)
+    of_lines = np.searchsorted(ends, at)
+    lines, firsts = np.unique(of_lines, return_index=True)
+    found = []
+    for line, first in zip(lines.tolist(), at[firsts].tolist(), strict=True):
         start = int(ends[line - 1]) + 1 if line else 0
         end = int(ends[line]) if line < len(ends) else len(stretch)
-        if OF_INTEREST.search(stretch, start, end) is not None:
+        if OF_INTEREST.search(stretch, max(start, first - _REACH_BYTES), end) is not None:
             found.append(line)
-    return frozenset(found)
+    return found

@@ -18,6 +18,7 @@ _ESCAPED_LINE_END = re.compile(rb"#012|\\x0a|\\n(?= )")
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 # Two messages on one line: a console that lost a line end, or a second CPU.
 _STAMP_WITHIN = re.compile(rb"(?<=\S)[ \t]*+(?=\[ *+\d{1,9}\.\d{6}\](?:\[ *[TC]\d{1,9}\])? )")
+_NEXT_STAMP = re.compile(rb"\[ *\d{1,9}\.\d{6}\]")
 # The same of syslog, whose lines a mailer has run together.
 _SYSLOG_WITHIN = re.compile(rb"(?<=\S)[ \t]++(?=[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d \S{1,120} kernel: )")
 _QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
@@ -98,6 +99,22 @@ _MOST_PREFIXES = 8
 # Behind printk's own stamp stands its caller, the CPU, or what another has stamped once more.
 _OF_PRINTK = next(form for _, form in _PREFIXES if form.pattern == _PRINTK + rb" ?")
 _BEHIND_PRINTK = re.compile(rb"[\[<(.c]|[A-Z]\[|(?:[\w.-]{1,80} )?kernel:")
+# What most lines of most logs are: printk's stamp, perhaps its caller or syslog's words before it, and a text that
+# begins as no prefix does and has nothing within that is looked for below.
+_WITHIN = rb"[^#\\\x1b\xc2]*+(?:#(?!012)[^#\\\x1b\xc2]*+)*+"
+_USUAL = re.compile(
+    rb"(?:<\d{1,3}>)?(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) \S{1,255} kernel: )?"
+    rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\](?:\[ *(?P<caller>[TC]\d{1,7})\])?\s*+"
+    rb"(?P<text>(?:[A-Z](?!\[)|[abd-z_/*?\]=-]|c(?!\d)|<(?!\d)|\d(?!\d*[,.-])|\[<[0-9a-f]|\[ *\d{1,8}\] )"
+    + _WITHIN
+    + rb")$"
+)
+# The same without printk's stamp.
+_BARE = re.compile(
+    rb"(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) \S{1,255} kernel: ?\s*+)?"
+    rb"(?P<text>(?!\S{1,24} {1,2}\d{1,4}[ -]\d\d[:-]|kern|user|mail|daemon|auth|syslog|lpr|news|c\d|[A-Z]\[)"
+    rb"[A-Za-z]" + _WITHIN + rb")$"
+)
 # What panic() dumps of the trace buffer, and tp_printk: no line of printk stands between two of its lines.
 _TRACE, TRACE_BUFFER = b"bpf_trace_printk: ", b"trace buffer"
 
@@ -107,7 +124,8 @@ class LogLine(NamedTuple):
 
     `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
     of the line before. `length` is that of the whole line in the input. `may_begin` is False where the line is known to
-    have none of the words with which an event begins.
+    have none of the words with which an event begins; `is_cut_off` where the stamp of the next has cut it off, and no
+    prefix was known: then it is one itself.
     """
 
     number: int
@@ -119,11 +137,25 @@ class LogLine(NamedTuple):
     is_quoted: bool
     length: int
     may_begin: bool = True
+    is_cut_off: bool = False
 
 
 def log_lines(raw: bytes, number: int, *, may_begin: bool = True) -> Iterable[LogLine]:
     """The lines that a line of the input holds: more than one where line ends were escaped or lost."""
     raw = raw.rstrip(b"\r\n")
+    if not raw:
+        return (LogLine(number, raw, None, None, None, False, False, 0, may_begin),)
+    if (usual := _USUAL.match(raw)) is not None:
+        stamp, seconds, micros, caller, text = usual.groups()
+        at_ns = int(seconds) * 10**9 + int(micros) * 1000
+    elif (usual := _BARE.match(raw)) is not None:
+        (stamp, text), at_ns, caller = usual.groups(), None, None
+    else:
+        text = b"kernel:"
+    if b"kernel:" not in text and b"bpf_trace_printk" not in text and _NEXT_STAMP.search(text) is None:
+        written = None if stamp is None else stamp.decode()
+        is_stamped = at_ns is not None or stamp is not None
+        return (LogLine(number, text, at_ns, written, caller, is_stamped, False, len(raw), may_begin),)
     return _messages(raw, number, may_begin=may_begin) if _ODD.search(raw) is None else _of_odd_line(raw, number)
 
 
@@ -151,7 +183,7 @@ def _messages(text: bytes, number: int, *, may_begin: bool = True) -> Sequence[L
     if not others:
         return (line,)
     behind = (without_prefixes(other, number)._replace(is_quoted=line.is_quoted) for other in others)
-    return [line._replace(text=first), *behind]
+    return [line._replace(text=first, is_cut_off=not line.is_stamped), *behind]
 
 
 def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> LogLine:

@@ -7,7 +7,7 @@ consumers (`consumer_lines.py`). Stretches without any telling word are passed o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from oomscope import bounds
 from oomscope.errors import UnknownContent
@@ -32,11 +32,12 @@ _KERNEL_LOG = re.compile(
 _TELLING = re.compile(
     rb"invoked oom-killer: |page allocation failure|Out of memory: [Kk]ill|Mem-[Ii]nfo:|lowmemorykiller: Kill"
 )
-MarkedLine = tuple[int, bytes, bool]
+MarkedLine = tuple[int, bytes, bool]  # its number, its bytes, whether it may begin something
 # No line of a report is shorter than three bytes: such a one is as good as blank, and one of several is enough.
 _LEAST_BYTES, _LOOKED_AT_BYTES = 3, 80
 # A mailer may have broken the line that begins a report, and who puts lines together holds them until they are whole.
-_LINES_BEFORE, _LINES_BEHIND = 3, 12
+_LINES_BEFORE, _LINES_BEHIND = 3, 4
+_LINES_OF_CONTEXT = 12  # from the line of a CPU and its task to the frame that tells whose report this is
 _PANIC = b"Kernel panic - not syncing"
 
 
@@ -90,52 +91,55 @@ class KernelLogParser:
                 yield from self._lines(stretch, lines_before)
 
     def _lines(self, stretch: bytes, lines_before: int) -> Iterator[LogLine]:
-        for number, raw, may_begin in self._worth_reading(_marked(stretch, lines_before + 1)):
+        is_of_consumers = self._consumers.take
+        for number, raw, may_begin in self._worth_reading(stretch, lines_before + 1):
             if len(raw) > bounds.LOG_LINE_BYTES:
                 self.notes.stats.unknown_lines += 1
                 continue
-            if _PANIC in raw and b"---[ end" not in raw:
-                self.notes.log.panicked = True
-            elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
-                self.notes.release = printable(match["release"])
-            pieces = log_lines(raw, number, may_begin=may_begin)
-            for place, line in enumerate(pieces):
-                # What a stamp within the line has cut off, and has none itself, is a prefix of no known form.
-                is_prefix = place == 0 and not line.is_stamped and isinstance(pieces, list)
-                if is_prefix or not self._consumers.take(line):
+            if may_begin:
+                self._see_panic_and_release(raw)
+            for line in log_lines(raw, number, may_begin=may_begin):
+                if line.is_cut_off or not is_of_consumers(line):
                     yield line
 
-    def _worth_reading(self, lines: Iterable[MarkedLine]) -> Iterator[MarkedLine]:
+    def _see_panic_and_release(self, raw: bytes) -> None:
+        if _PANIC in raw and b"---[ end" not in raw:
+            self.notes.log.panicked = True
+        elif b"Linux version " in raw and (match := RELEASE.search(raw)) is not None:
+            self.notes.release = printable(match["release"])
+
+    def _worth_reading(self, stretch: bytes, first_number: int) -> Iterator[MarkedLine]:
         """Every line while something is being read; else those that may begin it, each with some around it."""
-        before: list[MarkedLine] = []
-        was_blank, behind = False, 0
-        for line in lines:
-            _, raw, may_begin = line
-            is_blank = len(raw) < _LOOKED_AT_BYTES and len(raw.strip()) < _LEAST_BYTES
-            if is_blank and was_blank:
-                self._events.pass_blank_line()
-                continue
-            was_blank = is_blank
-            if may_begin or behind or self._consumers.is_reading or not self._events.is_idle:
-                behind = _LINES_BEHIND if may_begin else max(behind - 1, 0)
-                yield from before
-                before.clear()
-                yield line
-                continue
-            if self._events.is_reading:
-                self._events.pass_idle_line()
-            before.append(line)
-            if len(before) > _LINES_BEFORE:
-                del before[0]
+        numbers, raws, of_interest = _marked(stretch, first_number)
+        at = behind = 0
+        was_blank = False
+        for place in (*of_interest, len(raws)):
+            while at < place and (behind or self._consumers.is_reading or not self._events.is_idle):
+                raw = raws[at]
+                is_blank = len(raw) < _LOOKED_AT_BYTES and len(raw.strip()) < _LEAST_BYTES
+                if is_blank and was_blank:
+                    self._events.pass_blank_line()
+                else:
+                    behind = behind and behind - 1
+                    yield numbers[at], raw, False
+                was_blank = is_blank
+                at += 1
+            near = max(at, place - _LINES_BEFORE) if place < len(raws) else place
+            self._events.pass_idle_lines(near - at)
+            for before in range(near, place):
+                yield numbers[before], raws[before], False
+            if place < len(raws):
+                yield numbers[place], raws[place], True
+            is_context = self._events.is_reading or (place < len(raws) and b"omm: " in raws[place])
+            at, behind, was_blank = place + 1, _LINES_OF_CONTEXT if is_context else _LINES_BEHIND, False
 
 
-def _marked(stretch: bytes, first_number: int) -> Iterator[MarkedLine]:
-    """The lines of a stretch with their numbers, and whether each may begin something."""
+def _marked(stretch: bytes, first_number: int) -> tuple[Sequence[int], list[bytes], list[int]]:
+    """The lines of a stretch: their numbers, their bytes, and which of them may begin something."""
     mended = mended_lines(stretch, first_number)
-    if mended is not None:
-        for number, raw in mended:
-            yield number, raw, OF_INTEREST.search(raw) is not None
-        return
-    of_interest = lines_of_interest(stretch)
-    for place, raw in enumerate(stretch.split(b"\n")):
-        yield first_number + place, raw, place in of_interest
+    if mended is None:
+        raws = stretch.split(b"\n")
+        return range(first_number, first_number + len(raws)), raws, lines_of_interest(stretch)
+    pairs = list(mended)
+    raws = [raw for _, raw in pairs]
+    return [number for number, _ in pairs], raws, [at for at, raw in enumerate(raws) if OF_INTEREST.search(raw)]

@@ -66,7 +66,9 @@ class PageOwnerText(RowSource):
 
     def recognises(self, head: bytes) -> bool:
         """A line that begins with a page_owner header; not where page_owner_sort has counted such records."""
-        found = re.search(rb"(?:^|\n)Page allocated via order \d", head)
+        if _WORDS not in head:
+            return False
+        found = _HEADER.search(head)
         return found is not None and _SORTED.search(head[max(found.start() - _LINE, 0) : found.start() + 1]) is None
 
     def parser(self, *, ranking_only: bool) -> PageOwnerParser:
@@ -74,6 +76,8 @@ class PageOwnerText(RowSource):
         return PageOwnerParser(ranking_only=ranking_only)
 
 
+_WORDS = b"Page allocated via order "
+_HEADER = re.compile(rb"(?:^|\n)Page allocated via order \d")
 _SORTED = re.compile(rb"(?:^|\n)\d{1,12} times(?:, \d{1,15} pages[^\n]{0,200})?: {0,4}\r?\n$")
 _LINE = 300
 

@@ -23,6 +23,7 @@ from oomscope.text import lines
 _COUNT = re.compile(rb"(?P<what>nr_base_pages|stack_count): (?P<count>\d{1,19})")
 _HANDLE = re.compile(rb"handle: (?P<handle>-?\d{1,10})")
 _KNOWN = re.compile(rb"(?:^|\n)(?:nr_base_pages|stack_count|handle): -?\d{1,20}\r?(?:\n|$)")
+_WORDS = (b"nr_base_pages: ", b"stack_count: ", b"handle: ")
 _BLOCKS_PER_BATCH = 4096
 
 
@@ -34,7 +35,7 @@ class PageOwnerStacks(RowSource):
 
     def recognises(self, head: bytes) -> bool:
         """A line that is `nr_base_pages: N`, `stack_count: N` or `handle: N`."""
-        return _KNOWN.search(head) is not None
+        return any(word in head for word in _WORDS) and _KNOWN.search(head) is not None
 
     def parser(self, *, ranking_only: bool) -> PageOwnerStacksParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser of its own tables."""

@@ -54,26 +54,27 @@ class Block:
 
 
 # Lines that the kernel's log has stamped: no account begins there, but for the one that the kernel prints there itself.
-_STAMPED = re.compile(
+_STAMP = (
     rb"(?:<\d{1,3}>)?(?:\[ *\d{1,7}\.\d{6}\]|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,64} kernel: "
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{1,20} \S{1,64} kernel: )"
 )
+_STAMPED = re.compile(_STAMP)
+_STAMPED_LINES = re.compile(rb"(?m)^" + _STAMP + rb".*\n?")
 _PRINTED = b"unreferenced object"
 
 
 def blocks(text: bytes) -> tuple[list[Block], list[Block]]:
     """The blocks of a text in their order, and what looked like one and is too short to be believed."""
-    lines = text.split(b"\n")
-    passed = set() if _PRINTED in text else {at for at, line in enumerate(lines) if _STAMPED.match(line) is not None}
     # What stands between the stamped lines alone may begin a block; once it has, all lines count.
-    between = b"\n".join(line for at, line in enumerate(lines) if at not in passed) + b"\n" if passed else text
+    passes_stamped = _PRINTED not in text
+    between = _STAMPED_LINES.sub(b"", text) if passes_stamped else text
     kinds = tuple(kind for kind in KINDS if any(word in between for word in kind.words))
     if not kinds:
         return [], []
     finder = _Finder(kinds)
-    for at, line in enumerate(lines):
-        if at not in passed or not finder.is_idle:
-            finder.take(unwrapped(line), at + 1)
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not (passes_stamped and finder.is_idle and _STAMPED.match(line) is not None):
+            finder.take(unwrapped(line), number)
     finder.close()
     return [each for each in finder.found if each.is_whole], [each for each in finder.found if not each.is_whole]
 

@@ -19,7 +19,7 @@ from oomscope.text import printable
 from oomscope.units import counted
 
 _UNAME = re.compile(
-    rb"(?m)^[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
+    rb"\n[ >]{0,9}Linux \S{1,64} (?P<release>\d\.\d{1,3}\S{1,80}) #\d{1,9}[ ~].{0,120}?"
     rb"(?:x86_64|aarch64|armv\w{1,4}|i[3-6]86|ppc64(?:le)?|s390x|riscv64|mips\w{0,4}) "
 )
 _BREAK = re.compile(rb"<br ?/?>\n?")
@@ -113,8 +113,7 @@ def _of_one_moment(found: list[Block]) -> list[Block]:
 
 def _of_one_machine(readings: list[Reading], text: bytes) -> list[Reading]:
     """With the release that `uname -a` tells, where no reading has one of its own."""
-    uname = _UNAME.search(text)
-    if uname is None or any(reading.notes.release for reading in readings):
+    if any(reading.notes.release for reading in readings) or (uname := _UNAME.search(b"\n" + text)) is None:
         return readings
     readings[0].notes.release = printable(uname["release"])
     return readings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from oomscope import bounds
@@ -41,7 +42,7 @@ from oomscope.sources.kernel_log.report.zones import Zones
 from oomscope.text import printable
 
 _CLIPPED_LINES = 4
-_IDLE_LINES = 40
+_IDLE_LINES = 12
 _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 # In the order in which they are asked.
 _SECTIONS: tuple[type[ReportSection], ...] = (
@@ -63,9 +64,23 @@ _SECTIONS: tuple[type[ReportSection], ...] = (
     CallTrace,
 )
 _TRACE = len(_SECTIONS) - 1
-# By the first byte of a line: the sections that it can be of, by their places in that order.
-_MAY_TAKE = tuple(
-    tuple(place for place, section in enumerate(_SECTIONS) if byte in section.first_bytes) for byte in range(256)
+# What a line that is a frame and nothing else can be of.
+_ONLY_TRACE = (_TRACE,)
+_FRAME_ALONE = re.compile(
+    rb"(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?[\w.]{1,120}\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}(?: \[\w{1,60}\])?\s*$"
+)
+# By the first byte of a line: the sections that it can be of, by their places in that order; without a word of
+# `interest.py`, and with.
+_MAY_TAKE_DULL, _MAY_TAKE = (
+    tuple(
+        tuple(
+            place
+            for place, section in enumerate(_SECTIONS)
+            if byte in section.first_bytes and (may_begin or not section.has_words)
+        )
+        for byte in range(256)
+    )
+    for may_begin in (False, True)
 )
 
 
@@ -116,14 +131,15 @@ class EventReader:
             ),
         )
         self._unknown: list[tuple[int, str]] = []
-        self._unknown_count = 0
-        self._pending_unknown: list[tuple[int, str]] = []
+        self._pending_unknown: list[tuple[int, bytes]] = []
         self._lengths: dict[int, int] = {}
         self._idle = 0
 
     @property
     def is_over(self) -> bool:
         """Whether what follows is no part of this event any more."""
+        if self._idle <= bounds.EVENT_LINES_AFTER_END and self._draft.passed <= bounds.EVENT_LINES_PASSED:
+            return False
         ended = self._end.panic is not None or bool(self._end.victims)
         patience = bounds.EVENT_LINES_AFTER_END if ended else bounds.EVENT_LINES
         return self._idle > patience or self._draft.passed > bounds.EVENT_LINES_PASSED
@@ -133,9 +149,9 @@ class EventReader:
         """Whether so many lines in a row were of no known form that its report is most likely over."""
         return self._idle > _IDLE_LINES
 
-    def pass_line(self) -> None:
-        """One more line that is none of it."""
-        self._idle += 1
+    def pass_lines(self, count: int) -> None:
+        """So many more lines that are none of it."""
+        self._idle += count
 
     @property
     def task_rows(self) -> int:
@@ -172,7 +188,11 @@ class EventReader:
         draft.length = line.length
         if draft.is_counting or "Mem-Info" in draft.lines:
             self._lengths[line.length] = self._lengths.get(line.length, 0) + 1
-        for place in _MAY_TAKE[text[0]]:
+        if line.may_begin:
+            asked = _MAY_TAKE[text[0]]
+        else:
+            asked = _ONLY_TRACE if _FRAME_ALONE.match(text) is not None else _MAY_TAKE_DULL[text[0]]
+        for place in asked:
             if sections[place].take(text, line.number):
                 self._idle = 0
                 if place != _TRACE:
@@ -180,13 +200,12 @@ class EventReader:
                 self._last_line = max(self._last_line, line.number)
                 if self._pending_unknown:
                     room = bounds.UNKNOWN_LINES_KEPT - len(self._unknown)
-                    self._unknown += self._pending_unknown[:room]
+                    self._unknown += [(at, printable(raw)) for at, raw in self._pending_unknown[:room]]
                     self._pending_unknown = []
                 return True
         self._idle += 1
         if len(self._pending_unknown) < bounds.UNKNOWN_LINES_KEPT:
-            self._pending_unknown.append((line.number, printable(text[:300])))
-        self._unknown_count += 1
+            self._pending_unknown.append((line.number, text[:300]))
         return False
 
     def event(self) -> OomEvent:

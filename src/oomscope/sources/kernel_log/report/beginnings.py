@@ -30,26 +30,31 @@ from oomscope.sources.kernel_log.report import (
     user_space,
     zones,
 )
-from oomscope.sources.kernel_log.report.header import OPENING
+from oomscope.sources.kernel_log.report.header import OPENING_WORDS
+from oomscope.text import either
 
 # Words of which each line that begins an event has one: most lines are asked for no more.
-_BEGINNING = re.compile(
-    rb"Mem-[Ii]nfo:|active_anon:|[Ss]ys[Rr]q|oom-kill:|ut of [Mm]emory|Kernel panic|Task|: usage |pid *\]"
-    rb"|Killed process|lowmemorykiller|earlyoom|oomd|nohang|Killing |Kill '|Reclaim '"
-    rb"|oom_memcg=|VM: killing|[Ll]ow memory!|to process|ing process|Found the victim"
-    rb"|emory cgroup|oom_reaper|SLUB: |cma_alloc|CMA|PFNs busy|Unreclaimable slab|_alloc"
-    rb"|out_of_memory|oom_kill_process|dump_header"
+_BEGINNING_WORDS = (
+    *(rb"Mem-[Ii]nfo:", rb"active_anon:", rb"Sys[Rr]q", rb"sys[Rr]q", rb"oom-kill:", rb"ut of [Mm]emory"),
+    *(rb"Kernel panic", rb"Task", rb": usage ", rb"pid *\]", rb"Killed process", rb"lowmemorykiller", rb"earlyoom"),
+    *(rb"oomd", rb"nohang", rb"Killing ", rb"Kill '", rb"Reclaim '", rb"oom_memcg=", rb"VM: killing"),
+    *(rb"Low memory!", rb"low memory!", rb"to process", rb"ing process", rb"Found the victim", rb"emory cgroup"),
+    *(rb"oom_reaper", rb"SLUB: ", rb"cma_alloc", rb"CMA", rb"PFNs busy", rb"Unreclaimable slab", rb"_alloc"),
+    *(rb"out_of_memory", rb"oom_kill_process", rb"dump_header"),
 )
+_BEGINNING = either(*OPENING_WORDS, *_BEGINNING_WORDS)
 # What a line has, whatever stands before it, that may matter where no event is open; the words of a header by
 # themselves, for a mailer may have broken it between them. See also consumer_lines.py.
-MAY_BEGIN = re.compile(
-    OPENING.pattern
-    + b"|"
-    + _BEGINNING.pattern
-    + rb"|invoked|oom-killer|page alloc|allocation failure|vmalloc|vmap |vmemmap|_anon:|_file:|evictable:|slab_recl"
-    rb"|mapped:|pagetables:|bounce:|reclaimable:|free(?:_pcp)?:|dirty:|writeback:|shmem:|unstable:|free_cma:"
-    rb"|lowmem_reserve|\d\*\d|hugepages_total|memory\.oom\.group"
-    rb"|Active:|pages\b|\] +\d{1,10} +\d{1,9} +\d{1,18} |cma: |[Cc]omm: |KB {1,60}\d|replaying previous"
+MAY_BEGIN_WORDS = (
+    *OPENING_WORDS,
+    *_BEGINNING_WORDS,
+    *(rb"invoked", rb"oom-killer", rb"page alloc", rb"allocation failure", rb"vmalloc", rb"vmap ", rb"vmemmap"),
+    *(rb"_anon:", rb"_file:", rb"evictable:", rb"slab_recl", rb"mapped:", rb"pagetables:", rb"bounce:"),
+    *(rb"reclaimable:", rb"free(?:_pcp)?:", rb"dirty:", rb"writeback:", rb"shmem:", rb"unstable:", rb"free_cma:"),
+    *(rb"lowmem_reserve", rb"\*(?<=\d\*)\d", rb"hugepages_total", rb"memory\.oom\.group", rb"Active:"),
+    *(rb"pages(?<=\d pages)\b", rb"reserved pages", rb"pagecache pages", rb"\] +\d{1,10} +\d{1,9} +-*\d{1,18} "),
+    *(rb"all [Tt]race:", rb"cma: ", rb"Comm: ", rb"comm: ", rb"KB {1,60}\d", rb"replaying previous"),
+    rb"Memory allocations",
 )
 # Forms that stand in a report only, each with the bytes that it can begin with.
 _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
@@ -65,6 +70,11 @@ _OF_A_REPORT: tuple[tuple[re.Pattern[bytes], bytes], ...] = (
     (slab.ROW, bytes(range(0x21, 0x7F))),
 )
 _MAY_STAND = tuple(tuple(form for form, first in _OF_A_REPORT if byte in first) for byte in range(256))
+
+
+def may_begin(line: LogLine) -> bool:
+    """Whether a line has a word of those with which an event begins, an open one or not."""
+    return _BEGINNING.search(line.text) is not None
 
 
 def is_of_a_report(line: LogLine) -> bool:
@@ -85,10 +95,11 @@ def is_left_of_a_kill(line: LogLine) -> bool:
 
 
 def begins_alone(line: LogLine) -> str | None:
-    """The kind of event that a line may begin where no event is open: its header was lost, or was never printed."""
+    """The kind of event that a line may begin where no event is open: its header was lost, or was never printed.
+
+    It is asked for lines that `may_begin`.
+    """
     text = line.text
-    if _BEGINNING.search(text) is None:
-        return None
     if counters.is_title(text) or (counters.COUNTERS.match(text) is not None and b"active_anon:" in text):
         return SHOWN
     if (

@@ -46,6 +46,8 @@ class CmaLines(ReportSection):
 
     def take(self, text: bytes, number: int) -> bool:
         """See ReportSection."""
+        if self.draft.kind != CMA_FAILURE and b"cma" not in text and b"total pages" not in text:
+            return False
         if (match := ALLOC_FAILED.match(text)) is not None:
             if self.request is None or self.request.asked_pages is None:
                 pool = match["pool"]

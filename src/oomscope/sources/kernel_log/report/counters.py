@@ -28,6 +28,7 @@ class Counters(ReportSection):
 
     __slots__ = ("ends", "values")
     first_bytes = b"abcdefghijklmnopqrstuvwxyzAMS"
+    has_words = True
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)

@@ -135,11 +135,13 @@ class Draft:
 class ReportSection:
     """One part of a report: takes its own lines and passes over all others.
 
-    `first_bytes` are those that its lines can begin with: it is asked for no others.
+    `first_bytes` are those that its lines can begin with: it is asked for no others. `has_words` says that each of its
+    lines has one of the words of `interest.py`: it is not asked for a line without any.
     """
 
     __slots__ = ("draft",)
     first_bytes: ClassVar[bytes] = bytes(range(256))
+    has_words: ClassVar[bool] = False
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft

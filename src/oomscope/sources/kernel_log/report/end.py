@@ -63,6 +63,7 @@ class End(ReportSection):
     """Victims by pid; what the panic said."""
 
     __slots__ = ("_chosen", "constraint", "panic", "victims")
+    has_words = True
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)

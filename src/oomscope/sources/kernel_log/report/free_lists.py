@@ -20,6 +20,7 @@ class FreeLists(ReportSection):
 
     __slots__ = ("_zones",)
     first_bytes = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    has_words = True
 
     def __init__(self, draft: Draft, zones: dict[tuple[int | None, str], Zone]) -> None:
         super().__init__(draft)

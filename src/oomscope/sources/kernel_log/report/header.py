@@ -7,7 +7,7 @@ import re
 from oomscope.model.oom_event import FAILURE, KILL, VMALLOC_FAILURE
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
-from oomscope.text import printable
+from oomscope.text import either, printable
 
 _MASK = rb"(?:(?:gfp_mask=|mode:)(?P<mask>0x[0-9a-f]{1,16})(?: ?\((?P<flags>[^)]{0,1000})\))?)"
 _INVOKED = re.compile(rb"(?P<comm>.{1,80}?) ?invoked oom-killer: ?" + _MASK + rb",? *(?P<rest>.*)")
@@ -47,7 +47,8 @@ _HEADERS: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = (
     (VMALLOC_FAILURE, b"vmap allocation for size", _VMAP),
 )
 # Words of which each line that opens or begins an event has one: most lines are asked for no more.
-OPENING = re.compile(b"|".join(re.escape(words) for _, words, _ in _HEADERS))
+OPENING_WORDS = tuple(dict.fromkeys(re.escape(words) for _, words, _ in _HEADERS))
+_OPENING = either(*OPENING_WORDS)
 _CPU_LINE = re.compile(
     rb"(?:CPU: \d{1,6} (?:UID: \d{1,10} )?)?P[Ii][Dd]: (?P<pid>\d{1,9})(?: TGID: \d{1,9})?,? "
     rb"[Cc]omm: (?P<comm>.{1,40}?) "
@@ -66,7 +67,7 @@ def flags_of(flags: bytes | None) -> tuple[str, ...]:
 def opens(line: LogLine) -> str | None:
     """The kind of event that a line opens, whatever stands before it; None for any other line."""
     text = line.text
-    if OPENING.search(text) is None:
+    if _OPENING.search(text) is None:
         return None
     for kind, words, pattern in _HEADERS:
         if words in text and pattern.match(text) is not None:

@@ -16,6 +16,7 @@ class Nodes(ReportSection):
 
     __slots__ = ("nodes",)
     first_bytes = b"N"
+    has_words = True
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)

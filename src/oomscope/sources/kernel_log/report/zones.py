@@ -18,6 +18,7 @@ class Zones(ReportSection):
 
     __slots__ = ("_latest", "zones")
     first_bytes = b"ABCDEFGHIJKLMNOPQRSTUVWXYZl"
+    has_words = True
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)
