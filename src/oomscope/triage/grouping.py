@@ -103,6 +103,11 @@ def look(file: File, *, whole: bool) -> Recognised:
         return Recognised(UNREADABLE, "", places.reason_of(error))
 
 
+def look_at_each(files: tuple[File, ...], *, whole: bool) -> list[Recognised]:
+    """The same for several."""
+    return [look(file, whole=whole) for file in files]
+
+
 def units(
     files: Iterable[tuple[File, Recognised]], grouping: str, prefix: str = "", labelled: int = 0
 ) -> Iterator[Unit]:

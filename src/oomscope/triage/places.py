@@ -30,13 +30,17 @@ _OF_TIME = ("VersionId", "mtime", "LastModified", "updated", "created")
 _MODIFIED = ("mtime", "LastModified", "updated", "modified", "created")  # what each kind of store calls it
 
 
+_SMALL_BYTES = 1 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A file below a place, or what stands there and cannot be read: `problem` says why, and is empty otherwise.
 
     `url` is the path or URL of the file itself, `relative` its path below the place. `modified_s` is in seconds of the
     epoch, None where it is not told. `mark` is what a store says of the content (an ETag, a time), empty where it says
-    nothing that changes with it, and for files of this machine, whose bytes can be had.
+    nothing that changes with it, and for files of this machine, whose bytes can be had. `is_small` is told of files of
+    this machine alone.
     """
 
     url: str
@@ -44,6 +48,7 @@ class File:
     modified_s: float | None
     mark: str = ""
     problem: str = ""
+    is_small: bool = False
 
 
 def is_remote(place: str) -> bool:
@@ -222,7 +227,8 @@ def _below(system: Any, place: str, path: str) -> Iterator[File]:
 def _file(system: Any, entry: dict[str, Any], place: str, relative: str) -> File:
     url = _url(place, relative)
     if isinstance(system, LocalFileSystem):
-        return File(url, relative, _modified_s(url), problem=_problem(entry))
+        is_small = entry["size"] is not None and entry["size"] <= _SMALL_BYTES
+        return File(url, relative, _modified_s(url), problem=_problem(entry), is_small=is_small)
     modified = next((entry[name] for name in _MODIFIED if entry.get(name) is not None), None)
     if isinstance(modified, datetime):
         modified = modified.timestamp()

@@ -19,15 +19,18 @@ from oomscope.triage.grouping import (
     counted_once,
     distinct,
     look,
+    look_at_each,
     units,
     with_distinct_names,
 )
 from oomscope.triage.labels import SEEN, Labels
+from oomscope.triage.places import File
 from oomscope.triage.timestamps import when
 from oomscope.triage.worker import explained, failed
 from oomscope.units import counted
 
 Progress = Callable[[int, int], None]
+_TOGETHER = 32  # small files that one process looks at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,7 @@ def find(
         raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: no file in it", advice="")
     looked: dict[str, Recognised] = {}
     tasks = {file.url: file for _, files in below for file in files}
-    for done, (file, result) in enumerate(
-        engine.run(partial(look, whole=by_content), tasks.values(), limit_s=limit_s), 1
-    ):
+    for done, (file, result) in enumerate(_looked_at(tasks.values(), engine, whole=by_content, limit_s=limit_s), 1):
         looked[file.url] = Recognised(UNREADABLE, "", result.reason) if isinstance(result, Failed) else result
         if progress is not None:
             progress(done, total)
@@ -87,6 +88,25 @@ def find(
     if not kept:
         raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: {'; '.join(notes)}", advice="")
     return Found(tuple(with_distinct_names(kept)), tuple(notes))
+
+
+def _looked_at(
+    files: Iterable[File], engine: Executor, *, whole: bool, limit_s: float | None
+) -> Iterator[tuple[File, Recognised | Failed]]:
+    """Each file with what it is. Small ones go together, for sending one costs more than looking at it.
+
+    Where they fail together, each is looked at by itself.
+    """
+    small, alone = list[File](), list[File]()
+    for file in files:
+        (small if file.is_small else alone).append(file)
+    together = [tuple(small[start : start + _TOGETHER]) for start in range(0, len(small), _TOGETHER)]
+    for some, results in engine.run(partial(look_at_each, whole=whole), together, limit_s=limit_s):
+        if isinstance(results, Failed):
+            alone += some
+        else:
+            yield from zip(some, results, strict=True)
+    yield from engine.run(partial(look, whole=whole), alone, limit_s=limit_s)
 
 
 def explain_all(

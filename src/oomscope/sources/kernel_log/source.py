@@ -130,7 +130,7 @@ class KernelLogParser:
                 yield numbers[before], raws[before], False
             if place < len(raws):
                 yield numbers[place], raws[place], True
-            is_context = self._events.is_reading or (place < len(raws) and b"omm: " in raws[place])
+            is_context = place < len(raws) and b"omm: " in raws[place]
             at, behind, was_blank = place + 1, _LINES_OF_CONTEXT if is_context else _LINES_BEHIND, False
 
 

@@ -60,7 +60,6 @@ def _oldest_part_first(text: bytes) -> bytes:
 
 # journalctl -o export, -o verbose; -o json-pretty and dmesg --json, and what clouds export: a field a line.
 _JOURNAL_FIELDS = re.compile(rb"(?m)^(?:(?P<export>__CURSOR=)| {4}MESSAGE=)")
-_NAMES_OF_MESSAGES = (b'"MESSAGE"', b'"msg"', b'"textPayload"', b'"message"', b'"@message"')
 _PRETTY = re.compile(rb'(?m)^\s{2,12}"(?:MESSAGE|msg|textPayload|message|@message)" ?: +"')
 _FIELD = re.compile(
     rb' {4}MESSAGE=(?P<verbose>.*)|\s{2,12}"(?:MESSAGE|msg|textPayload|message|@message)" ?: +(?P<pretty>".*"),?\s*$'
@@ -117,11 +116,12 @@ def mended_lines(stretch: bytes, first_number: int) -> Iterator[tuple[int, bytes
     """
     if b"MESSAGE" in stretch and (forms := _JOURNAL_FIELDS.search(stretch)) is not None:
         return _of_export(stretch, first_number) if forms["export"] else _of_fields(stretch, first_number)
-    if any(name in stretch for name in _NAMES_OF_MESSAGES) and _PRETTY.search(stretch) is not None:
+    if (b'" : ' in stretch or b'": ' in stretch) and _PRETTY.search(stretch) is not None:
         return _of_fields(stretch, first_number)
     is_encoded = b"=3D" in stretch and _QUOTED_PRINTABLE.search(stretch) is not None
     if is_encoded or (
-        (b"=\n" in stretch or b"=\r\n" in stretch) and len(_SOFT_BREAK.findall(stretch)) >= _SOFT_BREAKS_LEAST
+        (b"=\n" in stretch or (b"\r" in stretch and b"=\r\n" in stretch))
+        and len(_SOFT_BREAK.findall(stretch)) >= _SOFT_BREAKS_LEAST
     ):
         return _of_quoted_printable(stretch, first_number)
     return None
