@@ -91,6 +91,8 @@ _DIFFER_BY_KERNEL = (
     *("asks", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
 )
 
+_LEAKS = ("leaks-of-modules-tracked", "leaks-by-calls-tracked", "leaks-by-files-tracked")
+
 KERNELS = (
     Kernel("6.1", "linux-source-6.1", "bookworm", default=True, default_scenarios=_DIFFER_BY_KERNEL),
     Kernel("6.12", "linux-source-6.12", "bookworm", default=True, page_owner_is_fatal_in=_CHARGED_TO_A_CGROUP),
@@ -111,7 +113,7 @@ KERNELS = (
         "bookworm",
         flavour="cloud-amd64",
         modules=("virtio_blk",),
-        scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump", "tracked-page-panic"),
+        scenarios=(*_PANICS, "many-paths", "anon-kill", "kdump", "tracked-page-panic", *_LEAKS),
         default=True,
         default_scenarios=("tracked-page-panic",),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
+from lab import leaks
 from lab.kernels import ARM64, X86_64, Architecture, Kernel
 
 PANIC_WITHOUT_VICTIMS = "System is deadlocked on memory"
@@ -1134,6 +1135,55 @@ def _packaged(suite: str) -> Scenario:
 
 _PACKAGED = (_packaged("bookworm"), _packaged("trixie"))
 
+
+def _leaks(group: str, *, tracked: bool) -> Scenario:
+    """Many leaks of one guest: by page_owner, or tracked where the kernel is as its distribution built it."""
+    arm = "oomscope arm --track > /case/arm.txt\n" if tracked else "oomscope --version\n"
+    prepare = "mkdir /shm\nmount -t tmpfs -o size=90% tmpfs /shm\nip link set lo up\ncapture at-rest\n"
+    taken = "capture taken\noomscope explain --live --format json > /case/taken/live.json\n"
+    return Scenario(
+        f"{group}-tracked" if tracked else group,
+        f"{arm}{prepare}{leaks.script(group)}\n{taken}",
+        end="alive",
+        memory_mib=1024,
+        arguments="" if tracked else "page_owner=on secretmem.enable=1",
+        architectures=(X86_64,),
+        cores=(ELF,),
+        runs_oomscope=True,
+        arms=True if tracked else None,
+        limit_s=480,
+    )
+
+
+def _leaks_of_modules(*, tracked: bool) -> Scenario:
+    """Kernel code that asks for memory from places that have no task of their own, or in ways of its own."""
+    taken = "take work 307\ntake thread 211\ntake timer 401\ntake large 101\ntake bulk 251\ntake percpu 61\n"
+    arm = "oomscope arm --track > /case/arm.txt\n" if tracked else ""
+    return Scenario(
+        "leaks-of-modules-tracked" if tracked else "leaks-of-modules",
+        f"{arm}capture at-rest\n{taken}capture taken\n",
+        end="alive",
+        holders=(
+            Holder("taken", "take_in_work", 307),
+            Holder("taken", "take_in_thread", 211),
+            Holder("taken", "take_in_timer", 401),
+            Holder("taken", "take_large", 101 * 16),
+            Holder("taken", "take_bulk", 251 * 8),
+        ),
+        memory_mib=768 if tracked else 512,
+        arguments="" if tracked else "page_owner=on",
+        architectures=(X86_64,),
+        cores=(ELF,),
+        runs_oomscope=tracked,
+        arms=True if tracked else None,
+    )
+
+
+_LEAKS = (
+    *(_leaks_of_modules(tracked=tracked) for tracked in (False, True)),
+    *(_leaks(group, tracked=tracked) for group in leaks.GROUPS for tracked in (False, True)),
+)
+
 SCENARIOS = (
     *_PLAIN,
     *(_armed(scenario) for scenario in _PLAIN if scenario.name in _TO_BE_ARMED),
@@ -1141,5 +1191,6 @@ SCENARIOS = (
     *_TRACKED,
     *_ASKS,
     *_COSTS,
+    *_LEAKS,
     *_PACKAGED,
 )

@@ -6,6 +6,7 @@
  * /proc/oomlab/churn: writing N takes and gives back N blocks of several orders. /proc/oomlab/interrupts: writing N takes and
  * gives back a page from an interrupt every N nanoseconds, until 0 is written. /proc/oomlab/unseen: as WAY, while the kernel
  * takes no stacks on that processor; the parameter `callchain_recursion` has to be that symbol's value in kallsyms.
+ * /proc/oomlab/percpu: writing N takes N pieces of 16 KiB of each processor's memory.
  * /proc/oomlab/held: a line per block kept, "FUNCTION PFN PAGES": the function that asked for the memory, the first page
  * and how many pages (for an object of a slab cache: the whole slab it lies in, as often as objects lie in it).
  *
@@ -14,13 +15,16 @@
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
 #include <linux/io.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0)
 #define pde_data PDE_DATA
@@ -29,6 +33,8 @@
 #define KEPT_OF_EIGHT 5
 #define VMALLOC_PAGES 256
 #define OBJECT_BYTES 1000
+#define LARGE_PAGES 16
+#define BULK_PAGES 8
 
 /*
  * The caller's frame stays on the stack: no tail call. The line among the operands makes each caller a text of its own:
@@ -46,7 +52,7 @@ struct block {
 	struct block *next;
 };
 
-enum where { DIRECT, EVERY_SECOND, IN_SLAB, IN_VMALLOC };
+enum where { DIRECT, IN_BULK, EVERY_SECOND, IN_SLAB, IN_VMALLOC };
 
 struct way {
 	const char *name;
@@ -201,6 +207,83 @@ static noinline void *take_unseen(void)
 	return RETURNED(address_of(page));
 }
 
+/* A page from each context that has no task of its own: a work item, a kernel thread, a timer. */
+static struct page *taken_elsewhere;
+static DECLARE_COMPLETION(taken);
+
+static noinline void take_in_work(struct work_struct *work)
+{
+	taken_elsewhere = RETURNED(alloc_pages(GFP_KERNEL, 0));
+}
+
+static DECLARE_WORK(work, take_in_work);
+
+static void *take_by_work(void)
+{
+	schedule_work(&work);
+	flush_work(&work);
+	return address_of(taken_elsewhere);
+}
+
+static noinline int take_in_thread(void *nothing)
+{
+	taken_elsewhere = RETURNED(alloc_pages(GFP_KERNEL, 0));
+	complete(&taken);
+	return 0;
+}
+
+static void *take_by_thread(void)
+{
+	if (IS_ERR(kthread_run(take_in_thread, NULL, "oomlab_taker")))
+		return NULL;
+	wait_for_completion(&taken);
+	return address_of(taken_elsewhere);
+}
+
+static noinline void take_in_timer(struct timer_list *timer)
+{
+	taken_elsewhere = RETURNED(alloc_pages(GFP_ATOMIC, 0));
+	complete(&taken);
+}
+
+static DEFINE_TIMER(timer, take_in_timer);
+
+static void *take_by_timer(void)
+{
+	mod_timer(&timer, jiffies);
+	wait_for_completion(&taken);
+	return address_of(taken_elsewhere);
+}
+
+/* Beyond the largest cache of kmalloc: pages of its own, and in no counter of slab. */
+static noinline void *take_large(void)
+{
+	return RETURNED(kmalloc(LARGE_PAGES * PAGE_SIZE - 100, GFP_KERNEL));
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#define bulk_of_pages alloc_pages_bulk
+#else
+#define bulk_of_pages alloc_pages_bulk_array
+#endif
+
+/* Several pages in one call; their addresses are kept in the first. */
+static noinline void *take_bulk(void)
+{
+	struct page *pages[BULK_PAGES] = {};
+	struct page **kept;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 13, 0)
+	if (bulk_of_pages(GFP_KERNEL, BULK_PAGES, pages) < BULK_PAGES)
+		return NULL;
+#else
+	return NULL;
+#endif
+	kept = page_address(pages[0]);
+	memcpy(kept + 1, pages, sizeof(pages));
+	return kept;
+}
+
 static struct way ways[] = {
 	{ "kmalloc", "take_kmalloc", take_kmalloc, IN_SLAB },
 	{ "page", "take_page", take_page, DIRECT, 1 },
@@ -215,6 +298,11 @@ static struct way ways[] = {
 	{ "order_4", "take_order_4", take_order_4, DIRECT, 16 },
 	{ "fragments", "take_fragments", take_fragments, EVERY_SECOND, 8 },
 	{ "unseen", "take_unseen", take_unseen, DIRECT, 1 },
+	{ "work", "take_in_work", take_by_work, DIRECT, 1 },
+	{ "thread", "take_in_thread", take_by_thread, DIRECT, 1 },
+	{ "timer", "take_in_timer", take_by_timer, DIRECT, 1 },
+	{ "large", "take_large", take_large, DIRECT, LARGE_PAGES },
+	{ "bulk", "take_bulk", take_bulk, IN_BULK, BULK_PAGES },
 	{ "paths", "take_shared", take_through_a_path, DIRECT, 1 },
 };
 
@@ -244,6 +332,28 @@ static ssize_t read_way(struct file *file, char __user *text, size_t length, lof
 	while (way->take())
 		;
 	return 0;
+}
+
+/* Memory of each processor: writing N takes N pieces of 16 KiB, and keeps them without knowing them. */
+static noinline void __percpu *take_percpu(void)
+{
+	void __percpu *memory = __alloc_percpu(16384, 64);
+
+	asm volatile("" : "+r"(memory));
+	return memory;
+}
+
+static ssize_t write_percpu(struct file *file, const char __user *text, size_t length, loff_t *position)
+{
+	unsigned long count;
+	int error = kstrtoul_from_user(text, length, 0, &count);
+
+	if (error)
+		return error;
+	while (count--)
+		if (!take_percpu())
+			return -ENOMEM;
+	return length;
 }
 
 #define CHURNED_AT_ONCE 61
@@ -322,6 +432,10 @@ static void show_block(struct seq_file *out, const struct way *way, void *block)
 	case DIRECT:
 		seq_printf(out, "%s %lu %u\n", way->function, page_to_pfn(virt_to_page(block)), way->pages);
 		break;
+	case IN_BULK:
+		for (i = 0; i < way->pages; i++)
+			seq_printf(out, "%s %lu 1\n", way->function, page_to_pfn(((struct page **)block)[i + 1]));
+		break;
 	case EVERY_SECOND:
 		for (i = 0; i < way->pages; i += 2)
 			seq_printf(out, "%s %lu 1\n", way->function, page_to_pfn(virt_to_page(block)) + i);
@@ -393,6 +507,10 @@ static const struct proc_ops churn_operations = {
 	.proc_write = write_churn,
 };
 
+static const struct proc_ops percpu_operations = {
+	.proc_write = write_percpu,
+};
+
 static const struct proc_ops interrupts_operations = {
 	.proc_write = write_interrupts,
 };
@@ -409,6 +527,7 @@ static int __init oomlab_init(void)
 		proc_create_data(ways[i].name, 0600, folder, &way_operations, &ways[i]);
 	proc_create_seq("held", 0400, folder, &held_operations);
 	proc_create("churn", 0200, folder, &churn_operations);
+	proc_create("percpu", 0200, folder, &percpu_operations);
 	proc_create("interrupts", 0200, folder, &interrupts_operations);
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 	hrtimer_init(&interrupts, CLOCK_MONOTONIC, HRTIMER_MODE_REL);

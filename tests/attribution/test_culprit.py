@@ -102,7 +102,7 @@ def test_the_table_is_well_formed() -> None:
     assert len({row.pattern for row in rows}) == len(rows)
     for row in rows:
         assert len(row.pattern) <= 64, row
-        assert row.role in ("plumbing", "entry", "answers", "label"), row
+        assert row.role in ("plumbing", "entry", "answers", "encloses", "label"), row
         assert row.kind is None or row.kind in KINDS, row
         assert row.reason, row
         assert "*" not in row.pattern[:-1], row

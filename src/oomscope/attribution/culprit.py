@@ -35,8 +35,8 @@ class Attributed:
 def attribute(stack: Stack) -> Attributed:
     """Judge a stack by the tables.
 
-    The culprit is the first frame from the allocator outwards that is neither plumbing nor entry code; where all
-    are, it is the last plumbing frame before the entry code. User memory, page cache and huge page pools have no
+    The culprit is the first frame from the allocator outwards that is neither plumbing nor entry code, but for what
+    one that encloses others has them do; where all are, it is the last plumbing frame before the entry code. User memory, page cache and huge page pools have no
     culprit: a process, a file or the administrator holds them, not the code that brought them in. `label` is `early`,
     `dummy` or `failure` for the stacks that page_owner itself made up, which are never named; a stack known by its
     handle alone has neither.
@@ -51,7 +51,7 @@ def attribute(stack: Stack) -> Attributed:
     kind = _kind(rows[: index + 1])
     if kind in (USER, PAGE_CACHE, HUGETLB):
         return Attributed(kind, None, None, None)
-    return Attributed(kind, None, _culprit(stack.frames[index]), index, is_helper=rows[index] is not None)
+    return Attributed(kind, None, _culprit(stack.frames[index]), index, is_helper=_is_helper(rows[index]))
 
 
 def requester(texts: Iterable[str]) -> Culprit | None:
@@ -90,6 +90,9 @@ def _label(frame: Frame) -> str:
 
 
 def _culprit_index(rows: list[Row | None]) -> int:
+    enclosing = next((at for at, row in enumerate(rows) if row is not None and row.role == "encloses"), None)
+    if enclosing is not None:
+        return enclosing
     last_plumbing = 0
     for index, row in enumerate(rows):
         if row is None or row.role == "answers":
@@ -98,6 +101,10 @@ def _culprit_index(rows: list[Row | None]) -> int:
         elif row.role == "plumbing":
             last_plumbing = index
     return last_plumbing
+
+
+def _is_helper(row: Row | None) -> bool:
+    return row is not None and row.role not in ("answers", "encloses")
 
 
 def _is_called_by_the_allocator(rows: list[Row | None]) -> bool:
