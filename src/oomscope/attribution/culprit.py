@@ -35,11 +35,11 @@ class Attributed:
 def attribute(stack: Stack) -> Attributed:
     """Judge a stack by the tables.
 
-    The culprit is the first frame from the allocator outwards that is neither plumbing nor entry code, but for what
-    one that encloses others has them do; where all are, it is the last plumbing frame before the entry code. User memory, page cache and huge page pools have no
-    culprit: a process, a file or the administrator holds them, not the code that brought them in. `label` is `early`,
-    `dummy` or `failure` for the stacks that page_owner itself made up, which are never named; a stack known by its
-    handle alone has neither.
+    The culprit is a frame that encloses all below it, where there is one, else the first from the allocator outwards
+    that is neither plumbing nor entry code; where all are, it is the last plumbing frame before the entry code. User
+    memory, page cache and huge page pools have no culprit: a process, a file or the administrator holds them, not the
+    code that brought them in. `label` is `early`, `dummy` or `failure` for the stacks that page_owner itself made up,
+    which are never named; a stack known by its handle alone has neither.
     """
     if not stack.frames:
         return Attributed(UNTRACKED, None, None, None)

@@ -132,7 +132,8 @@ def _placed(counted: _Counted, *, records_only: bool) -> _Placed:
 def _told_missing(latest: Moment, readings: Iterable[Reading]) -> list[Unknown]:
     """What the readings themselves say they do not hold."""
     absent = list(latest.reading.notes.absent)
-    absent += [each for r in readings if r.role in (Role.ACCOUNT, Role.MANIFEST) for each in r.notes.absent]
+    others = [r for r in readings if r is not latest.reading and r.role in (Role.ACCOUNT, Role.MANIFEST)]
+    absent += [each for r in others for each in r.notes.absent]
     absent += [
         Unknown(f"{count:,} {what} of {r.origin}", "more than are kept: `oomscope help reliability` has the bounds")
         for r in readings

@@ -14,9 +14,11 @@ UNREFERENCED, DMA_BUFFER, ZRAM_DISK = "unreferenced object", "dma-buf exporter",
 PER_CPU, MODULE = "per-cpu memory", "module"
 ADDRESS_SPACE = "vmalloc address space"
 GRAPHICS, PROCESS, PART_OF_RAM = "graphics buffers", "process", "part of RAM"
+COUNTER, CMA_POOL = "counter", "CMA pool"
 OUTSTANDING, CONTROL_GROUP, HUGE_PAGES, ZFS = "outstanding allocation", "control group", "huge pages", "ZFS"
 # Parts of RAM that nobody holds, or nobody is known to hold.
 FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (in no counter)"
+KERNEL_RAM, USER_RAM = "kernel memory that is no page cache", "process memory that is no page cache"
 # What several of a kind are called, in the order in which they are shown.
 KINDS = {
     SLAB_CACHE: "Slab caches",
@@ -32,7 +34,9 @@ KINDS = {
     ZFS: "ZFS' own memory, which no counter of the kernel has",
     HUGE_PAGES: "Huge pages of the pools",
     CONTROL_GROUP: "Control groups",
-    PART_OF_RAM: "Parts of RAM, as Android tells them",
+    PART_OF_RAM: "Parts of RAM, as they were added up",
+    COUNTER: "Counters that hold memory; how much RAM there is was not given",
+    CMA_POOL: "Pools of contiguous memory (CMA), pages in use",
     PROCESS: "Processes by name, resident memory; shared pages count in each",
     MODULE: "Modules",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope.sources.base import Source
 from oomscope.sources.cgroupfs.memory import MEMORY_STAT
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
+from oomscope.sources.debugfs.cma import CMA
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
 from oomscope.sources.debugfs.drm import DRM
 from oomscope.sources.debugfs.ion import ION
@@ -42,7 +43,9 @@ from oomscope.sources.tools.processes import PROCESSES
 from oomscope.sources.tools.ps_mem import PS_MEM
 from oomscope.sources.tools.sar import SAR
 from oomscope.sources.tools.slabtop import SLABTOP
+from oomscope.sources.tools.smem import SMEM
 from oomscope.sources.tools.top import TOP
+from oomscope.sources.tools.vmstat import VMSTAT_TOOL
 from oomscope.sources.tools.zfs import ZFS_KSTAT
 from oomscope.sources.tools.zramctl import ZRAMCTL
 from oomscope.sources.tracker.text import TrackedText
@@ -91,6 +94,9 @@ SOURCES: tuple[Source, ...] = (
     SLUB_TRACE,
     MEMLEAK,
     DRM,
+    CMA,
+    SMEM,
+    VMSTAT_TOOL,
     MEMORY_STAT,
     ManifestText(),
     KernelLog(),

@@ -70,7 +70,44 @@ MEMLEAK = """\
 \t\t0xffffffff88267387\t__alloc_pages+0x267 [kernel]
 \t\t0xffffffffc0310f24\tleak_it+0x34 [leaky]
 """
+VMSTAT = """\
+procs -----------memory---------- ---swap-- -----io---- -system-- ------cpu-----
+ r  b   swpd   free   buff  cache   si   so    bi    bo   in   cs us sy id wa st
+ 1  0      0 2448924 384428 734696    0    0   141     6   42   68  0  0 99  1  0
+ 0  0      0  448940 384428 834696    0    0     0     0   40   53  0  0 100  0  0
+"""
+VMSTAT_S = """\
+      4020152 K total memory
+       452268 K used memory
+       754376 K active memory
+      2448760 K free memory
+       384428 K buffer memory
+       734696 K swap cache
+      4192252 K total swap
+      4192252 K free swap
+         1784 non-nice user cpu ticks
+"""
+SMEM = """\
+Area                           Used      Cache   Noncache
+firmware/hardware                 0          0          0
+kernel image                      0          0          0
+kernel dynamic memory       6123456     812345    5311111
+userspace memory            1234567     234567    1000000
+free memory                  612345     612345          0
+"""
+CMA = """\
+/sys/kernel/debug/cma/cma-reserved/count:65536
+/sys/kernel/debug/cma/linux,cma/count:16384
+/sys/kernel/debug/cma/cma-reserved/used:60321
+/sys/kernel/debug/cma/linux,cma/used:1201
+/sys/kernel/debug/cma/cma-reserved/maxchunk:512
+/sys/kernel/debug/cma/linux,cma/maxchunk:8192
+"""
 ALONE: tuple[tuple[str, str, str], ...] = (
+    ("vmstat", VMSTAT, "Cached is the largest of the counters that were given: 815.1 MiB"),
+    ("vmstat -s", VMSTAT_S, "memory is not short: 2.3 GiB, 60.9 % of RAM is free"),
+    ("smem -w", SMEM, "most of RAM is kernel memory that is no page cache: 5.1 GiB (66.6 % of RAM)"),
+    ("CMA", CMA, "reserved has most contiguous memory in use: "),
     ("ps", PS, "mysqld is the largest by name: 11.1 GiB of resident memory in 1 process"),
     ("procrank", PROCRANK, "system_server is the largest by name: 25.2 MiB of resident memory in 1 process"),
     ("memleak", MEMLEAK, "leak_it [leaky] allocated most of what memleak saw allocated and not freed: 39.1 MiB"),

@@ -37,11 +37,13 @@ class Block:
     passed: int = 0
     earlier: int = 0  # other blocks of the same account in the text
     first: Block | None = None  # the first of them
+    first_name: bytes = b""  # of its rows, where they have names
+    rows_of_series: list[int] = field(default_factory=lambda: [0])  # of all readings of one short list, taken in turn
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has enough rows to be believed."""
-        return self.rows >= self.kind.least
+        """Whether it has enough rows to be believed, with those of its series."""
+        return max(self.rows, *self.rows_of_series) >= self.kind.least
 
     def holds(self, form: re.Pattern[bytes]) -> bool:
         """Whether one of its lines is of this form."""
@@ -88,6 +90,7 @@ class _Finder:
         self._open: Block | None = None
         self._held: tuple[bytes, int] | None = None  # a row that a mailer has wrapped
         self._name = ""
+        self._number = 0
         self._figure = b""  # a file of one number that was asked for: the next line is it
 
     @property
@@ -123,6 +126,7 @@ class _Finder:
         self._open = None
 
     def _take(self, line: bytes, number: int) -> None:
+        self._number = number
         if (asked := _FIGURE_ASKED.search(line)) is not None:
             self._figure = asked["name"]
         elif self._figure and _BARE.match(line) is not None:
@@ -144,6 +148,7 @@ class _Finder:
                 if (kind.begins or kind.row).match(form) is not None:
                     self._close()
                     self._open = Block(kind, number, self._name if kind.source is ALLOC_TRACES else "")
+                    self._is_another_reading(self._open, form)  # which takes note of its name
                     self._add(self._open, form)
                     return
 
@@ -163,6 +168,8 @@ class _Finder:
                 return False
         for form in forms(line):
             is_row = kind.row.match(form) is not None
+            if is_row and self._is_another_reading(block, form):
+                return True
             if kind.again is not None and kind.again.match(form) is not None and block.holds(kind.again):
                 return False
             if kind.begins is not None and not is_row and kind.begins.match(form) is not None and block.rows:
@@ -174,8 +181,25 @@ class _Finder:
             self._close()
         return False
 
+    def _is_another_reading(self, block: Block, row: bytes) -> bool:
+        """Whether a row begins its list anew: then it is the first of another block of the same series."""
+        named = None if block.kind.named is None else block.kind.named.match(row)
+        if named is None:
+            return False
+        if not block.first_name:
+            block.first_name = named["name"]
+            return False
+        if named["name"] != block.first_name:
+            return False
+        self._close()
+        self._open = Block(block.kind, self._number, block.name, rows_of_series=block.rows_of_series)
+        self._open.first_name = named["name"]
+        return self._add(self._open, row)
+
     def _add(self, block: Block, line: bytes) -> bool:
         block.passed = 0
-        block.rows += block.kind.row.match(line) is not None
+        is_row = block.kind.row.match(line) is not None
+        block.rows += is_row
+        block.rows_of_series[0] += is_row
         block.lines.append(line if block.kind.indented is None else block.kind.indented(line))
         return True

@@ -17,6 +17,11 @@ _PRINTK = re.compile(
     rb"(?:<\d{1,3}>|.{0,60}?kernel: ?)?\[ *\d{1,7}\.\d{6}\](?:\[ *[TC]\d{1,7}\])? (?:kmemleak: "
     rb"(?=unreferenced object))?"
 )
+# `date` before each line, as scripts write it; what follows is a name.
+_DATE = re.compile(
+    rb"\[?(?:[A-Z][a-z]{2},? {1,2}){0,2}(?:\d{1,2} )?(?:\d{4}[-/]\d\d[-/]\d\d[T ])?\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,9})?"
+    rb"(?: [A-Z]{3,4}| \d{4}|Z|[+-]\d\d:?\d\d)*\]?[ \t:|,-]{1,4}(?=[A-Za-z])"
+)
 _NO_BREAK = "\u00a0".encode()
 
 
@@ -41,7 +46,7 @@ def _unescaped(entity: re.Match[bytes]) -> bytes:
 def forms(line: bytes) -> Iterator[bytes]:
     """The line as it may have been printed: as it stands, then without what may be a prefix of somebody else's."""
     yield line
-    for prefix in (_GREP, _PATH, _ITEM, _PRINTK):
+    for prefix in (_GREP, _PATH, _ITEM, _PRINTK, _DATE):
         if (match := prefix.match(line)) is not None:
             yield line[match.end() :]
     if (stripped := line.lstrip()) is not line and len(stripped) < len(line):

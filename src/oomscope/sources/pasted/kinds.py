@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from oomscope.sources.base import Source
 from oomscope.sources.cgroupfs import memory
-from oomscope.sources.debugfs import drm, ion, slub_trace
+from oomscope.sources.debugfs import cma, drm, ion, slub_trace
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
 from oomscope.sources.debugfs.kmemleak import KMEMLEAK
@@ -38,7 +38,9 @@ from oomscope.sources.tools import (
     ps_mem,
     sar,
     slabtop,
+    smem,
     top,
+    vmstat,
     zfs,
     zramctl,
 )
@@ -61,7 +63,8 @@ class Kind:
     `row` is what counts; a block begins with `begins`, else with a row.
 
     `inner` are other lines of it. `least` rows are as many as prose cannot make; `patience` is how many lines in a row
-    may be of something else. A line of `again` begins the same account anew: it is another moment. `is_generic` tells
+    may be of something else. A line of `again` begins the same account anew: it is another moment; so does a row that
+    has the name of the block's first one, where `named` finds it. `is_generic` tells
     that its rows may be of other kinds, `is_a_part` that each block is of something else. `indented` gives a line the
     indentation that the format's own parser expects.
     """
@@ -74,6 +77,7 @@ class Kind:
     inner: re.Pattern[bytes] | None = None
     patience: int = 1
     again: re.Pattern[bytes] | None = None
+    named: re.Pattern[bytes] | None = None
     is_generic: bool = False
     is_a_part: bool = False
     indented: Callable[[bytes], bytes] | None = None
@@ -164,6 +168,7 @@ KINDS: tuple[Kind, ...] = (
         re.compile(rb"\S.{0,80}? +\d{1,15} +\d{1,15} +\d{1,12} +\d{1,9} +\d{1,6} +: tunables "),
         1,
         inner=re.compile(rb"slabinfo - version|# ?name "),
+        named=re.compile(rb"(?P<name>\S(?:\S| (?=\S)){0,80}?) +\d"),
     ),
     Kind(
         slabtop.SLABTOP,
@@ -291,6 +296,17 @@ KINDS: tuple[Kind, ...] = (
     Kind(numastat.NUMASTAT, (b"Node 0",), numastat.ROW, 3, begins=numastat.HEADER, inner=numastat.RULE, patience=2),
     Kind(node_meminfo.NODE_MEMINFO, (b"MemTotal", b"FilePages"), node_meminfo.ROW, 3, patience=3),
     Kind(top.TOP, (b"Mem:", b"Mem :"), top.ROW, 1, again=re.compile(rb" *+(?:[KMG]i?B )?Mem *:")),
+    Kind(smem.SMEM, (b"Noncache",), smem.ROW, 3, begins=smem.HEADER),
+    Kind(
+        vmstat.VMSTAT_TOOL,
+        (b" swpd ", b"K total memory"),
+        _any(vmstat.ROW, vmstat.SUMMARY),
+        1,
+        begins=_any(vmstat.HEADER, vmstat.SUMMARY),
+        inner=vmstat.HEADER,
+        patience=2,
+    ),
+    Kind(cma.CMA, (b"/used", b"/maxchunk"), cma.ROW, 2),
     Kind(sar.SAR, (b"kbmemfree",), sar.ROW, 1, begins=sar.HEADER, patience=2),
     Kind(zramctl.ZRAMCTL, (b"DISKSIZE",), zramctl.ROW, 1, begins=zramctl.HEADER),
     Kind(
@@ -336,5 +352,6 @@ KINDS: tuple[Kind, ...] = (
         3,
         patience=12,
         again=re.compile(rb"MemTotal: "),
+        named=re.compile(rb"(?P<name>\w{2,30}(?:\(\w{4}\))?):"),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from oomscope import bounds
-from oomscope.model.account import BYTES, HUGE_PAGES, Account, Entry, account
+from oomscope.model.account import BYTES, COUNTER, HUGE_PAGES, Account, Entry, account
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
@@ -16,6 +16,12 @@ _LINE = re.compile(rb"(?P<name>[A-Za-z0-9_()]{1,60}):\s++(?P<kib>\d{1,15}) kB\s*
 _HUGE_PAGES = re.compile(rb"HugePages_(?P<what>Total|Free|Rsvd|Surp):\s++(?P<count>\d{1,12})\s*+")
 
 
+_PARTS_OF_SLAB = (b"SReclaimable", b"SUnreclaim")
+# Of all lines, those that count memory that somebody has, none of it twice.
+_HOLD_MEMORY = (
+    *(b"AnonPages", b"Cached", b"Buffers", b"Shmem", b"Slab", *_PARTS_OF_SLAB, b"KernelStack"),
+    *(b"PageTables", b"SecPageTables", b"VmallocUsed", b"Percpu", b"Hugetlb", b"Zswap", b"Bounce"),
+)
 _BEGINNING = re.compile(rb"\s*+MemTotal:\s++\d++ kB\r?\nMemFree:\s++\d++ kB")
 
 
@@ -53,7 +59,16 @@ def _read(rows: Lines) -> Notes:
             hugepage_bytes=_bytes(kib.get(b"Hugepagesize")),
             kib={name.decode(): size for name, size in kib.items()},
         )
+    elif b"MemTotal" not in kib:
+        notes.accounts.tables += _of_counters(kib)
     return notes
+
+
+def _of_counters(kib: dict[bytes, int]) -> tuple[Account, ...]:
+    """Lines of the file without its first: those that hold memory, and are no part of another that is there."""
+    parts = (*(_PARTS_OF_SLAB if b"Slab" in kib else ()), *((b"Shmem",) if b"Cached" in kib else ()))
+    held = [name for name in _HOLD_MEMORY if name in kib and name not in parts and kib[name] * 1024 <= bounds.ROW_BYTES]
+    return account(COUNTER, BYTES, "lines", [Entry(name.decode(), kib[name] * 1024, 1) for name in held])
 
 
 def _of_pool(pool: dict[bytes, int], each_bytes: int) -> tuple[Account, ...]:

@@ -8,11 +8,14 @@ from oomscope.model.account import (
     BYTES,
     CACHED_RAM,
     CALL_SITE,
+    CMA_POOL,
     CONTROL_GROUP,
+    COUNTER,
     DMA_BUFFER,
     FREE_RAM,
     GRAPHICS,
     HUGE_PAGES,
+    KERNEL_RAM,
     LOST_RAM,
     MODULE,
     OUTSTANDING,
@@ -21,6 +24,7 @@ from oomscope.model.account import (
     PROCESS,
     SLAB_CACHE,
     UNREFERENCED,
+    USER_RAM,
     VMALLOC_CALLER,
     ZFS,
     ZRAM_DISK,
@@ -50,6 +54,8 @@ _CLAIMS = {
     OUTSTANDING: "{name} allocated most of what memleak saw allocated and not freed: {amount} in {count} allocations",
     ZFS: "ZFS' {name} takes {amount}; the kernel counts it nowhere",
     HUGE_PAGES: "{count} huge pages are {name}: {amount}",
+    COUNTER: "{name} is the largest of the counters that were given: {amount}",
+    CMA_POOL: "{name} has most contiguous memory in use: {amount} ({place})",
     CONTROL_GROUP: "{name} is the largest control group: {amount}",
     CALL_SITE: "{name} is the call site that holds most: {amount} in {count} calls",
     VMALLOC_CALLER: "{name} mapped most with vmalloc: {amount} in {count} areas",
@@ -62,12 +68,19 @@ _CLAIMS = {
     PROCESS: "{name} is the largest by name: {amount}{share} of resident memory in {count}",
     MODULE: "{name} is the largest module: {amount} of code and data",
 }
+_NEXT_OF_PARTS = {
+    LOST_RAM: "buffers of GPU, camera and modem are counted nowhere: /sys/kernel/debug/dma_buf/bufinfo, ion",
+    KERNEL_RAM: "/proc/meminfo and slabinfo tell what of it is slab; a page_owner dump names the rest",
+    USER_RAM: "ps -eo rss,pid,comm --sort -rss | head names the processes",
+}
 _NEXT = {
     SLAB_CACHE: "{slab_owners}: who allocated them",
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
     OUTSTANDING: "what is in use for good reason stands in it, too: two lists, minutes apart, show what only grows",
     ZFS: "the ARC shrinks by itself, but slowly: zfs_arc_max bounds it (/sys/module/zfs/parameters)",
     HUGE_PAGES: "who needs them maps them (ls /dev/hugepages); sysctl vm.nr_hugepages gives back what nobody does",
+    COUNTER: "give the whole /proc/meminfo: MemTotal tells what share that is, and what no counter has",
+    CMA_POOL: "dma-buf heaps, V4L2 and DRM take it: /sys/kernel/debug/dma_buf/bufinfo, dri/*/gem_names",
     CONTROL_GROUP: "memory.stat of {name} tells what fills it",
     CALL_SITE: "read {name} {place}: who calls it, and who should free what it returns",
     ADDRESS_SPACE: "per-cpu memory: Percpu in /proc/meminfo and /sys/kernel/debug/percpu_stats tell the pages; on 32 "
@@ -313,7 +326,7 @@ def _of_parts(told: Account) -> list[Finding]:
                 claim=f"memory is not short: {share_text(can_be_had / whole)} of RAM is free or can be freed",
                 pages=None,
                 certainty=CERTAIN,
-                because=("Free RAM less cached processes",),
+                because=(f"what was added up makes {bytes_text(whole)}",),
                 refuted_by="a reading of the moment of the trouble",
                 next="take the reading again when it is short; two of them tell what grew",
             )
@@ -325,14 +338,12 @@ def _of_parts(told: Account) -> list[Finding]:
         amount = f"{bytes_text(held[name])} ({share_text(held[name] / whole)} of RAM)"
         found.append(
             Finding(
-                claim=f"{amount} are in no counter: Lost RAM" if is_lost else f"{name} hold most of RAM: {amount}",
+                claim=f"{amount} are in no counter: Lost RAM" if is_lost else f"most of RAM is {name}: {amount}",
                 pages=None,
                 certainty=LIKELY,
-                because=(f"what Android adds up makes {bytes_text(whole)}",),
+                because=(f"what was added up makes {bytes_text(whole)}",),
                 refuted_by="another reading: shared memory of processes that ended meanwhile counts nowhere",
-                next="buffers of GPU, camera and modem are counted nowhere: /sys/kernel/debug/dma_buf/bufinfo, ion"
-                if is_lost
-                else "see the largest of them below; dumpsys meminfo PID tells its parts",
+                next=_NEXT_OF_PARTS.get(name, "see the largest of them below; dumpsys meminfo PID tells its parts"),
             )
         )
     return found

@@ -1,0 +1,44 @@
+"""Short lists that were taken again and again: the last counts, none is added to another, and growth is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import oomscope
+from oomscope.errors import OomscopeError
+from oomscope.model.verdict import Verdict
+
+ROW = "kmalloc-64 {objects} {objects}     64   64    1 : tunables    0    0    0 : slabdata  {slabs}  {slabs}      0\n"
+OBJECTS = (1_203_456, 1_303_456, 1_403_456)
+
+
+def explained(tmp_path: Path, text: str) -> Verdict:
+    path = tmp_path / "pasted.txt"
+    path.write_text(text)
+    return oomscope.explain(path)
+
+
+def test_the_rows_of_one_cache_are_readings_of_it(tmp_path: Path) -> None:
+    """Three rows are not three caches: the last is the cache, and it grew."""
+    rows = "".join(ROW.format(objects=objects, slabs=objects // 64 + 1) for objects in OBJECTS)
+    verdict = explained(tmp_path, f"$ grep kmalloc-64 /proc/slabinfo\n{rows}")
+    (account,) = verdict.accounts
+    assert [(entry.name, entry.amount) for entry in account.entries] == [("kmalloc-64", OBJECTS[-1] // 64 + 1)]
+    assert any("slab cache kmalloc-64 grew by 12.2 MiB" in finding.claim for finding in verdict.findings)
+
+
+@pytest.mark.parametrize("stamp", ["", "10:0{n} ", "2024-03-01 10:0{n}:00 ", "Fri Mar  1 10:0{n}:00 UTC 2024: "])
+def test_a_counter_that_was_looked_at_again(tmp_path: Path, stamp: str) -> None:
+    """One line of meminfo, three times: what it is, and how it grew."""
+    text = "".join(f"{stamp.format(n=n)}SUnreclaim:       {n}03456 kB\n" for n in (2, 4, 6))
+    verdict = explained(tmp_path, text)
+    assert verdict.answer.headline == "SUnreclaim is the largest of the counters that were given: 589.3 MiB"
+    assert any("counter SUnreclaim grew by 390.6 MiB" in finding.claim for finding in verdict.findings)
+
+
+def test_a_counter_once_is_no_series(tmp_path: Path) -> None:
+    """One line of it is prose, as far as anybody can tell."""
+    with pytest.raises(OomscopeError):
+        explained(tmp_path, "SUnreclaim:       203456 kB\n")
