@@ -37,6 +37,15 @@ _AT_PANIC = (
     b"[   12.000006] OOM: tracked since 1.500000 s; 100 pages were allocated before that\n"
     b"[   12.000007] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n"
 )
+_CMA = (
+    b"/sys/kernel/debug/cma/cma-reserved/count:65536\n/sys/kernel/debug/cma/cma-reserved/used:60321\n"
+    b"/sys/kernel/debug/cma/cma-reserved/maxchunk:512\n"
+)
+_SERIES = b"".join(b"2024-03-01 10:0%d:00 SUnreclaim:       %d03456 kB\n" % (n, n) for n in range(2, 9))
+_DUMPSYS = (
+    b"** MEMINFO in pid 1234 [com.example.app] **\n                   Pss  Private\n                 Total    Dirty\n"
+    b"  Native Heap   500000   500000\n  Dalvik Heap    23456    23400\n        TOTAL   600123   860000\n"
+)
 _MANIFEST = b'{\n "oomscope-case": 1,\n "unread": [\n  {"path": "/proc/x", "reason": "no such file"}\n ]\n}\n'
 
 
@@ -57,6 +66,9 @@ def kinds() -> dict[str, tuple[bytes, ...]]:
         "kmemleak": [_KMEMLEAK],
         "percpu_stats": [_PERCPU],
         "allocinfo": [_ALLOCINFO],
+        "CMA pools": [_CMA],
+        "series": [_SERIES],
+        "dumpsys": [_DUMPSYS],
         "at-panic lines": [_AT_PANIC],
         "manifest": [_MANIFEST],
         "version": [b"Linux version 6.12.1 (a@b) (gcc) #1 SMP\n"],

@@ -274,11 +274,14 @@ static noinline void *take_bulk(void)
 	struct page **kept;
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 13, 0)
-	if (bulk_of_pages(GFP_KERNEL, BULK_PAGES, pages) < BULK_PAGES)
-		return NULL;
-#else
-	return NULL;
+	int call;
+
+	/* With page_owner the kernel gives one page a call. */
+	for (call = 0; call < BULK_PAGES && bulk_of_pages(GFP_KERNEL, BULK_PAGES, pages) < BULK_PAGES; call++)
+		;
 #endif
+	if (!pages[BULK_PAGES - 1])
+		return NULL;
 	kept = page_address(pages[0]);
 	memcpy(kept + 1, pages, sizeof(pages));
 	return kept;

@@ -19,6 +19,8 @@ KNOWN = {
     "github.com/IRATI/stack/issues/1362": "a wrapper of kmalloc() that only this module has",
     "linux-mm list, cma_alloc hugetlb BUG": "the pool of huge pages is said to hold it, not who set its size",
     "rockchip list, rk_iommu_zap vb2_dc_alloc": "the warning's own frame, four calls within the allocation",
+    "linux Documentation/mm/page_owner.rst zh_CN translation": "one of the dozens of parts of a network namespace, "
+    "which answer together to who makes namespaces: a leak of those would be in none of them",
     "xen-devel list, decrease_reservation warning gntdev": "the same",
 }
 

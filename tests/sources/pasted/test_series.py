@@ -42,3 +42,28 @@ def test_a_counter_once_is_no_series(tmp_path: Path) -> None:
     """One line of it is prose, as far as anybody can tell."""
     with pytest.raises(OomscopeError):
         explained(tmp_path, "SUnreclaim:       203456 kB\n")
+
+
+def test_two_listings_are_two_readings(tmp_path: Path) -> None:
+    """The same command twice: its rows are never added up."""
+    listing = "$ sort -g /proc/allocinfo | tail -2\n   12345678   301 mm/slub.c:2264 func:alloc_slab_page\n"
+    texts = [f"{listing}   {size}   9000 drivers/net/foo.c:33 [foo] func:foo_rx\n" for size in (92345678, 192345678)]
+    (account,) = explained(tmp_path, "".join(texts)).accounts
+    assert [(entry.name, entry.amount) for entry in account.entries] == [
+        ("foo_rx", 192345678),
+        ("alloc_slab_page", 12345678),
+    ]
+
+
+def test_an_app_that_was_looked_at_twice_is_one(tmp_path: Path) -> None:
+    """`dumpsys meminfo PID` twice: the last reading, and its largest part."""
+    one = (
+        "** MEMINFO in pid 1234 [com.example.app] **\n                   Pss  Private\n"
+        "                 Total    Dirty\n"
+        "  Native Heap   {heap}   {heap}\n  Dalvik Heap    23456    23400\n        TOTAL   {total}   860000\n"
+    )
+    text = one.format(heap=500000, total=600123) + "\n" + one.format(heap=812345, total=900123)
+    (account,) = explained(tmp_path, text).accounts
+    (entry,) = account.entries
+    assert (entry.name, entry.amount, entry.count) == ("com.example.app", 900123 * 1024, 1)
+    assert entry.place == "Native Heap 812,345 kB"

@@ -21,6 +21,11 @@ _FIGURE_ASKED = re.compile(
     rb"(?:cat|head|more|less) \S{0,200}?(?P<name>memory\.(?:current|max|peak|limit_in_bytes|usage_in_bytes"
     rb"|max_usage_in_bytes))\b"
 )
+# Whatever was asked for next is another reading, but for what several files tell together.
+_PROMPT = re.compile(
+    rb"[\w.@~:/ \[\]()-]{0,60}[$#>] ?(?:sudo )?(?:cat|sort|head|tail|e?grep|less|more|watch|ps|top|free|slabtop|vmstat"
+    rb"|smem|dmesg|journalctl|ls|echo|date|sleep)\b"
+)
 _BARE = re.compile(rb"\s*(?:\d{1,20}|max)\s*$")
 _CGROUP = next(kind for kind in KINDS if kind.source is memory.MEMORY_STAT)
 
@@ -177,7 +182,7 @@ class _Finder:
             if is_row or (kind.inner is not None and kind.inner.match(form) is not None):
                 return self._add(block, form)
         block.passed += 1
-        if block.passed > kind.patience:
+        if block.passed > kind.patience or (kind.patience == 1 and _PROMPT.match(line) is not None):
             self._close()
         return False
 

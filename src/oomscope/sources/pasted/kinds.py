@@ -323,7 +323,7 @@ KINDS: tuple[Kind, ...] = (
         _any(dumpsys.ROW, dumpsys.ONE, dumpsys.SUM_OF_ONE),
         2,
         begins=_any(dumpsys.ROW, dumpsys.ONE, re.compile(rb"Total PSS by process")),
-        inner=dumpsys.ABOUT,
+        inner=_any(dumpsys.ABOUT, dumpsys.PART_OF_ONE),
         patience=20,
     ),
     Kind(ps_mem.PS_MEM, (b"RAM used",), ps_mem.ROW, 2, begins=ps_mem.HEADER, patience=2),

@@ -29,6 +29,8 @@ _PARTS = (
     (LOST_RAM, re.compile(rb"Lost RAM: *+(" + _KB + rb")")),
     ("zram", re.compile(rb"ZRAM: *+(" + _KB + rb") physical")),
 )
+# A row of that table: what it is, then its Pss.
+PART_OF_ONE = re.compile(rb" {2,12}(?P<name>[A-Z.][\w./() -]{1,24}?) {2,30}(?P<kib>\d{1,12})(?: |\s*$)")
 _PROCESSES = 100_000
 ABOUT = re.compile(
     rb" *+(?:Uptime: \d|Tuning: |Oom limit|KSM: |ION: |GPU: |DMA-BUF|[\d,]{1,15} ?(?:K|kB): |Total (?:PSS|RSS) by"
@@ -47,18 +49,22 @@ def _read(rows: Lines) -> Notes:
     processes, parts = Entries(notes), Entries(notes)
     seen: set[tuple[bytes, bytes]] = set()
     told: set[str] = set()
-    one = ""
+    one: tuple[str, bytes] | None = None
+    of_one: dict[str, int] = {}  # its parts
+    ones: dict[tuple[str, bytes], tuple[int, str]] = {}  # the last reading of each
     for line in rows:
         text = line or b""
         if (begins := ONE.match(text)) is not None:
-            one = printable(begins["name"])
+            one, of_one = (printable(begins["name"]), begins["pid"]), {}
             continue
-        if one and (total := SUM_OF_ONE.match(text)) is not None:
-            processes.merge(one, int(total["kib"]) * 1024)
-            one = ""
+        if one is not None:
+            if (total := SUM_OF_ONE.match(text)) is not None:
+                if len(ones) < _PROCESSES:
+                    ones[one] = int(total["kib"]), _largest(of_one)
+                one = None
+            elif (part := PART_OF_ONE.match(text)) is not None:
+                of_one.setdefault(printable(part["name"]), int(part["kib"]))
             continue
-        if one:
-            continue  # its parts
         if (match := PROCESS_ROW.match(text)) is not None:
             # The same process stands again under how dispensable it is.
             if (key := (match["name"], match["pid"])) not in seen and len(seen) < _PROCESSES:
@@ -74,11 +80,19 @@ def _read(rows: Lines) -> Notes:
                     parts.add(name, _bytes(found[1]), 1)
         if not is_part and (line is None or (text.strip() and not _is_known(text))):
             notes.stats.unknown_lines += 1
+    for (name, _), (kib, place) in ones.items():
+        processes.merge(name, kib * 1024, None, place)
     notes.accounts.tables = (
         *parts.account(PART_OF_RAM, BYTES, "parts"),
         *processes.account(PROCESS, BYTES, "processes"),
     )
     return notes
+
+
+def _largest(of_one: dict[str, int]) -> str:
+    """The largest part of one process, as it is called there."""
+    name = max(of_one, key=lambda each: of_one[each], default="")
+    return f"{name} {of_one[name]:,} kB" if name else ""
 
 
 def _is_known(text: bytes) -> bool:
