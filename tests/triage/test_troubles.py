@@ -565,6 +565,20 @@ def test_a_file_within_an_archive_is_a_place(tmp_path: Path) -> None:
     assert case.result.row.failure is None
 
 
+def test_an_archive_of_many_machines_names_whose_log_it_was(tmp_path: Path) -> None:
+    """Each OOM of it has the member that tells of it; a log by itself has none."""
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "many.zip", "w") as archive:
+        for number, report in enumerate(fleets.REPORTS[:2]):
+            archive.writestr(f"host-{number}/kern.log", log(report))
+    write(folder / "alone.log", log(fleets.REPORTS[0]))
+    found = {case.name.partition("#")[0]: set[str | None]() for case in triaged(folder)}
+    for case in triaged(folder):
+        found[case.name.partition("#")[0]].add(case.result.row.member)
+    assert found == {"alone.log": {None}, "many.zip": {"host-0/kern.log", "host-1/kern.log"}}
+
+
 @pytest.mark.parametrize(
     ("place", "name"),
     [

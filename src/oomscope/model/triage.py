@@ -49,13 +49,15 @@ class CaseRow:
     """One OOM of one case, or one case without any: what `explain` says of it.
 
     Where it failed, `failure` is the reason and all that would come from a verdict is None. `stamp` is the time as the
-    log writes it, `at_ns` since boot. `unused`, in the first row of a case, are files of it that took no part, each
+    log writes it, `at_ns` since boot; `member` is the file that tells of it, where the case is an archive or a folder
+    of several. `unused`, in the first row of a case, are files of it that took no part, each
     with its reason. `pages` are those of the culprit over all its stacks, or of the class's holder.
     """
 
     failure: str | None = None
     exit_code: int = 0
     event: int | None = None
+    member: str | None = None
     stamp: str | None = None
     at_ns: int | None = None
     kernel_release: str | None = None

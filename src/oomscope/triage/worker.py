@@ -139,17 +139,18 @@ def _result(verdict: Verdict, place: str) -> CaseResult:
         )
         for finding in verdict.findings
     )
-    row = _row(verdict)
+    row = _row(verdict, place)
     row = replace(row, headline=kept(row.headline or ""), next=kept(row.next or ""))
     return CaseResult(row, tuple(map(ConsumerRow.of, verdict.consumers[:MOST_CONSUMERS])), findings)
 
 
-def _row(verdict: Verdict) -> CaseRow:
+def _row(verdict: Verdict, place: str) -> CaseRow:
     answer, oom, kernel = verdict.answer, verdict.oom, verdict.kernel
     event: OomEvent | None = None if oom is None or oom.analysis is None else oom.analysis.event
     is_code = answer.holder_kind in (CULPRIT, CALL_SITE)
     return CaseRow(
         event=None if oom is None else oom.number,
+        member=None if oom is None or oom.origin is None else _below(oom.origin, place),
         stamp=None if event is None else event.stamp,
         at_ns=verdict.at_ns if event is None else event.at_ns,
         kernel_release=(None if event is None else event.release) or _known(kernel.release),
@@ -180,6 +181,12 @@ def _row(verdict: Verdict) -> CaseRow:
         unexplained_pages=None if verdict.balance is None else verdict.balance.unexplained_pages,
         signature=signature(verdict),
     )
+
+
+def _below(origin: str, place: str) -> str | None:
+    """What of an input's name stands behind the case's own place: `logs.zip: host/kern.log`, `folder/kern.log`."""
+    behind = origin.removeprefix(place.rstrip("/"))
+    return None if behind == origin else places.shown(behind.lstrip("/: ")) or None
 
 
 def _gfp(event: OomEvent) -> str | None:
