@@ -174,7 +174,7 @@ def _meminfo_of(moment: Moment, readings: Iterable[Reading], page_size_bytes: in
     # One that does not tell its free memory cannot be judged to fit: it serves where no other is there.
     told = [(m, m.total_bytes - m.free_bytes) for m in candidates if m.free_bytes is not None]
     pages = moment.totals.pages if moment.totals is not None else total_pages(moment.counts)
-    if not told or pages is None or isinstance(page_size_bytes, Unknown):
+    if not told or not pages or isinstance(page_size_bytes, Unknown):
         return candidates[0] if candidates else None
     counted_bytes = pages * page_size_bytes
     return min(told, key=lambda candidate: abs(candidate[1] - counted_bytes))[0]

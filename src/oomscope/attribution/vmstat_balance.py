@@ -10,6 +10,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.reading import Meminfo, Reading
 
 PER_CPU_MEMORY = "per-cpu memory"
+_MORE_THAN_ALL = 2  # times RAM: no counter, but a bug of what printed it
 _NEAR = 0.1  # of them
 _HUGE_PAGES = 512  # of the usual size
 _FREE, _HUGE_ANON = "nr_free_pages", "nr_anon_transparent_hugepages"
@@ -93,14 +94,38 @@ def vmstat_balance(
             return None
         if told is None and kind in _ALWAYS_TOLD and page_bytes is not None:
             missing.append(kind)
+        if told and told > _MORE_THAN_ALL * ram_pages > _MORE_THAN_ALL:
+            notes.append(f"{used[0]}: {told:,} pages are more than all of RAM: left out")
+            continue
         if told:
             parts = _unreclaimable(others, found) if kind == rows.SLAB_UNRECLAIMABLE else ()
             found.append(BalanceRow(kind, told, parts, ", ".join(name for name in used if not name.startswith("-"))))
+    if (swapped := _in_swap_cache_alone(counters, meminfo, page_bytes)) is not None and swapped[0]:
+        found.append(BalanceRow(rows.SWAP_CACHE, swapped[0], (), swapped[1]))
     unexplained_pages = ram_pages - sum(row.pages for row in found)
     unexplained = others.parts_of_the_rest(page_bytes)
     if missing:
         notes.append(f"{', '.join(missing)}: not told by what was given, and among the unexplained")
     return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes), tuple(missing))
+
+
+def _in_swap_cache_alone(
+    counters: Mapping[str, int], meminfo: Meminfo | None, page_bytes: int | None
+) -> tuple[int, str] | None:
+    """Pages of the swap cache that no process has mapped, and where they stand; None where that is not told.
+
+    They are in neither Cached nor AnonPages. The lists of anonymous memory have them, shmem and what is mapped: what is
+    left of those is as much as is sure, for mapped pages may be in the swap cache, too.
+    """
+    names = ("nr_active_anon", "nr_inactive_anon", "nr_anon_pages", "nr_shmem", "nr_swapcached")
+    if all(name in counters for name in names):
+        active, inactive, anon, shmem, cached = (counters[name] for name in names)
+        return min(max(active + inactive - anon - shmem, 0), cached), "nr_swapcached"
+    kib_names = ("Active(anon)", "Inactive(anon)", "AnonPages", "Shmem", "SwapCached")
+    if meminfo is None or page_bytes is None or any(name not in meminfo.kib for name in kib_names):
+        return None
+    active, inactive, anon, shmem, cached = (meminfo.kib[name] * 1024 // page_bytes for name in kib_names)
+    return min(max(active + inactive - anon - shmem, 0), cached), "SwapCached"
 
 
 def _of_old_kernels(

@@ -16,6 +16,7 @@ ADDRESS_SPACE = "vmalloc address space"
 GRAPHICS, PROCESS, PART_OF_RAM = "graphics buffers", "process", "part of RAM"
 COUNTER, CMA_POOL = "counter", "CMA pool"
 OUTSTANDING, CONTROL_GROUP, HUGE_PAGES, ZFS = "outstanding allocation", "control group", "huge pages", "ZFS"
+PROPORTIONAL = "process (Pss)"
 # Parts of RAM that nobody holds, or nobody is known to hold.
 FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (in no counter)"
 KERNEL_RAM, USER_RAM = "kernel memory that is no page cache", "process memory that is no page cache"
@@ -36,8 +37,9 @@ KINDS = {
     CONTROL_GROUP: "Control groups",
     PART_OF_RAM: "Parts of RAM, as they were added up",
     COUNTER: "Counters that hold memory; how much RAM there is was not given",
-    CMA_POOL: "Pools of contiguous memory (CMA), pages in use",
+    CMA_POOL: "Contiguous memory (CMA) in use",
     PROCESS: "Processes by name, resident memory; shared pages count in each",
+    PROPORTIONAL: "Processes by name, proportional (Pss): shared pages are divided among those who have them",
     MODULE: "Modules",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from oomscope.model.account import BYTES, KINDS, MODULE, Account
+from oomscope.model.account import BYTES, GRAPHICS, KINDS, MODULE, Account
 from oomscope.model.free_area import FreeArea
 from oomscope.model.verdict import Verdict
 from oomscope.report.tables import show, table, title
@@ -34,7 +34,8 @@ def accounts(console: Console, verdict: Verdict, top: int) -> None:
 
 def _ledger(console: Console, told: Account, top: int) -> None:
     total = bytes_text(told.total) if told.unit == BYTES else pages_text(told.total)
-    title(console, f"{KINDS[told.kind]}: {min(top, len(told.entries))} of {len(told.entries):,} ({total} in all)")
+    in_all = "" if told.kind == GRAPHICS else f" ({total} in all)"  # a row of it is the whole already
+    title(console, f"{KINDS[told.kind]}: {min(top, len(told.entries))} of {len(told.entries):,}{in_all}")
     has_place = any(entry.place for entry in told.entries[:top])
     rows = table((told.unit, True), (told.counted, True), (told.kind, False), *((("", False),) if has_place else ()))
     for entry in told.entries[:top]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oomscope import bounds
 from oomscope.model.account import Account, Entry, account
 from oomscope.model.reading import Notes
+from oomscope.model.unknown import Unknown
 
 BEYOND = "(rows beyond the bound)"
 
@@ -17,6 +18,18 @@ class Entries:
         self._rows: dict[tuple[str, str | None, str], list[int]] = {}
         self._entries: list[Entry] = []
         self._beyond = [0, 0]
+        self._first = ""
+
+    def is_begun_anew(self, row: str) -> bool:
+        """Whether a list's first row comes again: what was read before is another reading, and is let go."""
+        if self._first != row:
+            self._first = self._first or row
+            return False
+        self._rows.clear()
+        self._entries.clear()
+        self._beyond = [0, 0]
+        self._notes.absent = (Unknown("an earlier reading of the same list", "the one that follows is used"),)
+        return True
 
     def add(self, name: str, amount: int, count: int, module: str | None = None, place: str = "") -> None:
         """A row of its own."""

@@ -9,6 +9,7 @@ import pytest
 
 import oomscope
 from oomscope.model.verdict import Verdict
+from oomscope.sources.kernel_log.source import KernelLog
 from tests.support import captures, corpus
 
 LOWMEM = """\
@@ -233,3 +234,26 @@ def test_of_more_events_than_are_kept_the_last_ones_are(tmp_path: Path) -> None:
     verdict = explained("".join(line.format(n, n) for n in range(1000, 21_000)), tmp_path)
     assert verdict.events[-1].text.endswith("killed a (20999)")
     assert verdict.at_ns == 20_999 * 10**9
+
+
+@pytest.mark.parametrize("lines", [15, 55])
+def test_lines_of_others_within_a_trace_cut_nothing_off(lines: int) -> None:
+    """Frames have no word of their own: they are waited for, as long as the numbers have not begun."""
+    header = "[    1.000000] kworker/0:1: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL), nodemask=(null)\n"
+    frames = (
+        "dump_stack_lvl",
+        "warn_alloc",
+        "__alloc_pages",
+        "___kmalloc_large_node",
+        "__kmalloc",
+        "take_it",
+        "probe_it",
+    )
+    trace = [f"[    1.000001]  {name}+0x10/0x20\n" for name in frames]
+    noise = [f"[    1.000001] usb 1-{n}: new high-speed USB device number {n} using xhci_hcd\n" for n in range(lines)]
+    text = "".join((header, "[    1.000001] Call Trace:\n", *trace[:4], *noise, *trace[4:]))
+    text += "[    1.000002] Mem-Info:\n[    1.000003] active_anon:1 inactive_anon:2 isolated_anon:0\n"
+    parser = KernelLog().parser(ranking_only=True)
+    list(parser.batches([text.encode()]))
+    (event,) = parser.notes.log.events
+    assert [frame.partition("+")[0] for frame in event.asked.stack] == list(frames)

@@ -67,3 +67,29 @@ def test_an_app_that_was_looked_at_twice_is_one(tmp_path: Path) -> None:
     (entry,) = account.entries
     assert (entry.name, entry.amount, entry.count) == ("com.example.app", 900123 * 1024, 1)
     assert entry.place == "Native Heap 812,345 kB"
+
+
+SLABINFO = (
+    "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>\n"
+    "ext4_inode_cache 1000 1000 1000 32 8 : tunables 0 0 0 : slabdata {n} {n} 0\n"
+    "dentry 2000 2000 192 21 1 : tunables 0 0 0 : slabdata 96 96 0\n"
+)
+
+
+@pytest.mark.parametrize("between", ["", "\n", "Fri Mar  1 11:00:00 UTC 2024\n"])
+def test_a_whole_file_twice_is_one(tmp_path: Path, between: str) -> None:
+    """What follows an account at once is another reading of it, and the one that counts."""
+    (account,) = explained(tmp_path, SLABINFO.format(n=32) + between + SLABINFO.format(n=40)).accounts
+    assert [(entry.name, entry.amount) for entry in account.entries] == [("ext4_inode_cache", 320), ("dentry", 96)]
+
+
+def test_a_full_meminfo_tells_more_than_what_a_tool_makes_of_it(tmp_path: Path) -> None:
+    """`free` beside it takes nothing away."""
+    text = (
+        "MemTotal:       16267828 kB\nMemFree:          213616 kB\nBuffers:           10168 kB\n"
+        "Cached:          1537144 kB\nAnonPages:       1200000 kB\nShmem:             10000 kB\n"
+        "SReclaimable:     100000 kB\nSUnreclaim:     12000000 kB\n\n$ free -m\n"
+        "               total        used        free      shared  buff/cache   available\n"
+        "Mem:           15886       13886         208         489        1510        1234\n"
+    )
+    assert explained(tmp_path, text).answer.headline.startswith("slab holds 11.5 GiB")

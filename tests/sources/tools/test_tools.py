@@ -109,7 +109,7 @@ ALONE: tuple[tuple[str, str, str], ...] = (
     ("smem -w", SMEM, "most of RAM is kernel memory that is no page cache: 5.1 GiB (66.6 % of RAM)"),
     ("CMA", CMA, "reserved has most contiguous memory in use: "),
     ("ps", PS, "mysqld is the largest by name: 11.1 GiB of resident memory in 1 process"),
-    ("procrank", PROCRANK, "system_server is the largest by name: 25.2 MiB of resident memory in 1 process"),
+    ("procrank", PROCRANK, "system_server is the largest by name: 25.2 MiB (Pss) in 1 process"),
     ("memleak", MEMLEAK, "leak_it [leaky] allocated most of what memleak saw allocated and not freed: 39.1 MiB"),
     (
         "zramctl",

@@ -44,9 +44,11 @@ def _unescaped(entity: re.Match[bytes]) -> bytes:
 
 
 def forms(line: bytes) -> Iterator[bytes]:
-    """The line as it may have been printed: as it stands, then without what may be a prefix of somebody else's."""
+    """The line as it may have been printed: without a date, as it stands, then without what may be a prefix."""
+    if (dated := _DATE.match(line)) is not None:
+        yield line[dated.end() :]
     yield line
-    for prefix in (_GREP, _PATH, _ITEM, _PRINTK, _DATE):
+    for prefix in (_GREP, _PATH, _ITEM, _PRINTK):
         if (match := prefix.match(line)) is not None:
             yield line[match.end() :]
     if (stripped := line.lstrip()) is not line and len(stripped) < len(line):

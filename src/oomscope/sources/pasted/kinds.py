@@ -278,7 +278,14 @@ KINDS: tuple[Kind, ...] = (
         begins=_any(drm.TOTAL, drm.BO_STATS),
         patience=4,
     ),
-    Kind(crash_slab.CRASH_SLAB, (b"OBJSIZE",), crash_slab.ROW, 2, begins=crash_slab.HEADER),
+    Kind(
+        crash_slab.CRASH_SLAB,
+        (b"OBJSIZE",),
+        crash_slab.ROW,
+        2,
+        begins=crash_slab.HEADER,
+        inner=crash_slab.ABOUT,
+    ),
     Kind(
         containers.CONTAINERS,
         (b"MEM USAGE", b"CPU(cores)"),
@@ -345,6 +352,7 @@ KINDS: tuple[Kind, ...] = (
         patience=1,
         is_generic=True,
     ),
+    Kind(MEMINFO, (b"CmaTotal",), re.compile(rb"Cma(?:Total|Free): +\d{1,15} kB\s*$"), 2),
     Kind(
         MEMINFO,
         (b" kB", b"HugePages_"),

@@ -33,6 +33,7 @@ def _read(rows: Lines) -> Notes:
         elif size := _bytes(match["bytes"]):
             module = None if match["module"] is None else printable(match["module"])
             function, place = printable(match["function"]), printable(match["place"])
+            found.is_begun_anew(f"{place} {module} {function}")
             found.add(function, size, int(match["calls"]), module, place)
     notes.accounts.tables = found.account(CALL_SITE, BYTES, "calls")
     return notes

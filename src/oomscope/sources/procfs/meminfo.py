@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from oomscope import bounds
-from oomscope.model.account import BYTES, COUNTER, HUGE_PAGES, Account, Entry, account
+from oomscope.model.account import BYTES, CMA_POOL, COUNTER, HUGE_PAGES, Account, Entry, account
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
 from oomscope.text import Lines
+from oomscope.units import bytes_text
 
 _LINE = re.compile(rb"(?P<name>[A-Za-z0-9_()]{1,60}):\s++(?P<kib>\d{1,15}) kB\s*+")
 
@@ -60,8 +61,17 @@ def _read(rows: Lines) -> Notes:
             kib={name.decode(): size for name, size in kib.items()},
         )
     elif b"MemTotal" not in kib:
-        notes.accounts.tables += _of_counters(kib)
+        notes.accounts.tables += (*_of_counters(kib), *_of_cma(kib))
     return notes
+
+
+def _of_cma(kib: dict[bytes, int]) -> tuple[Account, ...]:
+    """What of the pools of contiguous memory is in use, where both lines are there."""
+    total, free = kib.get(b"CmaTotal", 0) * 1024, kib.get(b"CmaFree")
+    if free is None or not free * 1024 <= total <= bounds.ROW_BYTES:
+        return ()
+    used = total - free * 1024
+    return account(CMA_POOL, BYTES, "pools", [Entry("all pools", used, 1, None, f"of {bytes_text(total)}")])
 
 
 def _of_counters(kib: dict[bytes, int]) -> tuple[Account, ...]:

@@ -38,7 +38,8 @@ def _read(rows: Lines) -> Notes:
         if pages > bounds.PAGES:
             notes.stats.corrupt_records += 1
             continue
-        found.add(printable(match["name"]), pages, int(match["active"]))
+        found.is_begun_anew(name := printable(match["name"]))
+        found.add(name, pages, int(match["active"]))
         fitting &= _fitting(int(match["size"]), int(match["each"]), int(match["pages"]))
     if len(fitting) == 1:
         notes.accounts.page_bytes = next(iter(fitting))

@@ -37,6 +37,9 @@ def _read(rows: Lines) -> Notes:
         if area is None:
             notes.stats.unknown_lines += line != b""
             continue
+        # Kernels that do not show addresses print the same for all.
+        if b"ptrval" not in area[0] and found.is_begun_anew(printable(area[0])):
+            addresses = Entries(notes)
         mapped = _PAGES.search(area["rest"])
         caller = _CALLER.match(area["rest"])
         if caller is None:

@@ -17,6 +17,10 @@ ROW = re.compile(
 )
 
 
+# What crash remarks in between.
+ABOUT = re.compile(rb"kmem: ")
+
+
 def _recognises(head: bytes) -> bool:
     """The header at the very beginning."""
     return HEADER.match(head[:4096].lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")) is not None
@@ -31,7 +35,7 @@ def _read(rows: Lines) -> Notes:
         name = None if match is None else match["name"] or match["first"]
         if match is not None and name is not None:
             found.add(printable(name), int(match["slabs"]) * int(match["kib"]) * 1024, int(match["allocated"]))
-        elif line is None or (line.strip() and HEADER.match(line) is None):
+        elif line is None or (line.strip() and HEADER.match(line) is None and ABOUT.match(line) is None):
             notes.stats.unknown_lines += 1
     notes.accounts.tables = found.account(SLAB_CACHE, BYTES, "objects in use")
     return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from oomscope.model.account import BYTES, CACHED_RAM, FREE_RAM, LOST_RAM, PART_OF_RAM, PROCESS
+from oomscope.model.account import BYTES, CACHED_RAM, FREE_RAM, LOST_RAM, PART_OF_RAM, PROPORTIONAL
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
@@ -84,7 +84,7 @@ def _read(rows: Lines) -> Notes:
         processes.merge(name, kib * 1024, None, place)
     notes.accounts.tables = (
         *parts.account(PART_OF_RAM, BYTES, "parts"),
-        *processes.account(PROCESS, BYTES, "processes"),
+        *processes.account(PROPORTIONAL, BYTES, "processes"),
     )
     return notes
 

@@ -10,13 +10,15 @@ from oomscope.sources.base import AccountSource
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
 
-HEADER = re.compile(rb" *+total +used +free +shared +(?:buff/cache +available|buffers +cached?)\s*$")
+HEADER = re.compile(
+    rb" *+total +used +free +shared +(?:buff/cache +available|buffers +cache +available|buffers(?: +cached?)?)\s*$"
+)
 # What was asked for, where the prompt is there: `$ free -g`.
 ASKED = re.compile(rb".{0,120}?(?:[#$>%~] ?|^)free(?: -\w{1,4}| --\w{2,8}){0,3} --?(?P<unit>[bkmgt])\w{0,9}\s*$")
 _ASKED_KIB = {b"b": 1 / 1024, b"k": 1.0, b"m": 1024.0, b"g": float(1 << 20), b"t": float(1 << 30)}
 _AMOUNT = rb"\d{1,15}(?:[.,]\d{1,3})?(?:[KMGTP]i?|[Bb])?"
 ROW = re.compile(
-    rb" *+(?P<what>Mem|Swap|[Mm]em\S{0,8}|-/\+ buffers/cache): *(?P<amounts>"
+    rb" *+(?P<what>Mem|Swap|[Mm]em\S{0,8}|-/\+ buffers(?:/cache)?): *(?P<amounts>"
     + _AMOUNT
     + rb"(?: +"
     + _AMOUNT

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from oomscope import bounds
-from oomscope.model.account import BYTES, PROCESS
+from oomscope.model.account import BYTES, PROCESS, PROPORTIONAL
 from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
@@ -37,6 +37,7 @@ class _Columns:
     name: int
     count: int
     pid: int | None
+    is_proportional: bool
 
     @property
     def is_last(self) -> bool:
@@ -71,7 +72,8 @@ def _read(rows: Lines) -> Notes:
             last[told[0]] = told[1]
     for name, size in last.values():
         found.merge(name, size)
-    notes.accounts.tables = found.account(PROCESS, BYTES, "processes")
+    kind = PROPORTIONAL if columns is not None and columns.is_proportional else PROCESS
+    notes.accounts.tables = found.account(kind, BYTES, "processes")
     return notes
 
 
@@ -80,7 +82,7 @@ def _columns(header: bytes) -> _Columns | None:
     size = next((words.index(name) for name in _SIZES if name in words), None)
     name = next((words.index(each) for each in _NAMES if each in words), None)
     pid = words.index(b"PID") if b"PID" in words else None
-    return None if size is None or name is None else _Columns(size, name, len(words), pid)
+    return None if size is None or name is None else _Columns(size, name, len(words), pid, words[size] == b"PSS")
 
 
 def _row(line: bytes, columns: _Columns) -> tuple[bytes | None, tuple[str, int]] | None:

@@ -33,7 +33,8 @@ def _read(rows: Lines) -> Notes:
     for line in rows:
         match = None if line is None else ROW.match(line)
         if match is not None:
-            found.add(printable(match["name"]), round((amounts.kib(match["size"]) or 0) * 1024), int(match["active"]))
+            found.is_begun_anew(name := printable(match["name"]))
+            found.add(name, round((amounts.kib(match["size"]) or 0) * 1024), int(match["active"]))
         elif line is None or (line.strip() and HEADER.match(line) is None and SUMMARY.match(line) is None):
             notes.stats.unknown_lines += 1
     notes.accounts.tables = found.account(SLAB_CACHE, BYTES, "objects in use")

@@ -9,7 +9,7 @@ from oomscope.model.reading import Notes
 from oomscope.sources.base import AccountSource
 from oomscope.sources.entries import Entries
 from oomscope.sources.tools import amounts
-from oomscope.text import Lines
+from oomscope.text import Lines, printable
 
 _SIZE = rb"\d{1,15}(?:\.\d{1,3})?[KMGT]?"
 HEADER = re.compile(rb" *+Area +Used +Cache +Noncache\s*$")
@@ -40,6 +40,8 @@ def _read(rows: Lines) -> Notes:
         if match is None:
             notes.stats.unknown_lines += line is None or bool(line.strip() and HEADER.match(line) is None)
             continue
+        if found.is_begun_anew(printable(match["area"])):
+            cache = 0
         used, cached, rest = (round((amounts.kib(match[n]) or 0) * 1024) for n in ("used", "cache", "noncache"))
         if match["area"] == b"free memory":
             found.add(FREE_RAM, used, 1)

@@ -22,6 +22,7 @@ from oomscope.model.account import (
     PART_OF_RAM,
     PER_CPU,
     PROCESS,
+    PROPORTIONAL,
     SLAB_CACHE,
     UNREFERENCED,
     USER_RAM,
@@ -66,6 +67,7 @@ _CLAIMS = {
     PER_CPU: "{name} of per-cpu memory take {amount} for each CPU",
     GRAPHICS: "{name} take {amount} ({count} buffers), most of it as shared memory (shmem)",
     PROCESS: "{name} is the largest by name: {amount}{share} of resident memory in {count}",
+    PROPORTIONAL: "{name} is the largest by name: {amount}{share} (Pss) in {count}{most}",
     MODULE: "{name} is the largest module: {amount} of code and data",
 }
 _NEXT_OF_PARTS = {
@@ -91,6 +93,7 @@ _NEXT = {
     PER_CPU: "allocation profiling (sysctl.vm.mem_profiling=1, kernels from 6.10 on) names who allocates it",
     GRAPHICS: "see which client keeps them: /sys/kernel/debug/dri/*/clients, fdinfo of the compositor",
     PROCESS: "shared pages count in each process: smem -k, or Pss in /proc/PID/smaps_rollup, tells its own",
+    PROPORTIONAL: "/proc/PID/smaps_rollup, or dumpsys meminfo PID, tells what it is made of",
     MODULE: "what a module allocates is counted elsewhere: /proc/allocinfo, page_owner",
 }
 
@@ -286,7 +289,8 @@ def _fits(balance: Balance) -> bool:
 def _of_file(told: Account, entry: Entry, case: RuleCase) -> Finding:
     amount = _amount(told, entry, case)
     texts = {"name": str(entry), "amount": amount, "count": f"{entry.count:,}", "place": entry.place, "share": ""}
-    if told.kind == PROCESS:
+    texts["most"] = f", most of it {entry.place}" if entry.place else ""
+    if told.kind in (PROCESS, PROPORTIONAL):
         texts["count"] = "1 process" if entry.count == 1 else f"{entry.count:,} processes"
         meminfo = case.facts.evidence.meminfo
         if meminfo is not None and entry.amount <= meminfo.total_bytes:
@@ -310,7 +314,7 @@ def _certainty_of(told: Account, entry: Entry, case: RuleCase) -> str:
         return POSSIBLE
     if told.unit == BYTES and meminfo is not None and entry.amount > AT_ONE_MOMENT * meminfo.total_bytes:
         return POSSIBLE
-    return LIKELY if told.kind in (UNREFERENCED, OUTSTANDING, GRAPHICS) else CERTAIN
+    return LIKELY if told.kind in (UNREFERENCED, OUTSTANDING, GRAPHICS, COUNTER) else CERTAIN
 
 
 def _of_parts(told: Account) -> list[Finding]:

@@ -42,7 +42,8 @@ from oomscope.sources.kernel_log.report.zones import Zones
 from oomscope.text import printable
 
 _CLIPPED_LINES = 4
-_IDLE_LINES = 12
+# So many lines of others may stand within a report; more in its trace, whose frames have no word of their own.
+_IDLE_LINES, _IDLE_LINES_OF_TRACE = 12, 60
 _PAGE_KIB = (4, 8, 16, 32, 64, 256)
 # In the order in which they are asked.
 _SECTIONS: tuple[type[ReportSection], ...] = (
@@ -147,7 +148,8 @@ class EventReader:
     @property
     def is_idle(self) -> bool:
         """Whether so many lines in a row were of no known form that its report is most likely over."""
-        return self._idle > _IDLE_LINES
+        is_whole = self._draft.is_counting or not self._header.is_given
+        return self._idle > (_IDLE_LINES if is_whole else _IDLE_LINES_OF_TRACE)
 
     def pass_lines(self, count: int) -> None:
         """So many more lines that are none of it."""
