@@ -49,6 +49,7 @@ def run(folder: Path, *words: str, expected: int = 0, **more: Any) -> subprocess
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "COLUMNS": "80",
         },
         **more,
     )

@@ -28,10 +28,26 @@ from oomscope.errors import OomscopeError, OutputFailed, foreseen
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _OrFile(click.Group):
+    """The commands. A file or folder in the place of one is explained; a command's name wins (`./top` is a file)."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click.Group."""
+        first = args[0]
+        if self.get_command(ctx, first) is None:
+            if first == "-" or os.path.lexists(first) or "://" in first:
+                return explain_command.name, explain_command, args
+            if not first.startswith("-"):
+                ctx.fail(f"{first}: neither a command nor a file")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_OrFile, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="oomscope")
 def cli() -> None:
-    """When Linux runs out of memory, say who ate it.
+    """When Linux runs out of memory, say who ate it. A file in the place of a command is explained.
 
     \b
     Exit codes: 0 a verdict was given, even a partial one; 1 nothing to explain

@@ -15,7 +15,7 @@ FORMATS = ("text", "kernel", "json", "html")
 @click.command()
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="[AFTER]", required=False)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it.  [text, or what -o's name tells]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 @click.option("--top", type=click.IntRange(1), help="How many rows of each kind.  [text 10, kernel 3, json all]")
 @click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
@@ -23,7 +23,7 @@ FORMATS = ("text", "kernel", "json", "html")
 def diff(
     before: str,
     after: str | None,
-    form: str,
+    form: str | None,
     output: str | None,
     top: int | None,
     page_size: str | None,
@@ -38,12 +38,14 @@ def diff(
     oomscope diff case/ --format json
     """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli import output as outputs
+    from oomscope.cli.forms import chosen
     from oomscope.cli.progress import progress_bar
     from oomscope.cli.terminal import columns, wants_colour
     from oomscope.pipeline.api import compare
     from oomscope.report import diff as report
 
     output = outputs.place(output)
+    form = chosen(form, output, FORMATS)
     outputs.require(output, form)
     with progress_bar() as progress:
         found = compare(before, after, page_size_bytes=None if page_size is None else int(page_size), progress=progress)
@@ -55,7 +57,7 @@ def diff(
         text = report.kernel(found, top=top or 3)
     else:
         colour = output is None and wants_colour(no_color=no_color)
-        text = report.text(found, top=top or 10, colour=colour, width=columns())
+        text = report.text(found, top=top or 10, colour=colour, width=columns(output))
     outputs.write([text], output)
 
 

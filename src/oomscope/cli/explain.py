@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp", "order", "node", "zone", "memcg")
 SORTS = ("pages", "blocks", "age", "name")
 KINDS = ("kernel", "slab", "user", "page-cache", "hugetlb", "early", "untracked")
-FORMATS = ("text", "kernel", "json", "html")
-_DEFAULT_TOP = {"text": 10, "kernel": 1, "json": None, "html": None}
+_RULE = 80
+FORMATS = ("text", "short", "markdown", "kernel", "json", "html")
+_DEFAULT_TOP = {"text": 10, "short": 1, "markdown": 10, "kernel": 1, "json": None, "html": None}
 
 
 class _Duration(click.ParamType[Any]):
@@ -72,8 +73,8 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @click.option("--last-crash", is_flag=True, help="What the previous boot left: pstore, /var/crash, the journal.")
 @click.option("--cgroup", help="A memory cgroup of this machine, by its path below /sys/fs/cgroup; no root needed.")
 @click.option("--vmlinux", type=click.Path(dir_okay=False), help="Debug info of the kernel that a core dump is of.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to show it.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it.  [text, or what -o's name tells]")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file: .html, .json, .md or any.")
 @click.option("--top", type=click.IntRange(1), help="How many rows or stacks to show.  [text 10, kernel 1, json all]")
 @click.option("--by", type=click.Choice(PROPERTIES), help="Group holdings by this.")
 @click.option("--sort", type=click.Choice(SORTS), default="pages", show_default=True, help="Order of the groups.")
@@ -98,7 +99,7 @@ def explain(
     last_crash: bool,
     cgroup: str | None,
     vmlinux: str | None,
-    form: str,
+    form: str | None,
     output: str | None,
     top: int | None,
     by: str | None,
@@ -122,6 +123,7 @@ def explain(
     oomscope explain page_owner.txt --by comm --node 1 --since 2h
     """  # noqa: D205, D301 - a help text; click knows the backspace
     from oomscope.cli import output as outputs
+    from oomscope.cli.forms import chosen
     from oomscope.cli.progress import progress_bar
     from oomscope.host import last_crash as crashes
     from oomscope.pipeline.api import explain as explain_paths
@@ -134,6 +136,7 @@ def explain(
 
         paths = (*paths, *files_of(cgroup))
     output = outputs.place(output)
+    form = chosen(form, output, FORMATS)
     outputs.require(output, form)
     if by is None and sort != "pages":
         raise BadQuestion("--sort goes with --by: it orders the groups")
@@ -213,18 +216,22 @@ def _pieces(
     verdicts: list[Verdict], form: str, rows: int | None, *, is_one: bool, no_color: bool, output: str | None
 ) -> Iterator[str]:
     from oomscope.cli.terminal import columns, wants_colour
-    from oomscope.report import json_report, kernel_log, terminal
+    from oomscope.report import json_report, kernel_log, markdown, short, terminal
 
     if form == "json":
         yield from json_report.pieces(verdicts[0], top=rows) if is_one else json_report.pieces_all(verdicts, top=rows)
     elif form == "html":
         yield page_of(verdicts)
+    elif form == "short":
+        yield from map(short.render, verdicts)
+    elif form == "markdown":
+        yield "\n---\n\n".join(markdown.render(verdict, top=rows or 1) for verdict in verdicts)
     elif form == "kernel":
         yield from (kernel_log.render(verdict, top=rows or 1) for verdict in verdicts)
     else:
-        colour, width = output is None and wants_colour(no_color=no_color), columns()
+        colour, width = output is None and wants_colour(no_color=no_color), columns(output)
         for index, verdict in enumerate(verdicts):
-            yield f"\n{'=' * width}\n" if index else ""
+            yield f"\n{'=' * min(width, _RULE)}\n" if index else ""
             yield terminal.render(verdict, top=rows or 1, colour=colour, width=width)
 
 

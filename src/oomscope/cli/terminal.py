@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 
+_MOST, _UNWRAPPED = 120, 10_000
+
 
 def wants_colour(*, no_color: bool) -> bool:
     """Colour on a terminal, unless --no-color, NO_COLOR (no-color.org) or TERM=dumb; FORCE_COLOR asks for it."""
@@ -16,6 +18,9 @@ def wants_colour(*, no_color: bool) -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def columns() -> int:
-    """80, or fewer where the terminal has fewer."""
-    return min(80, shutil.get_terminal_size((80, 24)).columns)
+def columns(output: str | None = None) -> int:
+    """The terminal's, up to 120; what goes into a pipe or a file is not wrapped, unless COLUMNS asks for it."""
+    is_seen = output is None and sys.stdout is not None and sys.stdout.isatty()
+    if is_seen or os.environ.get("COLUMNS"):
+        return min(_MOST, shutil.get_terminal_size((80, 24)).columns)
+    return _UNWRAPPED

@@ -17,9 +17,9 @@ ROW = re.compile(
     rb"|Locked|KSM|HugetlbPages|CoreDumping):\s+(?P<kib>\d{1,15}) kB\s*$"
 )
 _PID = re.compile(rb"\s*Pid:\s+(?P<pid>\d{1,9})\s*$")
-NAME = re.compile(rb"\s*Name:[\t ]+(?P<name>\S.{0,60}?)\s*$")
+NAME = re.compile(rb"\s*Name:[\t ]+(?P<name>\S.{0,60}?)\s{0,80}+$")
 BEGINS = re.compile(
-    rb"\s*(?:Name:[\t ]+\S.{0,60}\s*$|VmPeak:\s+\d+ kB|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p .{0,80}\[rollup\])"
+    rb"\s*(?:Name:[\t ]+\S.{0,60}\s{0,80}+$|VmPeak:\s+\d+ kB|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p .{0,80}\[rollup\])"
 )
 _BEGINNING = re.compile(
     rb"Name:\t\S[^\n]{0,60}\n(?:Umask|State):\t|[0-9a-f]{8,16}-[0-9a-f]{8,16} ---p [^\n]{0,80}\[rollup\]\n"

@@ -15,7 +15,8 @@ ROW = re.compile(
     rb"(?P<figures>\d[\d.,]{0,20}[KMGTkmgt]?\+? (?:total|used)\b.{0,200})"
 )
 _FIGURE = re.compile(
-    rb"(?P<size>\d[\d.,]{0,19}?[KMGTkmgt]?)\+? (?P<name>total|used|free|shrd|buff(?:/cache|ers)?|cached|avail)"
+    rb"(?<![\d.,])(?P<size>\d[\d.,]{0,19}?[KMGTkmgt]?)\+? "
+    rb"(?P<name>total|used|free|shrd|buff(?:/cache|ers)?|cached|avail)"
     rb"(?: Mem)?\b"
 )
 _UNITS = {b"K": 1, b"M": 1 << 10, b"G": 1 << 20, b"T": 1 << 30}
