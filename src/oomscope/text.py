@@ -21,6 +21,8 @@ _TOO_LONG = bytes(bounds.LINE_BYTES + 1)
 def printable(raw: bytes) -> str:
     r"""Text that is safe to show: invalid UTF-8 and control characters appear as `\\xNN`."""
     text = raw.decode("utf-8", errors="backslashreplace")
+    if text.isascii() and text.isprintable():
+        return text
     return _CONTROL.sub(_escape, text)
 
 

@@ -27,6 +27,7 @@ from oomscope.model.triage import Case, CaseResult, CaseRow, Signature
 from oomscope.triage import baseline, labels, places, steps
 from oomscope.triage.cache import Cache, default_path
 from oomscope.triage.grouping import Unit
+from oomscope.triage.packing import packed
 from oomscope.triage.processes import Processes
 from oomscope.triage.signature import _cache_name
 from oomscope.triage.timestamps import when
@@ -36,7 +37,8 @@ from tests.support.fleets import lay_out, log, triaged, write
 from tests.triage.test_outputs import as_json, run, triage_of
 
 OOMSCOPE = Path(sys.executable).parent / "oomscope"
-FAILED = [CaseResult(CaseRow(failure="any", exit_code=3))]
+RESULTS = [CaseResult(CaseRow(failure="any", exit_code=3))]
+FAILED = packed(RESULTS)
 
 
 @pytest.fixture
@@ -241,7 +243,7 @@ def test_another_version_beside_takes_nothing_away(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr("oomscope.triage.cache.version", lambda: "another")
         with Cache(kept) as others:
             assert others.take_over(["one"]) == set()
-        assert results.get("one") == FAILED
+        assert results.get("one") == RESULTS
 
 
 def test_what_is_kept_may_be_damaged(tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_what_is_kept_may_be_damaged(tmp_path: Path) -> None:
         assert results.take_over(["one"]) == set()
         assert results.trouble is not None
         results.put("one", FAILED, lasting=True)
-        assert results.get("one") == FAILED
+        assert results.get("one") == RESULTS
 
 
 def test_an_open_triage_does_not_lock_another_out(tmp_path: Path) -> None:

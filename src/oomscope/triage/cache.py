@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 from collections.abc import Iterable
 from functools import cache
@@ -22,11 +21,9 @@ import zstandard
 
 from oomscope.errors import OomscopeError, cause_of
 from oomscope.model.triage import CaseResult
-from oomscope.text import is_printable
+from oomscope.triage.packing import require_ours, unpacked
 
 _ASKED_AT_ONCE = 500
-_NEVER_WRITTEN = re.compile(rb"\\u00|\\[bf]")  # control characters, as JSON has them
-_DECODER = msgspec.json.Decoder(list[CaseResult])
 
 
 def default_path() -> Path | None:
@@ -79,7 +76,7 @@ class Cache:
                 part = [f"{version()} {key}" for key in asked[start : start + _ASKED_AT_ONCE]]
                 marks = ",".join("?" * len(part))
                 for name, packed in self._kept.execute(f"SELECT * FROM results WHERE key IN ({marks})", part):
-                    _unpacked(packed)
+                    require_ours(packed)
                     key = name.partition(" ")[2]
                     self._put_own(key, packed)
                     found.add(key)
@@ -87,9 +84,8 @@ class Cache:
             self._keep_no_more(error)
         return found
 
-    def put(self, key: str, results: list[CaseResult], *, lasting: bool) -> None:
-        """Take a case's results; beyond this triage only if they are `lasting`, and on disk at once then."""
-        packed = zstandard.compress(msgspec.json.encode(results), 1)
+    def put(self, key: str, packed: bytes, *, lasting: bool) -> None:
+        """Take a case's packed results; beyond this triage only if they are `lasting`, and on disk at once then."""
         self._put_own(key, packed)
         if lasting and self._kept is not None:
             try:
@@ -100,7 +96,7 @@ class Cache:
     def get(self, key: str) -> list[CaseResult]:
         """The results of a case of this triage."""
         (packed,) = self._own.execute("SELECT results FROM results WHERE key = ?", (key,)).fetchone()
-        return _unpacked(packed)
+        return unpacked(packed)
 
     def _put_own(self, key: str, packed: bytes) -> None:
         try:
@@ -114,14 +110,6 @@ class Cache:
         if self._kept is not None:
             self._kept.close()
             self._kept = None
-
-
-def _unpacked(packed: bytes) -> list[CaseResult]:
-    """What was kept. Raises msgspec.ValidationError where it holds what oomscope never writes."""
-    text = zstandard.decompress(packed)
-    if _NEVER_WRITTEN.search(text) is not None or not is_printable(text.decode("utf-8", "replace")):
-        raise msgspec.ValidationError("it holds characters that are never kept")
-    return _DECODER.decode(text)
 
 
 @cache

@@ -24,9 +24,10 @@ from oomscope.triage.grouping import (
     with_distinct_names,
 )
 from oomscope.triage.labels import SEEN, Labels
+from oomscope.triage.packing import packed
 from oomscope.triage.places import File
 from oomscope.triage.timestamps import when
-from oomscope.triage.worker import explained, failed
+from oomscope.triage.worker import failed, packed_of
 from oomscope.units import counted
 
 Progress = Callable[[int, int], None]
@@ -122,9 +123,11 @@ def explain_all(
     wanted = dict(named)
     finished = results.take_over(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
-    for done, (unit, result) in enumerate(engine.run(explained, left, limit_s=limit_s), 1):
-        told = failed(result.reason) if isinstance(result, Failed) else result
-        results.put(key(unit), told.results, lasting=told.is_lasting)
+    for done, (unit, result) in enumerate(engine.run(packed_of, left, limit_s=limit_s), 1):
+        if isinstance(result, Failed):
+            results.put(key(unit), packed(failed(result.reason).results), lasting=False)
+        else:
+            results.put(key(unit), result.results, lasting=result.is_lasting)
         if progress is not None:
             progress(done, len(left))
     return sum(name in finished for name, _ in named)

@@ -16,6 +16,7 @@ from oomscope.model.verdict import Verdict
 from oomscope.pipeline.api import read
 from oomscope.triage import places
 from oomscope.triage.grouping import Unit
+from oomscope.triage.packing import packed
 from oomscope.triage.signature import signature
 from oomscope.units import counted
 from oomscope.verdict import judge_each
@@ -31,6 +32,20 @@ class Worked:
 
     results: list[CaseResult]
     is_lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The same, as it is kept."""
+
+    results: bytes
+    is_lasting: bool
+
+
+def packed_of(unit: Unit) -> Packed:
+    """The results of a case, packed where they were made: whoever gathers them has many processes to serve."""
+    worked = explained(unit)
+    return Packed(packed(worked.results), worked.is_lasting)
 
 
 def explained(unit: Unit) -> Worked:

@@ -48,12 +48,13 @@ def _letters_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
 
 def _others_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
     """Where what has no four letters of its own may stand: `CMA`, `2*4kB`, `KB  123KB`, `[  123]  0  123  4567`."""
-    first, second, third = letters[:-2], letters[1:-1], letters[2:]
-    is_blank = third == ord(" ")
-    is_number = (third - np.uint8(ord("0")) < 10) | is_blank
+    first, second, third, fourth = letters[:-3], letters[1:-2], letters[2:-1], letters[3:]
+    is_blank, is_digit = third == ord(" "), third - np.uint8(ord("0")) < 10
+    # A frame stands behind a blank, too: a number begins at once, or behind several.
+    is_number = is_digit | (is_blank & ((fourth == ord(" ")) | (fourth - np.uint8(ord("0")) < 10)))
     return [
         np.flatnonzero((first == ord("C")) & (second == ord("M")) & (third == ord("A"))),
-        np.flatnonzero((second == ord("*")) & (third - np.uint8(ord("0")) < 10)),
+        np.flatnonzero((second == ord("*")) & is_digit),
         np.flatnonzero((first == ord("K")) & (second == ord("B")) & is_blank),
         np.flatnonzero((first == ord("]")) & (second == ord(" ")) & is_number),
     ]
@@ -61,9 +62,7 @@ def _others_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
 
 def lines_of_interest(stretch: bytes) -> list[int]:
     """The lines of a stretch, counted from 0 and in their order, that the pattern is found in."""
-    letters = np.frombuffer(stretch, np.uint8)
-    if len(letters) < 3:
-        return []
+    letters = np.frombuffer(stretch + b"\0\0\0", np.uint8)  # so that the last line's end has neighbours, too
     at = np.concatenate([*_letters_at(letters), *_others_at(letters)])
     at.sort()
     ends = np.flatnonzero(letters == _LINE_END)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from oomscope import bounds
 from oomscope.model.oom_event import KILL, MEMCG_KILL, SHOWN
-from oomscope.text import printable
+from oomscope.text import either, printable
 
 _FIELD = re.compile(
     rb"(?<![A-Za-z_])(?P<name>[A-Za-z_]{1,60}+(?:\([a-z]{1,20}\))?+): *+(?P<value>\d{1,25}+(?: \d{1,25}+)?) ?[kK] ?B"
@@ -39,7 +39,10 @@ _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("ZFS", re.compile(rb"\AModules linked in:.*\bzfs\b|\barc_(?:reclaim|prune|evict)\b")),
     ("GPU driver", re.compile(rb"\AModules linked in:.*\b(?:nvidia|amdgpu|i915|xe|nouveau|radeon)\b")),
 )
-_REMARKED = re.compile(rb"alloc|memory|pages|VM_FAULT|Hardware|Modules|balloon|vmtoolsd|arc_")
+_REMARKED = either(
+    *(rb"alloc", rb"memory", rb"pages", rb"VM_FAULT", rb"Hardware", rb"Modules", rb"balloon", rb"vmtoolsd", rb"arc_")
+)
+_SURE_DIGITS = 13  # fewer than those of bounds.AMOUNT
 _ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]*\d)")
 _CPUSET = re.compile(rb"cpuset=(?P<cpuset>[^\s,]{1,200})")
 _NODEMASK = re.compile(rb"nodemask=(?P<nodemask>[\d,-]*\d)")
@@ -80,6 +83,8 @@ class Draft:
 
     def number(self, digits: bytes, text: bytes) -> int | None:
         """The number, None where it cannot be an amount."""
+        if len(digits) < _SURE_DIGITS and digits.isdigit():
+            return int(digits)
         digits = digits.replace(b" ", b"")
         value = int(digits) if len(digits) <= 2 * bounds.DIGITS else bounds.AMOUNT
         if -bounds.AMOUNT < value < bounds.AMOUNT:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from oomscope import bounds
 from oomscope.model.oom_event import KILL, SHOWN, Victim
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
-from oomscope.text import printable
+from oomscope.text import either, printable
 
 SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
 # Virtuozzo and OpenVZ: a container's own OOM killer.
@@ -32,7 +32,10 @@ _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200}
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
 # Whom the reaper has emptied: where the kill line is lost, that is who was killed (mm/oom_kill.c oom_reap_task_mm()).
 REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) \((?P<comm>.{1,40}?)\),? now anon-rss:")
-_AT_END = re.compile(rb"oom-kill:|,oom_memcg=/|VM: killing|ut of [Mm]emory|Killed process|Kernel panic|oom_reaper: ")
+_AT_END = either(
+    *(rb"oom-kill:", rb",oom_memcg=/", rb"VM: killing", rb"ut of [Mm]emory", rb"Killed process", rb"Kernel panic"),
+    rb"oom_reaper: ",
+)
 # "Kill process 4944 (apache2) score 12 or a child": what was chosen, not yet who was killed.
 _OF_CONTAINER = (("total-vm", "vm"), ("rss", "rss"), ("swap", "swap"))
 _ANNOUNCED = re.compile(rb" or (?:a|sacrifice) child")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from oomscope.model.oom_event import Memcg
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
-from oomscope.text import printable
+from oomscope.text import either, printable
 
 _MEMCG_TASK = re.compile(rb"Task in (?P<task>\S+) killed as a result of limit of (?P<path>\S+)")
 _MEMCG_GROUP = re.compile(rb"Tasks in (?P<path>\S+) are going to be killed due to memory\.oom\.group set")
@@ -25,7 +25,7 @@ _MEMCG_EVENTS = re.compile(
 _MEMCG_PAIRS = re.compile(rb"\s*+(?:[a-z][a-z0-9_]{1,40} \d{1,20}+(?:\s++|$))++(?:[a-z][a-z0-9_]{0,40})?$")
 _MEMCG_STAT_KB = re.compile(rb"(?<![a-z_])(?P<name>[a-z_]{2,40}): ?(?P<value>\d{1,20})KB")
 _MEMCG_STAT_INLINE = re.compile(rb"(?<= )(?P<name>[a-z_]{2,40}) (?P<value>\d{1,20})(?= |$)")
-_OF_MEMCG = re.compile(rb"Task|: usage |Memory cgroup stats")
+_OF_MEMCG = either(rb"Task", rb": usage ", rb"Memory cgroup stats")
 
 
 def is_count(name: str) -> bool:

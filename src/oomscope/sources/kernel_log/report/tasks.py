@@ -64,7 +64,8 @@ class Tasks(ReportSection):
         if len(words) == len(self._columns):
             values = {}
             for name, word in zip(self._columns[:-1], words, strict=False):
-                value = self.draft.number(word, text) if _TASK_NUMBER.fullmatch(word) is not None else None
+                is_number = word.isdigit() or _TASK_NUMBER.fullmatch(word) is not None
+                value = self.draft.number(word, text) if is_number else None
                 if value is not None and (name in _SIGNED or 0 <= value <= bounds.PAGES):
                     values[name] = value
             comm = words[-1].strip()
