@@ -93,3 +93,18 @@ def test_a_full_meminfo_tells_more_than_what_a_tool_makes_of_it(tmp_path: Path) 
         "Mem:           15886       13886         208         489        1510        1234\n"
     )
     assert explained(tmp_path, text).answer.headline.startswith("slab holds 11.5 GiB")
+
+
+@pytest.mark.parametrize(("second", "grew"), [("db1", True), ("db2", False)])
+def test_what_another_host_has_is_no_growth(tmp_path: Path, second: str, grew: bool) -> None:
+    """Prompts tell whose reading it is: of two machines the last is explained, and nothing grew."""
+    meminfo = (
+        "MemTotal:       16267828 kB\nMemFree:          213616 kB\nSUnreclaim:     {size} kB\nAnonPages: 1200000 kB\n"
+    )
+    texts = [
+        f"root@{host}:~# cat /proc/meminfo\n" + meminfo.format(size=size)
+        for host, size in (("db1", 2000000), (second, 9000000))
+    ]
+    verdict = explained(tmp_path, "".join(texts))
+    assert any("grew by" in finding.claim for finding in verdict.findings) is grew
+    assert any("another machine (db1)" in absent.reason for absent in verdict.absent) is not grew

@@ -21,6 +21,7 @@ _FIGURE_ASKED = re.compile(
     rb"(?:cat|head|more|less) \S{0,200}?(?P<name>memory\.(?:current|max|peak|limit_in_bytes|usage_in_bytes"
     rb"|max_usage_in_bytes))\b"
 )
+_HOST = re.compile(rb"\[?[\w.-]{1,40}@(?P<host>[\w-]{1,60})[\w.-]{0,60}[ :~][^@]{0,80}?[$#>%] ?")
 # Whatever was asked for next is another reading, but for what several files tell together.
 _PROMPT = re.compile(
     rb"[\w.@~:/ \[\]()-]{0,60}[$#>] ?(?:sudo )?(?:cat|sort|head|tail|e?grep|less|more|watch|ps|top|free|slabtop|vmstat"
@@ -37,6 +38,8 @@ class Block:
     kind: Kind
     line: int
     name: str = ""
+    host: bytes = b""  # by the prompt above, where that tells it
+    other_host: bytes = b""  # of another reading in the text
     rows: int = 0
     lines: list[bytes] = field(default_factory=list)
     passed: int = 0
@@ -96,6 +99,7 @@ class _Finder:
         self._held: tuple[bytes, int] | None = None  # a row that a mailer has wrapped
         self._name = ""
         self._number = 0
+        self._host = b""
         self._figure = b""  # a file of one number that was asked for: the next line is it
 
     @property
@@ -132,13 +136,15 @@ class _Finder:
 
     def _take(self, line: bytes, number: int) -> None:
         self._number = number
+        if b"@" in line and (prompt := _HOST.match(line)) is not None:
+            self._host = prompt["host"]
         if (asked := _FIGURE_ASKED.search(line)) is not None:
             self._figure = asked["name"]
         elif self._figure and _BARE.match(line) is not None:
             line, self._figure = self._figure + b" " + line.strip(), b""
             if self._open is None or self._open.kind.source is not memory.MEMORY_STAT:
                 self._close()
-                self._open = Block(_CGROUP, number)
+                self._open = Block(_CGROUP, number, host=self._host)
             self._open.rows = max(self._open.rows, _CGROUP.least)  # the prompt says what it is
         if self._open is None and not line.strip():
             return
@@ -152,7 +158,7 @@ class _Finder:
             for form in ways:
                 if (kind.begins or kind.row).match(form) is not None:
                     self._close()
-                    self._open = Block(kind, number, self._name if kind.source is ALLOC_TRACES else "")
+                    self._open = Block(kind, number, self._name if kind.source is ALLOC_TRACES else "", host=self._host)
                     self._is_another_reading(self._open, form)  # which takes note of its name
                     self._add(self._open, form)
                     return
@@ -197,7 +203,7 @@ class _Finder:
         if named["name"] != block.first_name:
             return False
         self._close()
-        self._open = Block(block.kind, self._number, block.name, rows_of_series=block.rows_of_series)
+        self._open = Block(block.kind, self._number, block.name, host=self._host, rows_of_series=block.rows_of_series)
         self._open.first_name = named["name"]
         return self._add(self._open, row)
 

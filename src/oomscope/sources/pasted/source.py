@@ -77,7 +77,8 @@ def _read(block: Block, origin: str, options: Options) -> list[Reading]:
         return []
     if block.earlier:
         what = f"{counted(block.earlier, 'other reading')} of {block.kind.source.format} in this text"
-        readings[0].notes.absent += (Unknown(what, "they are of other moments: the last is used"),)
+        other = f" or of another machine ({printable(block.other_host)})" if block.other_host else ""
+        readings[0].notes.absent += (Unknown(what, f"they are of other moments{other}: the last is used"),)
     if block.first is not None and len(readings) == 1 and len(before := _read(block.first, origin, options)) == 1:
         return [replace(readings[0], earlier=before[0])]
     return readings
@@ -105,6 +106,8 @@ def _of_one_moment(found: list[Block]) -> list[Block]:
             other.lines += block.lines
         elif block.rows * 2 >= other.rows:
             block.earlier, block.first = other.earlier + 1, other.first or other
+            if (host := block.first.host) != block.host:
+                block.first, block.other_host = None, host  # what another machine had is nothing that grew
             latest[key] = block
         else:
             other.earlier += 1
