@@ -105,6 +105,11 @@ CMA = """\
 """
 ALONE: tuple[tuple[str, str, str], ...] = (
     ("vmstat", VMSTAT, "Cached is the largest of the counters that were given: 815.1 MiB"),
+    (
+        "vmstat -S M",
+        "$ vmstat -S M 5\n" + VMSTAT.replace("834696", "9000").replace("384428", "384"),
+        "Cached is the largest of the counters that were given: 8.8 GiB",
+    ),
     ("vmstat -s", VMSTAT_S, "memory is not short: 2.3 GiB, 60.9 % of RAM is free"),
     ("smem -w", SMEM, "most of RAM is kernel memory that is no page cache: 5.1 GiB (66.6 % of RAM)"),
     ("CMA", CMA, "reserved has most contiguous memory in use: "),

@@ -15,6 +15,11 @@ from oomscope.text import Lines
 HEADER = re.compile(
     rb"(?:--time-- )?procs -+memory-+.{0,80}$|.{0,12}? *+r +b +swpd +free +(?:buff|inact) +(?:cache|active) "
 )
+# What was asked for, where the prompt is there: `$ vmstat -S M 5`.
+ASKED = re.compile(
+    rb".{0,120}?[#$>%] ?(?:sudo )?vmstat(?: \S{1,10}){0,4}? (?:-\w{0,4}S ?|--unit[ =])(?P<unit>[kKmM])\b"
+)
+_UNITS = {b"k": 1000, b"K": 1024, b"m": 10**6, b"M": 1 << 20}
 _COLUMNS = re.compile(rb".{0,12}? *+r +b +swpd +free +(?P<third>buff|inact) +")
 ROW = re.compile(
     rb" *+(?:\d\d:\d\d:\d\d +)?\d{1,6} +\d{1,6} +\d{1,15} +(?P<free>\d{1,15}) +(?P<third>\d{1,15}) +"
@@ -47,8 +52,12 @@ def _read(rows: Lines) -> Notes:
     kib: dict[str, int] = {}
     last: re.Match[bytes] | None = None
     has_cache = True
+    unit = 1024
     for line in rows:
         text = line or b""
+        if (asked := ASKED.match(text)) is not None:
+            unit = _UNITS[asked["unit"]]
+            continue
         if (match := SUMMARY.match(text)) is not None:
             if match["what"] in _OF_SUMMARY:
                 kib.setdefault(_OF_SUMMARY[match["what"]], int(match["kib"]))
@@ -62,7 +71,7 @@ def _read(rows: Lines) -> Notes:
         notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
     elif last is not None:
         names = ("Buffers", "Cached") if has_cache else ("Inactive", "Active")
-        amounts = {name: int(last[part]) * 1024 for name, part in zip(names, ("third", "fourth"), strict=True)}
+        amounts = {name: int(last[part]) * unit for name, part in zip(names, ("third", "fourth"), strict=True)}
         held = [Row(name, amount, 1) for name, amount in amounts.items() if amount <= bounds.ROW_BYTES]
         notes.accounts.tables = account(COUNTER, BYTES, "columns", held)
         notes.absent += (Unknown("how much RAM there is", "vmstat's table does not tell; /proc/meminfo does"),)
