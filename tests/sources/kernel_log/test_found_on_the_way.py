@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import zstandard
 
 import oomscope
 from oomscope.model.verdict import Verdict
@@ -257,3 +259,16 @@ def test_lines_of_others_within_a_trace_cut_nothing_off(lines: int) -> None:
     list(parser.batches([text.encode()]))
     (event,) = parser.notes.log.events
     assert [frame.partition("+")[0] for frame in event.asked.stack] == list(frames)
+
+
+def test_lines_of_syslog_within_records_are_lines_of_syslog(tmp_path: Path) -> None:
+    """A container that logs what rsyslog wrote: the line ends that it escaped are ends, and its stamp counts."""
+    log = corpus.path("021-el8-journald-cache-main.log")
+    raw = zstandard.ZstdDecompressor().stream_reader(log.read_bytes()).read()
+    lines = raw.decode("utf-8", "replace").splitlines()
+    path = tmp_path / "container.log"
+    path.write_text("".join(json.dumps({"log": line + "\n", "stream": "stdout"}) + "\n" for line in lines))
+    plain, within = oomscope.explain(log), oomscope.explain(path)
+    assert (within.answer.certainty, within.answer.headline) == (plain.answer.certainty, plain.answer.headline)
+    assert within.balance is not None
+    assert within.events[-1].stamp == plain.events[-1].stamp

@@ -254,13 +254,14 @@ def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
         return
     micros = str(record.get("_SOURCE_MONOTONIC_TIMESTAMP") or "")
     at_ns = int(micros) * 1000 if micros.isdecimal() and len(micros) < 16 else None
-    for line in text.split(b"\n"):
+    # What a record holds may have been a line of syslog, which writes line ends in its own way.
+    for line in (part for each in text.split(b"\n") for part in _ESCAPED_LINE_END.split(each)):
         stripped = without_prefixes(line, number)
         yield LogLine(
             number,
             stripped.text,
             stripped.at_ns if at_ns is None else at_ns,
-            None,
+            stripped.stamp,
             stripped.caller,
             is_stamped=True,
             is_quoted=False,
