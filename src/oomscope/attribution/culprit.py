@@ -57,12 +57,15 @@ def attribute(stack: Stack) -> Attributed:
 def requester(texts: Iterable[str]) -> Culprit | None:
     """Who asked, by the stack that an OOM report prints of the request: what printed the report stands outside of it.
 
-    None where the stack tells of no allocation.
+    None where the stack tells of no allocation, or of nobody who asked for it: it was cut.
     """
     frames = [frame for text in texts if (frame := parse_frame(text)) is not None]
     rows = [frame_row(frame.function) for frame in frames]
     first = next((at for at, row in enumerate(rows) if row is not None and row.role == "plumbing"), None)
-    return None if first is None else attribute(Stack(tuple(frames[first:]))).culprit
+    if first is None:
+        return None
+    attributed = attribute(Stack(tuple(frames[first:])))
+    return None if attributed.is_helper else attributed.culprit
 
 
 def module_name(culprit: Culprit | None) -> str | None:

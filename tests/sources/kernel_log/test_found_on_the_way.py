@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 import oomscope
+from oomscope.attribution.culprit import requester
 from oomscope.model.verdict import Verdict
 from oomscope.sources.kernel_log.source import KernelLog
 from tests.support import captures, corpus
@@ -272,3 +273,26 @@ def test_lines_of_syslog_within_records_are_lines_of_syslog(tmp_path: Path) -> N
     assert (within.answer.certainty, within.answer.headline) == (plain.answer.certainty, plain.answer.headline)
     assert within.balance is not None
     assert within.events[-1].stamp == plain.events[-1].stamp
+
+
+def test_another_tasks_frames_are_not_of_the_report() -> None:
+    """A hung task that the kernel told of in between has a trace of its own, under a title of its own."""
+    frames = ("dump_stack_lvl", "warn_alloc", "__alloc_pages", "take_it", "probe_it")
+    own = [f"[    1.000001]  {name}+0x10/0x20\n" for name in frames]
+    others = "[    1.000001] INFO: task x:1 blocked for more than 120 seconds.\n[    1.000001] Call Trace:\n"
+    others += "[    1.000001]  __schedule+0x10/0x20\n[    1.000001]  schedule+0x10/0x20\n"
+    text = "[    1.000000] x: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL)\n[    1.000001] Call Trace:\n"
+    text += "".join(own) + others + "[    1.000002] Mem-Info:\n"
+    parser = KernelLog().parser(ranking_only=True)
+    list(parser.batches([text.encode()]))
+    (event,) = parser.notes.log.events
+    assert [frame.partition("+")[0] for frame in event.asked.stack] == list(frames)
+
+
+def test_who_asked_is_not_guessed_from_a_cut_trace() -> None:
+    """Where nothing but the allocator's own frames are left, nobody is named."""
+    assert (
+        requester(("dump_stack_lvl+0x1/0x2", "warn_alloc+0x1/0x2", "__alloc_pages+0x1/0x2", "__kmalloc+0x1/0x2"))
+        is None
+    )
+    assert str(requester(("warn_alloc+0x1/0x2", "__alloc_pages+0x1/0x2", "__kmalloc+0x1/0x2", "f+0x1/0x2"))) == "f"

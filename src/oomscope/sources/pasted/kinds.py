@@ -180,7 +180,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         VMALLOCINFO,
-        (b" pages=", b" ioremap", b" vmap"),
+        (b" pages=", b" ioremap", b" vmap", b" vmalloc"),
         re.compile(rb" *0x[0-9a-f()_ptrval]{8,20}-0x[0-9a-f()_ptrval]{8,20} +\d{1,18} "),
         2,
     ),

@@ -18,6 +18,7 @@ _KNOWN_AND_PASSED = re.compile(
     rb"|ORIG_RAX|EIP: |Kernel Offset|---\[ end|SMP: stopping|Rebooting in|\[ dump_slubinfo|pstate:|[pl][cr] : |x\d+ ?:"
     rb"|Backtrace:|Exception |\s*\.\.\.|Dumping ftrace buffer:|-{33}$"
 )
+_TITLE = re.compile(rb"Call [Tt]race:")
 _FRAME = re.compile(
     rb"\s*(?:\[?<?[0-9a-fx]{8,18}>?\]? ?){0,2}(?P<guess>\? )?(?:\[<\w+>\] )?"
     rb"\(?(?P<frame>[\w.$]{1,120}(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[[\w ]+\])?)\)?"
@@ -65,13 +66,14 @@ class CallTrace(ReportSection):
     `guesses` are the frames that the unwinder was not sure of: unwinders before 4.x mark all of theirs so.
     """
 
-    __slots__ = ("_guesses", "_sure", "arch")
+    __slots__ = ("_guesses", "_sure", "_titles", "arch")
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)
         self.arch: str | None = None
         self._sure: list[str] = []
         self._guesses: list[str] = []
+        self._titles = 0
 
     @property
     def frames(self) -> list[str]:
@@ -87,6 +89,8 @@ class CallTrace(ReportSection):
         if self.arch is None and (registers := _REGISTERS.match(text)) is not None:
             self.arch = registers.lastgroup
         if _KNOWN_AND_PASSED.match(text) is not None:
+            if _TITLE.match(text) is not None:
+                self._titles += 1
             return True
         if b"+0x" not in text and b" from " not in text:
             return False
@@ -99,6 +103,8 @@ class CallTrace(ReportSection):
         frame = match["frame"]
         if b"mem_cgroup_out_of_memory+" in frame and not self.draft.is_counting:
             self.draft.kind = MEMCG_KILL if self.draft.kind in (KILL, SHOWN) else self.draft.kind
+        if self._titles > 1:
+            return True  # another task's, which the kernel printed in between: the report's own came first
         kept = self._guesses if match.groupdict().get("guess") else self._sure
         if not self.draft.is_counting and len(kept) < bounds.LOG_STACK_FRAMES and b"+0x" in frame:
             kept.append(printable(frame))
