@@ -31,13 +31,15 @@ _ONLY_BYTES = {
 # By a release's end: its architecture as distributions write it.
 _ARCH_OF_RELEASE = re.compile(
     r"(?<![A-Za-z0-9])(?:(?P<x86_64>x86_64|amd64)|(?P<i386>i[3-6]86|686)|(?P<arm64>aarch64|arm64)|(?P<ppc64>ppc64le|ppc64el"
-    r"|powerpc64le|ppc64)|(?P<s390x>s390x)|(?P<riscv64>riscv64)|(?P<arm>armv7hl|armv7l|armmp)|(?P<sparc64>sparc64))"
+    r"|powerpc64le|ppc64)|(?P<s390x>s390x)|(?P<riscv64>riscv64)|(?P<arm>armv7hl|armv7l|armmp)|(?P<sparc64>sparc64)"
+    r"|(?P<loongarch64>loongarch64))"
     r"(?![A-Za-z0-9])"
 )
 _SIZE_IN_RELEASE = re.compile(r"(?<![A-Za-z0-9])(?P<kib>16|64)kb?(?![A-Za-z0-9])", re.IGNORECASE)
 # Distributions that build an architecture with another size than 4 KiB, and with no other.
 _BUILT_WITH: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"\.(?:el[789]|el10|fc\d{2})(?:_\d{1,2})?\.ppc64(?:le)?(?![A-Za-z0-9])"), 65536),
+    (re.compile(r"(?<![A-Za-z0-9])loongarch64$"), 16384),  # arch/loongarch/Kconfig: the default, which all of them keep
     (re.compile(r"\.(?:el7a|el7|el8)(?:_\d{1,2})?\.aarch64(?![A-Za-z0-9])"), 65536),
     (re.compile(r"\.(?:el9|el10|fc\d{2}|amzn2023)(?:_\d{1,2})?\.aarch64$"), 4096),
 )
