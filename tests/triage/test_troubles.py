@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import zipfile
@@ -42,6 +43,13 @@ FAILED = packed(RESULTS)
 
 
 @pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short: a socket's, which processes are started through, has 107 characters at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty bucket on loopback."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -56,7 +64,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_a_store_cannot_name_files_outside_of_a_case(bucket: str, tmp_path: Path) -> None:
+def test_a_store_cannot_name_files_outside_of_a_case(bucket: str, short_path: Path) -> None:
     """A key with `..` in it is told; nothing is written beside the temporary folder."""
     client = boto3.client("s3")
     client.put_object(Bucket="odd", Key="fleet/meminfo", Body=(captures.CASE_6_12 / "meminfo").read_bytes())
@@ -67,13 +75,13 @@ def test_a_store_cannot_name_files_outside_of_a_case(bucket: str, tmp_path: Path
         "from oomscope.triage import steps\nfrom tests.triage.test_troubles import Here\n"
         f"print(steps.find([{bucket + '/fleet'!r}], grouping='auto', engine=Here(), by_content=False).notes)\n"
     )
-    work = tmp_path / "a" / "b"
+    work = short_path / "a" / "b"
     work.mkdir(parents=True)
     env = {**os.environ, "TMPDIR": str(work), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     assert "leads out of its folder" in done.stdout
-    assert not list(tmp_path.rglob("outside.txt"))
+    assert not list(short_path.rglob("outside.txt"))
 
 
 def test_a_case_keeps_no_text_of_its_own_place() -> None:
@@ -649,16 +657,16 @@ def test_caches_of_kmalloc_have_one_name_over_the_versions(old: str, name: str) 
     assert _cache_name(old) == name
 
 
-def test_a_terminated_triage_leaves_nothing(tmp_path: Path) -> None:
+def test_a_terminated_triage_leaves_nothing(short_path: Path) -> None:
     """SIGTERM, as a service manager sends it: exit code 143, no temporary files."""
     for number in range(40):
-        write(tmp_path / "fleet" / f"{number}.log", log(fleets.REPORTS[number % 10]) + b"\n" * number)
-    (tmp_path / "tmp").mkdir()
-    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with subprocess.Popen([OOMSCOPE, "triage", tmp_path / "fleet"], env=env, stdout=subprocess.DEVNULL) as process:
+        write(short_path / "fleet" / f"{number}.log", log(fleets.REPORTS[number % 10]) + b"\n" * number)
+    (short_path / "tmp").mkdir()
+    env = {**os.environ, "TMPDIR": str(short_path / "tmp"), "XDG_CACHE_HOME": str(short_path / "cache")}
+    with subprocess.Popen([OOMSCOPE, "triage", short_path / "fleet"], env=env, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 3
-        while not list((tmp_path / "tmp").iterdir()) and time.monotonic() < deadline:
+        while not list((short_path / "tmp").iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.terminate()
         assert process.wait(30) == 143
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((short_path / "tmp").iterdir()) == []
