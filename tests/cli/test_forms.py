@@ -121,3 +121,11 @@ def test_nothing_is_wrapped_into_a_pipe() -> None:
     assert max(map(len, piped.splitlines())) > 120
     assert max(map(len, narrow.stdout.splitlines()[:3])) <= 60
     assert piped.split() == narrow.stdout.split() or "…" not in narrow.stdout
+
+
+def test_a_triages_file_chooses_its_form_too(tmp_path: Path) -> None:
+    """And its text is not wrapped into a file."""
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet" / "kern.log.zst").write_bytes(LOG.read_bytes())
+    said("triage", tmp_path / "fleet", "--no-cache", "-o", tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text())["counts"]["cases"] == len(oomscope.explain(LOG).events)

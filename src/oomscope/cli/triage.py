@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from oomscope.triage.executor import Executor
 
 
+FORMATS = ("text", "json", "html")
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it.  [text, or what -o's name tells]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 @click.option("--parquet", metavar="FOLDER", help="Write the tables cases, consumers and findings below this, too.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many clusters to show as text.")
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def triage(
     paths: tuple[str, ...],
-    form: str,
+    form: str | None,
     output: str | None,
     parquet: str | None,
     top: int,
@@ -71,6 +74,7 @@ def triage(
     oomscope triage s3://bucket/oom --scheduler tcp://scheduler:8786
     """  # noqa: D301 - click knows the backspace
     from oomscope.cli import output as outputs
+    from oomscope.cli.forms import chosen
     from oomscope.cli.progress import progress_bar
     from oomscope.export.triage_tables import TriageTables
     from oomscope.triage import steps
@@ -82,6 +86,7 @@ def triage(
     from oomscope.triage.processes import Processes
 
     output = outputs.place(output)
+    form = chosen(form, output, FORMATS)
     outputs.require(output, form)
     if parquet is not None:
         outputs.require_extra("parquet")
@@ -121,7 +126,7 @@ def triage(
 
         notes = [*found.notes, *(labels.notes(case.name for case in cases()) if labels.rows else ())]
         told = triage_of(_written(cases(), tables, parquet), before=before, sort=sort, notes=notes)
-        report = _report(told, cases, form, top=top, made=made, no_color=no_color or output is not None)
+        report = _report(told, cases, form, top=top, made=made, no_color=no_color or output is not None, output=output)
         outputs.write(report, output)
     sys.exit(told.exit_code)
 
@@ -152,7 +157,14 @@ def _written(cases: Iterator[Case], tables: TriageTables | None, place: str | No
 
 
 def _report(
-    told: Triage, cases: Callable[[], Iterator[Case]], form: str, *, top: int, made: str, no_color: bool
+    told: Triage,
+    cases: Callable[[], Iterator[Case]],
+    form: str,
+    *,
+    top: int,
+    made: str,
+    no_color: bool,
+    output: str | None,
 ) -> Iterator[str]:
     from oomscope.cli.terminal import columns, wants_colour
     from oomscope.report import triage_json, triage_text
@@ -164,4 +176,4 @@ def _report(
 
         yield triage.render(told, cases(), made=made)
     else:
-        yield triage_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns())
+        yield triage_text.render(told, top=top, colour=wants_colour(no_color=no_color), width=columns(output))

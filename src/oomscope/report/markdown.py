@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from oomscope.model.account import BYTES, GRAPHICS, KINDS
 from oomscope.model.answer import NO_REPORT
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import Finding, Verdict
-from oomscope.units import bytes_text, pages_text, share_text
+from oomscope.report.cells import kind_with_parts, page_bytes_of, share_of_ram
+from oomscope.units import bytes_text, pages_text
 
 _LINES_CITED = 60
-_PARTS_SHOWN = 3
 # An underscore within a word is no mark.
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_]))")
 _CITED = re.compile(r"\bline (\d{1,9})\b")
@@ -41,7 +40,7 @@ def _blocks(verdict: Verdict, top: int) -> Iterator[str]:
         yield _code(frames)
     yield from _holders(verdict, top)
     if verdict.balance is not None:
-        yield from _balance(verdict.balance, _page_bytes(verdict))
+        yield from _balance(verdict.balance, page_bytes_of(verdict))
     yield from _accounts(verdict, top)
     cited = _cited(verdict)
     if cited:
@@ -66,7 +65,7 @@ def _holders(verdict: Verdict, top: int) -> Iterator[str]:
     if verdict.culprits:
         yield from _section("Culprits, all their stacks together")
         rows = (
-            (f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit))
+            (f"{row.pages:,}", share_of_ram(row.share_of_ram), f"{row.stacks:,}", str(row.culprit))
             for row in verdict.culprits[:top]
         )
         yield _table(("pages:", "of RAM:", "stacks:", "culprit"), rows)
@@ -83,8 +82,8 @@ def _balance(balance: Balance, page_bytes: int | None) -> Iterator[str]:
             (
                 "" if page_bytes is None else bytes_text(row.pages * page_bytes),
                 f"{row.pages:,}",
-                _share(row.pages / balance.ram_pages),
-                _with_parts(row),
+                share_of_ram(row.pages / balance.ram_pages),
+                kind_with_parts(row),
                 row.source,
             )
             for row in rows
@@ -139,20 +138,3 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown shows as it stands."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _with_parts(row: BalanceRow) -> str:
-    named = ", ".join(f"{name} {pages:,}" for name, pages in row.parts[:_PARTS_SHOWN])
-    more = f" and {len(row.parts) - _PARTS_SHOWN:,} more" if len(row.parts) > _PARTS_SHOWN else ""
-    return f"{row.kind}: {named}{more}" if named else row.kind
-
-
-def _share(share: float | None) -> str:
-    return "" if share is None else share_text(share)
-
-
-def _page_bytes(verdict: Verdict) -> int | None:
-    kernel = verdict.kernel
-    if not isinstance(kernel.page_size_bytes, Unknown):
-        return kernel.page_size_bytes
-    return kernel.page_size_assumed_bytes if verdict.oom is None else None

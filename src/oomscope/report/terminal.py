@@ -1,4 +1,4 @@
-"""The verdict for people: the answer first, 80 columns, colour where the terminal has it."""
+"""The verdict for people: the answer first, as wide as is asked for, colour where the terminal has it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.ranked import Consumer
-from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import Finding, Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
+from oomscope.report.cells import PARTS_SHOWN, kind_with_parts, page_bytes_of, share_of_ram
 from oomscope.report.tables import console_to, show, table, title
-from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
+from oomscope.units import bytes_text, duration_text, pages_text, uptime_text
 
 WIDTH = 80
 _KIND_TEXTS = {
@@ -36,7 +36,6 @@ _LABEL_TEXTS = {
     "failure": "failure: the stack depot was full, the stack is lost",
 }
 _CERTAINTY_STYLES = {"certain": "bold green", "likely": "bold yellow", "possible": "bold"}
-_PARTS_SHOWN = 3
 _ABSENT_SHOWN = 12
 
 
@@ -63,7 +62,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         _culprits(console, verdict, top)
         _excepted(console, verdict)
         if verdict.balance is not None:
-            _balance(console, verdict.balance, _page_bytes(verdict))
+            _balance(console, verdict.balance, page_bytes_of(verdict))
         if oom is not None and oom.analysis is not None:
             oom_text.details(console, oom.analysis)
         accounts.accounts(console, verdict, top)
@@ -138,7 +137,7 @@ def _facts_of(consumer: Consumer) -> Iterable[tuple[str, str]]:
 
 def _detail_facts(holding: Holding, detail: HoldingDetail) -> Iterable[tuple[str, str]]:
     if holding.blocks is not None:
-        orders = ", ".join(f"{part.blocks:,} of order {order}" for order, part in detail.orders[:_PARTS_SHOWN])
+        orders = ", ".join(f"{part.blocks:,} of order {order}" for order, part in detail.orders[:PARTS_SHOWN])
         yield "blocks", orders or f"{holding.blocks:,}"
     for name, parts in (
         ("gfp", [(_request(request), part) for request, part in detail.requests]),
@@ -150,8 +149,8 @@ def _detail_facts(holding: Holding, detail: HoldingDetail) -> Iterable[tuple[str
         ("memcgs", [(memcg, part) for memcg, part in detail.memcgs if memcg is not None]),
     ):
         if parts:
-            shown = ", ".join(f"{text} {part.pages:,}" for text, part in parts[:_PARTS_SHOWN])
-            yield name, shown + (", ..." if len(parts) > _PARTS_SHOWN else "")
+            shown = ", ".join(f"{text} {part.pages:,}" for text, part in parts[:PARTS_SHOWN])
+            yield name, shown + (", ..." if len(parts) > PARTS_SHOWN else "")
 
 
 def _request(request: Request) -> str:
@@ -183,7 +182,7 @@ def _consumers(console: Console, verdict: Verdict, top: int) -> None:
     rows_shown = table(("pages", True), ("of RAM", True), ("kind", False), ("culprit", False))
     for consumer in verdict.consumers[:top]:
         rows_shown.add_row(
-            f"{consumer.pages:,}", _share(consumer.share_of_ram), consumer.holding.kind, consumer.holding.name
+            f"{consumer.pages:,}", share_of_ram(consumer.share_of_ram), consumer.holding.kind, consumer.holding.name
         )
     show(console, rows_shown)
 
@@ -197,7 +196,7 @@ def _culprits(console: Console, verdict: Verdict, top: int) -> None:
     rows_shown = table(("pages", True), ("of RAM", True), ("stacks", True), ("culprit", False), ("growth", False))
     for row in verdict.culprits[:top]:
         rows_shown.add_row(
-            f"{row.pages:,}", _share(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), _in_short(row.growth)
+            f"{row.pages:,}", share_of_ram(row.share_of_ram), f"{row.stacks:,}", str(row.culprit), _in_short(row.growth)
         )
     show(console, rows_shown)
 
@@ -212,14 +211,6 @@ def _excepted(console: Console, verdict: Verdict) -> None:
     show(console, rows_shown)
 
 
-def _page_bytes(verdict: Verdict) -> int | None:
-    """The page size; where kB became pages by the usual one, that gives the kB again."""
-    kernel = verdict.kernel
-    if not isinstance(kernel.page_size_bytes, Unknown):
-        return kernel.page_size_bytes
-    return kernel.page_size_assumed_bytes if verdict.oom is None else None
-
-
 def _balance(console: Console, balance: Balance, page_bytes: int | None) -> None:
     size = "" if page_bytes is None else f" ({bytes_text(balance.ram_pages * page_bytes)})"
     title(console, f"Where {pages_text(balance.ram_pages)}{size} of RAM are")
@@ -232,8 +223,8 @@ def _balance(console: Console, balance: Balance, page_bytes: int | None) -> None
     for row in (*balance.rows, last):
         line = (row.source,) if has_lines else ()
         in_bytes = () if page_bytes is None else (bytes_text(row.pages * page_bytes),)
-        share = _share(row.pages / balance.ram_pages)
-        rows_shown.add_row(*in_bytes, f"{row.pages:,}", share, _kind_with_parts(row), *line)
+        share = share_of_ram(row.pages / balance.ram_pages)
+        rows_shown.add_row(*in_bytes, f"{row.pages:,}", share, kind_with_parts(row), *line)
     show(console, rows_shown)
     for note in balance.notes:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
@@ -260,12 +251,6 @@ def _machine(console: Console, verdict: Verdict) -> None:
     _facts(console, [(name, text) for name, text in facts if text])
 
 
-def _kind_with_parts(row: BalanceRow) -> str:
-    named = ", ".join(f"{name} {pages:,}" for name, pages in row.parts[:_PARTS_SHOWN])
-    more = f" and {len(row.parts) - _PARTS_SHOWN:,} more" if len(row.parts) > _PARTS_SHOWN else ""
-    return f"{row.kind}: {named}{more}" if named else row.kind
-
-
 def _witness(console: Console, witness: WitnessReport) -> None:
     difference = witness.ours - witness.theirs
     title(console, f"Witness: {witness.origin}")
@@ -290,7 +275,7 @@ def _groups(console: Console, verdict: Verdict, top: int) -> None:
         share = group.pages / verdict.ram_pages if group.pages is not None and verdict.ram_pages else None
         rows_shown.add_row(
             _number(group.pages),
-            _share(share),
+            share_of_ram(share),
             _number(group.blocks),
             _number(group.stacks),
             _time(group.first_ns),
@@ -327,10 +312,6 @@ def _absent(console: Console, verdict: Verdict) -> None:
 def _in_short(growth: str | None) -> str:
     """The clause up to where it gives times and meaning, for a narrow column."""
     return "" if growth is None else growth.partition(" (")[0].partition(", ")[0]
-
-
-def _share(share: float | None) -> str:
-    return "" if share is None else share_text(share)
 
 
 def _number(value: int | None) -> str:

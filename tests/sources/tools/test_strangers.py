@@ -88,3 +88,16 @@ def test_the_pair_that_tells_of_contiguous_memory(tmp_path: Path, text: str) -> 
     """Two lines are enough: what is in use, of how much."""
     (account,) = explained(tmp_path, f"$ grep Cma /proc/meminfo\n{text}").accounts
     assert [(entry.amount, entry.place) for entry in account.entries] == [(83012 * 1024, "of 512.0 MiB")]
+
+
+def test_what_is_not_told_is_not_zero(tmp_path: Path) -> None:
+    """`vmstat -s` cut short tells nothing of free memory; a pool whose use is not told is in no account."""
+    text = "      4020152 K total memory\n       452268 K used memory\n       384428 K buffer memory\n"
+    path = tmp_path / "pasted.txt"
+    path.write_text(text)
+    (reading,) = oomscope.read(path).readings
+    assert reading.notes.accounts.meminfo is not None
+    assert reading.notes.accounts.meminfo.free_bytes is None
+    pools = "/sys/kernel/debug/cma/a/count:100\n/sys/kernel/debug/cma/b/count:100\n/sys/kernel/debug/cma/b/used:7\n"
+    (account,) = explained(tmp_path, pools).accounts
+    assert [entry.name for entry in account.entries] == ["b"]

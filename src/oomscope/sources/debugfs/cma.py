@@ -34,8 +34,8 @@ def _read(rows: Lines) -> Notes:
         pools.setdefault(printable(match["pool"]), {})[match["what"]] = int(match["value"])
     entries = []
     for name, told in pools.items():
-        count, used = told.get(b"count", 0), told.get(b"used", 0)
-        if not used <= count <= bounds.PAGES:
+        count, used = told.get(b"count"), told.get(b"used")
+        if count is None or used is None or not used <= count <= bounds.PAGES:
             notes.stats.corrupt_records += 1
             continue
         free = f", greatest free block {told[b'maxchunk']:,}" if b"maxchunk" in told else ""

@@ -10,6 +10,7 @@ from oomscope.model.account import Entry as Row
 from oomscope.model.reading import Meminfo, Notes
 from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
+from oomscope.sources.tools.amounts import bytes_of
 from oomscope.text import Lines
 
 HEADER = re.compile(
@@ -68,7 +69,7 @@ def _read(rows: Lines) -> Notes:
         elif line is None or (text.strip() and HEADER.match(text) is None and _OTHERS.match(text) is None):
             notes.stats.unknown_lines += 1
     if 0 < kib.get("MemTotal", 0) <= bounds.PAGES * 4:
-        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, kib.get("MemFree", 0) * 1024, None, kib)
+        notes.accounts.meminfo = Meminfo(kib["MemTotal"] * 1024, bytes_of(kib.get("MemFree")), None, kib)
     elif last is not None:
         names = ("Buffers", "Cached") if has_cache else ("Inactive", "Active")
         amounts = {name: int(last[part]) * unit for name, part in zip(names, ("third", "fourth"), strict=True)}
