@@ -26,7 +26,7 @@ KILLED = re.compile(rb"Killed process (?P<pid>\d{1,9})(?:, UID \d+,)? \((?P<comm
 _SCORE = re.compile(rb"score (?P<score>\d{1,6})")
 _RSS = re.compile(rb"(?P<name>total-vm|anon-rss|file-rss|shmem-rss): ?(?P<value>\d{1,20}) ?kB")
 # 2.4: nothing but the name (mm/oom_kill.c oom_kill_task(), mm/memory.c).
-KILLED_OLD = re.compile(rb"VM: killing process (?P<comm>\S.{0,39}?)\s*$")
+KILLED_OLD = re.compile(rb"VM: killing process (?P<comm>\S.{0,39}?)\s{0,80}+$")
 NO_VICTIM = re.compile(rb"Out of memory and no killable processes")
 _PANIC = re.compile(rb"(?<!end )Kernel panic - not syncing: (?P<message>.{1,200})")
 _PANIC_OF_OOM = re.compile(rb"(?i)out of memory|deadlocked on memory|system-wide panic_on_oom")
