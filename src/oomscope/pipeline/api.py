@@ -226,7 +226,10 @@ def _why_nothing(readings: list[Reading], unused: list[Unused]) -> OomscopeError
         return problem
     if readings:
         known = ", ".join(sorted({r.format for r in readings}))
-        return NothingToExplain(f"{readings[0].origin}: only {known}, which does not say who holds memory")
+        missing = next(
+            (f": {u.reason}" for r in readings for u in r.notes.absent), ", which does not say who holds memory"
+        )
+        return NothingToExplain(f"{readings[0].origin}: only {known}{missing}")
     if problem is None:
         return NothingToExplain("no files in what was given")
     if len(unused) == 1 or isinstance(problem, NoAccess | BadQuestion):

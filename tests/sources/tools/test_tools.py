@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import oomscope
+from oomscope.errors import NothingToExplain
 from oomscope.model.verdict import Verdict
 
 # procps 4, procps 3 in German, procps 3 before 3.3.10, and a row without its header.
@@ -191,6 +192,19 @@ def answer(tmp_path: Path, text: str) -> Verdict:
     path = tmp_path / "pasted.txt"
     path.write_text(text)
     return oomscope.explain(path, page_size_bytes=4096)
+
+
+def test_small_figures_of_free_have_no_unit_unless_asked_for(tmp_path: Path) -> None:
+    """251 is a small board's MiB and a large server's GiB: nothing is concluded from it."""
+    table = (
+        "               total        used        free      shared  buff/cache   available\n"
+        "Mem:             251         180          17           0          53          65\n"
+    )
+    with pytest.raises(NothingToExplain, match="may be MiB or GiB"):
+        answer(tmp_path, table)
+    asked = answer(tmp_path, "$ free -g\n" + table)
+    assert asked.balance is not None
+    assert asked.balance.ram_pages * 4096 == 251 << 30
 
 
 @pytest.mark.parametrize("form", FREE)

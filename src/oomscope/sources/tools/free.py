@@ -6,6 +6,7 @@ import re
 
 from oomscope import bounds
 from oomscope.model.reading import Meminfo, Notes
+from oomscope.model.unknown import Unknown
 from oomscope.sources.base import AccountSource
 from oomscope.sources.tools import amounts
 from oomscope.text import Lines
@@ -37,8 +38,9 @@ _NAMES = {
     b"buff/cache": "Cached",  # page cache, buffers and reclaimable slab together
     b"available": "MemAvailable",
 }
-# Without a unit `free` tells kB; amounts that small are of `free -m`.
-_LEAST_KIB = 200_000
+# Without a unit `free` tells kB; amounts that small are of `free -m`, or of `free -g` where they are smaller still.
+_LEAST_KIB, _LEAST_MIB = 200_000, 2_048
+_NO_UNIT = Unknown("free", "such small numbers may be MiB or GiB; keep the command's line above them, or give free -h")
 
 
 def _recognises(head: bytes) -> bool:
@@ -54,7 +56,7 @@ def _read(rows: Lines) -> Notes:
     notes = Notes()
     columns: list[bytes] = []
     kib: dict[str, int] = {}
-    unit = 1.0
+    unit: float | None = 1.0
     memory: list[bytes] = []
     asked: float | None = None
     for line in rows:
@@ -72,13 +74,16 @@ def _read(rows: Lines) -> Notes:
         if match["what"] == b"Mem":
             unit = asked or _unit_of(words)
             memory = memory or words
-        elif match["what"] == b"Swap":
+        elif match["what"] == b"Swap" and unit is not None:
             for swap, word in zip(("SwapTotal", "", "SwapFree"), words, strict=False):
                 if swap and (size := amounts.kib(word, unit)) is not None:
                     kib.setdefault(swap, round(size))
         elif not columns:
             columns = _OLD.split()
     columns = columns or _NEW.split()
+    if unit is None:
+        notes.absent = (_NO_UNIT,)
+        return notes
     for name, word in zip(columns, memory, strict=False):
         if name in _NAMES and (size := amounts.kib(word, unit)) is not None:
             kib.setdefault(_NAMES[name], round(size))
@@ -89,11 +94,16 @@ def _read(rows: Lines) -> Notes:
     return notes
 
 
-def _unit_of(words: list[bytes]) -> float:
-    """What a number without a unit is in, in kB: small ones that are not all whole pages are of `free -m`."""
+def _unit_of(words: list[bytes]) -> float | None:
+    """What a number without a unit is in, in kB: small ones that are not all whole pages are of `free -m`.
+
+    None where they may as well be of `free -g`: 251 is a small board's MiB and a large server's GiB.
+    """
     numbers = [int(word) for word in words if word.isdigit()]
     if len(numbers) < len(words) or numbers[0] >= _LEAST_KIB:
         return 1.0
+    if numbers[0] < _LEAST_MIB:
+        return None
     return 1024.0 if any(number % 4 for number in numbers) else 1.0
 
 
