@@ -56,7 +56,7 @@ class Unit:
     `name` is unique in a triage; `folder` is as much of it as names folders. `digest` names the content, empty where
     none is known; `states` were the files' when it was made. `problem` says why there is nothing to explain, `unread`
     which files of a folder are no part of it, and why. `log_folders` are as many below a folder as have logs,
-    `formats` the files', as far as they were recognised.
+    `formats` the files', as far as they were recognised; `is_small` is told of a single file of this machine.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Unit:
     unread: tuple[str, ...] = ()
     log_folders: int = 0
     formats: tuple[str, ...] = ()
+    is_small: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -101,11 +102,6 @@ def look(file: File, *, whole: bool) -> Recognised:
         )
     except OSError as error:
         return Recognised(UNREADABLE, "", places.reason_of(error))
-
-
-def look_at_each(files: tuple[File, ...], *, whole: bool) -> list[Recognised]:
-    """The same for several."""
-    return [look(file, whole=whole) for file in files]
 
 
 def units(
@@ -241,6 +237,7 @@ def _of_file(file: File, looked: Recognised, prefix: str) -> Unit:
         looked.problem,
         (looked.state,),
         formats=(looked.format,),
+        is_small=file.is_small,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
 from oomscope.errors import NothingToExplain
 from oomscope.model.triage import Case
@@ -19,19 +20,19 @@ from oomscope.triage.grouping import (
     counted_once,
     distinct,
     look,
-    look_at_each,
     units,
     with_distinct_names,
 )
 from oomscope.triage.labels import SEEN, Labels
+from oomscope.triage.lots import in_lots
 from oomscope.triage.packing import packed
-from oomscope.triage.places import File
 from oomscope.triage.timestamps import when
 from oomscope.triage.worker import failed, packed_of
 from oomscope.units import counted
 
 Progress = Callable[[int, int], None]
-_TOGETHER = 32  # small files that one process looks at in one go
+# Small files that one process looks at, and small cases that it explains, in one go.
+_LOOKED_AT_TOGETHER, _EXPLAINED_TOGETHER = 32, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,15 @@ def find(
         raise NothingToExplain(f"{', '.join(places.shown(place) for place, _ in below)}: no file in it", advice="")
     looked: dict[str, Recognised] = {}
     tasks = {file.url: file for _, files in below for file in files}
-    for done, (file, result) in enumerate(_looked_at(tasks.values(), engine, whole=by_content, limit_s=limit_s), 1):
+    looks = in_lots(
+        engine,
+        partial(look, whole=by_content),
+        tasks.values(),
+        attrgetter("is_small"),
+        most=_LOOKED_AT_TOGETHER,
+        limit_s=limit_s,
+    )
+    for done, (file, result) in enumerate(looks, 1):
         looked[file.url] = Recognised(UNREADABLE, "", result.reason) if isinstance(result, Failed) else result
         if progress is not None:
             progress(done, total)
@@ -91,25 +100,6 @@ def find(
     return Found(tuple(with_distinct_names(kept)), tuple(notes))
 
 
-def _looked_at(
-    files: Iterable[File], engine: Executor, *, whole: bool, limit_s: float | None
-) -> Iterator[tuple[File, Recognised | Failed]]:
-    """Each file with what it is. Small ones go together, for sending one costs more than looking at it.
-
-    Where they fail together, each is looked at by itself.
-    """
-    small, alone = list[File](), list[File]()
-    for file in files:
-        (small if file.is_small else alone).append(file)
-    together = [tuple(small[start : start + _TOGETHER]) for start in range(0, len(small), _TOGETHER)]
-    for some, results in engine.run(partial(look_at_each, whole=whole), together, limit_s=limit_s):
-        if isinstance(results, Failed):
-            alone += some
-        else:
-            yield from zip(some, results, strict=True)
-    yield from engine.run(partial(look, whole=whole), alone, limit_s=limit_s)
-
-
 def explain_all(
     found: Iterable[Unit],
     *,
@@ -123,7 +113,8 @@ def explain_all(
     wanted = dict(named)
     finished = results.take_over(wanted)
     left = [unit for name, unit in wanted.items() if name not in finished]
-    for done, (unit, result) in enumerate(engine.run(packed_of, left, limit_s=limit_s), 1):
+    explained = in_lots(engine, packed_of, left, attrgetter("is_small"), most=_EXPLAINED_TOGETHER, limit_s=limit_s)
+    for done, (unit, result) in enumerate(explained, 1):
         if isinstance(result, Failed):
             results.put(key(unit), packed(failed(result.reason).results), lasting=False)
         else:
