@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
@@ -217,4 +218,9 @@ def ranked(rows: Iterable[Any]) -> list[dict[str, Any]]:
 
 def fields(row: Any) -> dict[str, Any]:
     """The fields of a row by their names; what is in them stays as it is."""
-    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    return {name: getattr(row, name) for name in _names(row.__class__)}
+
+
+@cache
+def _names(of: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(of))

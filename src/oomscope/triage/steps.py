@@ -32,7 +32,7 @@ from oomscope.units import counted
 
 Progress = Callable[[int, int], None]
 # Small files that one process looks at, and small cases that it explains, in one go.
-_LOOKED_AT_TOGETHER, _EXPLAINED_TOGETHER = 32, 8
+_LOOKED_AT_TOGETHER, _EXPLAINED_TOGETHER = 32, 16
 
 
 @dataclass(frozen=True, slots=True)

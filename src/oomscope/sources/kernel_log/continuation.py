@@ -62,9 +62,11 @@ def joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
 
 
 def _continues(held: LogLine, line: LogLine) -> bool:
-    is_piece = line.is_stamped and _PIECE.match(line.text) is not None and _TAKES_PIECES.match(held.text) is not None
-    if line.is_stamped and not is_piece:
-        return False
+    is_piece = False
+    if line.is_stamped:
+        is_piece = _PIECE.match(line.text) is not None and _TAKES_PIECES.match(held.text) is not None
+        if not is_piece:
+            return False
     if line.is_quoted != held.is_quoted or len(held.text) + len(line.text) > bounds.JOINED_LINE_BYTES:
         return False
     text = line.text.strip()

@@ -152,7 +152,8 @@ def log_lines(raw: bytes, number: int, *, may_begin: bool = True) -> Iterable[Lo
         (stamp, text), at_ns, caller = usual.groups(), None, None
     else:
         text = b"kernel:"
-    if b"kernel:" not in text and b"bpf_trace_printk" not in text and _NEXT_STAMP.search(text) is None:
+    is_one = b"[" not in text or _NEXT_STAMP.search(text) is None
+    if is_one and b"kernel:" not in text and b"bpf_trace_printk" not in text:
         written = None if stamp is None else stamp.decode()
         is_stamped = at_ns is not None or stamp is not None
         return (LogLine(number, text, at_ns, written, caller, is_stamped, False, len(raw), may_begin),)

@@ -40,7 +40,8 @@ _REMARKS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("GPU driver", re.compile(rb"\AModules linked in:.*\b(?:nvidia|amdgpu|i915|xe|nouveau|radeon)\b")),
 )
 _REMARKED = either(
-    *(rb"alloc", rb"memory", rb"pages", rb"VM_FAULT", rb"Hardware", rb"Modules", rb"balloon", rb"vmtoolsd", rb"arc_")
+    *(rb"tion stalls", rb"pagefault_out", rb"VM_FAULT", rb"exceeds", rb"vm_struct", rb"vmalloc", rb"vmap alloc"),
+    *(rb"failed to", rb"allocated \d", rb"Hardware", rb"Modules", rb"balloon", rb"vmtoolsd", rb"arc_"),
 )
 _SURE_DIGITS = 13  # fewer than those of bounds.AMOUNT
 _ALLOWED = re.compile(rb"mems_allowed=(?P<allowed>[\d,-]*\d)")

@@ -7,7 +7,7 @@ import re
 from oomscope import bounds
 from oomscope.model.oom_event import FOREIGN, Killer, Victim
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
-from oomscope.text import printable
+from oomscope.text import either, printable
 from oomscope.units import bytes_text
 
 # Each with the name of who writes it; `reason` is its own word on why.
@@ -55,11 +55,11 @@ _WHY = re.compile(rb"(?:; reason: (?P<reason>.{1,200})|because (?P<because>.{1,2
 _BELOW = re.compile(rb"\s*(?P<reason>cache \d{1,12} ?kB is below limit \d{1,12} ?kB for (?:oom_score_)?adj -?\d{1,5})")
 _FREE = re.compile(rb"\s*Free memory is -?\d{1,12} ?kB (?:above|below) reserved")
 # A word of each, so that most lines are not asked for more.
-HINT = re.compile(
-    rb"(?:Kill|Killing|Reclaim) '|earlyoom|systemd-oomd|nohang|to free \d|is below limit|Free memory is"
-    rb"|[Ll]ow memory! |to process \d|killing process \d|Found the victim|(?:Name|[PU]ID|VmRSS|VmS\w\w\w|Realpath"
-    rb"|CmdLine):"
-    rb"|[Bb]adness: "
+HINT = either(
+    *(rb"Kill '", rb"Killing '", rb"Reclaim '", rb"earlyoom", rb"systemd-oomd", rb"nohang", rb"to free \d"),
+    *(rb"is below limit", rb"Free memory is", rb"Low memory! ", rb"low memory! ", rb"to process \d"),
+    *(rb"killing process \d", rb"Found the victim", rb"Name:", rb"PID:", rb"UID:", rb"VmRSS:", rb"VmS\w\w\w:"),
+    *(rb"Realpath:", rb"CmdLine:", rb"Badness: ", rb"badness: "),
 )
 # What nohang says of whom it chose, a line each, and systemd-oomd of whom it considered.
 _OF_VICTIM = re.compile(
