@@ -14,7 +14,7 @@ import numpy as np
 from oomscope.host.bpf import arm, tracker
 from oomscope.host.bpf.libbpf import LibBpf
 from oomscope.host.facts import Machine
-from oomscope.sources.tracker.layout import STACK, OwnerCounters
+from oomscope.sources.tracker.layout import OwnerCounters, stack_dtype
 
 PINS = arm.PINS
 COLLIDING, RACING, UNSEEN, WITHOUT_ROOM = 101, 103, 109, 7
@@ -53,7 +53,7 @@ def main() -> None:
     """Write what each trouble was counted as."""
     machine = Machine()
     arm.arm(machine, top=16, on_kill=False, track=tracker.plan(machine, kernel_only=False))
-    stacks = tracker.map_array(LibBpf(), PINS / "owned_stacks", STACK, None, write=True)
+    stacks = tracker.map_array(LibBpf(), PINS / "owned_stacks", stack_dtype(), None, write=True)
     told = {}
 
     # Another stack with the same hash was there first: the frames decide.

@@ -15,7 +15,7 @@ from pathlib import Path
 from oomscope.host.bpf import arm, tracker
 from oomscope.host.bpf.libbpf import LibBpf
 from oomscope.host.facts import Machine
-from oomscope.sources.tracker.layout import STATE
+from oomscope.sources.tracker.layout import state_dtype
 
 ROUNDS = 5
 PAGES = 4001
@@ -93,7 +93,7 @@ def tracked(*, kernel_only: bool = False, idle: bool = False) -> Iterator[None]:
     plan = tracker.plan(Machine(), kernel_only=kernel_only)
     in_a_process(lambda: arm.arm(Machine(), top=3, on_kill=False, track=plan))
     if idle:
-        state = tracker.map_array(LibBpf(), arm.PINS / "owner_state", STATE, 1, write=True)
+        state = tracker.map_array(LibBpf(), arm.PINS / "owner_state", state_dtype(), 1, write=True)
         state[0]["ready"] = 0
     yield
     in_a_process(lambda: arm.disarm(Machine()))

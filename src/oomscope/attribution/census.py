@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from oomscope.attribution.culprit import attribute, name_of
 from oomscope.model.balance import Balance, BalanceRow
@@ -23,6 +21,10 @@ from oomscope.model.census import (
 )
 from oomscope.model.holding import EARLY
 from oomscope.model.stack import Stack
+from oomscope.numeric import NO_ROWS, np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NO_OWNER = "(no owner on record)"
 
@@ -31,10 +33,10 @@ class CensusTally:
     """Adds up frames; `census` is None until some were seen."""
 
     def __init__(self) -> None:
-        self._pages = np.zeros(len(USES), np.int64)
+        self._pages = NO_ROWS
         self._parts: dict[tuple[int, int], int] = {}
         self._slabs: dict[tuple[int, int], int] = {}
-        self._stacks = np.zeros(0, np.int64)
+        self._stacks = NO_ROWS
         self._last: PageFrames | None = None
         self._has_owners = False
         self._unowned = 0
@@ -43,7 +45,8 @@ class CensusTally:
     def add(self, frames: PageFrames) -> None:
         """Add some frames; all must share their tables and parts."""
         self._last = frames
-        self._pages += np.bincount(frames.use, minlength=len(USES))
+        used = np.bincount(frames.use, minlength=len(USES))
+        self._pages = self._pages + used if len(self._pages) else used
         named = frames.part != NO_PART
         _count_pairs(self._parts, frames.use[named].astype(np.int64), frames.part[named])
         if frames.stack is not None:

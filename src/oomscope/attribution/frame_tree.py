@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from oomscope.attribution.frame_rules import frame_row
 from oomscope.model.frame_tree import FrameTree
 from oomscope.model.stack import Frame, Stack
+from oomscope.numeric import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MOST_NODES = 1500  # a frame of less than a thousandth of the width is nothing to see
-Numbers = npt.NDArray[np.int64]
+Numbers: TypeAlias = "npt.NDArray[np.int64]"
 
 
 @dataclass(frozen=True, slots=True)

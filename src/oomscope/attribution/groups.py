@@ -6,13 +6,12 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from oomscope.attribution.culprit import module_name, name_of
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.model.batch import Column, Place, Request, Task
 from oomscope.model.counts import Counts, Split
 from oomscope.model.holding import Group, Holding
+from oomscope.numeric import np
 
 _OF_HOLDINGS: dict[str, Callable[[Holding], str | None]] = {
     "stack": lambda h: name_of(h.stack),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from oomscope.attribution.culprit import attribute
 from oomscope.model.batch import Column, Request
 from oomscope.model.counts import Counts, Split
 from oomscope.model.holding import Culprit, CulpritHolding, Holding, HoldingDetail, Part
+from oomscope.numeric import np
 
 Value = TypeVar("Value")
 _ROWS_AT_ONCE = 1 << 14
@@ -19,6 +18,8 @@ _ROWS_AT_ONCE = 1 << 14
 def holdings(counts: Counts) -> list[Holding]:
     """Every stack that holds something, most pages first (allocations where pages are not known), then by name."""
     found: list[Holding] = []
+    if not counts.stacks:
+        return found
     timed = counts.timed_pages > 0
     pages = _optional_list(counts.pages, len(counts.stacks))
     blocks = _optional_list(counts.blocks, len(counts.stacks))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from oomscope.attribution.culprit import attribute, name_of
 from oomscope.attribution.witness_comparison import pages_by_culprit, pages_by_stack
 from oomscope.model.account import Entry
 from oomscope.model.counts import Counts
 from oomscope.model.snapshot import Snapshot, SnapshotRow
+from oomscope.numeric import np
 
 CULPRIT, STACK = "culprit", "stack"
 _ORDERS: dict[str, Callable[[SnapshotRow], tuple[float, str]]] = {
@@ -50,7 +49,7 @@ def amounts_of_stacks(counts: Counts) -> Amounts:
 
 def ages_of_stacks(counts: Counts, at_ns: int) -> Ages:
     """How long the pages of each have been held, on average: to a 64th of the span that times are kept over."""
-    bins = counts.ages.pages.shape[1] if counts.ages.pages.ndim == 2 else 0
+    bins = counts.ages.pages.shape[1]
     age_s = (at_ns - (np.arange(bins) + 0.5) * counts.ages.bin_ns).clip(0) / 1e9
     held_s = counts.ages.pages @ age_s
     sums: dict[str, dict[str, list[float]]] = {CULPRIT: {}, STACK: {}}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from oomscope.model.batch import Column
 from oomscope.model.counts import Split
+from oomscope.numeric import NO_ROWS, np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Value = TypeVar("Value", bound=Hashable)
-Mask = npt.NDArray[np.bool_]
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
 _DENSE_CELLS = 1 << 18
 ROWS_PER_FLUSH = 1 << 16
 _PAIRS_KEPT = 1 << 17
 _LARGEST_PER_STACK = 32
-NEVER_NS = np.iinfo(np.int64).max
+NEVER_NS = (1 << 63) - 1
 _EXACT_DOUBLES = 1 << 53
 
 
@@ -80,7 +81,7 @@ class Splitter(Generic[Value]):
 
     def absorb(self, split: Split[Value], stack_at: Column) -> None:
         """Add another splitter's sums; `stack_at` maps its stacks to ours."""
-        value_at, _ = self.join(zeros(0), np.zeros(0, np.bool_), list(split.values))
+        value_at, _ = self.join(np.zeros(0, np.int64), np.zeros(0, np.bool_), list(split.values))
         self._grow()
         np.add.at(self._pages, value_at, split.pages)
         np.add.at(self._blocks, value_at, split.blocks)
@@ -143,19 +144,18 @@ class Splitter(Generic[Value]):
 
 def zeros(size: int) -> Column:
     """A column of so many zeros."""
-    return np.zeros(size, np.int64)
+    return np.zeros(size, np.int64) if size else NO_ROWS
 
 
 def grown(column: Column, size: int, fill: int = 0) -> Column:
     """The column with room for `size` values, `fill` in the new places."""
-    if len(column) == size:
+    if len(column) == size and size:
         return column
     return np.concatenate((column, np.full(size - len(column), fill, np.int64)))
 
 
 def reduced(key: Column, pages: Column, blocks: Column) -> tuple[Column, Column, Column]:
-    """Equal keys as one, with the sums of their pages and blocks."""
-    """Distinct keys in order with their sums."""
+    """Distinct keys in order, with the sums of their pages and blocks."""
     if not len(key):
         return key, pages, blocks
     order = np.argsort(key)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.splitter import NEVER_NS, ROWS_PER_FLUSH, Measures, Splitter, add_known, grown, sums, zeros
 from oomscope.model.batch import OPTIONAL_COLUMNS, Batch, Column, Mask, Place, Request, Tables, Task
-from oomscope.model.counts import Ages, Counts
+from oomscope.model.counts import Ages, Counts, Split
 from oomscope.model.stack import Stack
+from oomscope.numeric import NO_ROWS, np
 
 Value = TypeVar("Value", bound=Hashable)
 
 AGE_BINS = 64
 _FIRST_BIN_NS = 1 << 20
 _STACKS_AT_ONCE = 1 << 12  # up to so many, adding to the ages of all is faster than to those of each row
+
+
+_NO_SPLIT: Split[Any] = Split((), *(NO_ROWS,) * 10, pruned=False)
 
 
 class Tally:
@@ -36,7 +38,7 @@ class Tally:
         self._tasks = Splitter[Task](self._selection.keeps_task)
         self._places = Splitter[Place](self._selection.keeps_place)
         self._memcgs = Splitter[str | None](lambda _: True)
-        self._join = _Join(Tables())
+        self._join: _Join | None = None
         self._pending: list[Batch] = []
         self._pending_rows = 0
         self._pages = zeros(0)
@@ -62,12 +64,18 @@ class Tally:
     def absorb(self, counts: Counts, resolve: Callable[[Stack], Stack] = lambda stack: stack) -> None:
         """Add another tally's Counts; `resolve` may name a stack better than its reading could."""
         self._flush()
+        self._rows += counts.rows
+        self._untold_rows_left_out += counts.untold_rows_left_out
+        if counts.newest_ns is not None:
+            self._newest_ns = max(self._newest_ns, counts.newest_ns)
+        self._counts_pages &= counts.pages is not None
+        self._counts_blocks &= counts.blocks is not None
+        if not counts.stacks:
+            return
         stack_at = np.array([self._stack_id(resolve(stack)) for stack in counts.stacks], np.int64)
         self._grow()
         add_known(self._pages, stack_at, counts.pages)
         add_known(self._blocks, stack_at, counts.blocks)
-        self._counts_pages &= counts.pages is not None
-        self._counts_blocks &= counts.blocks is not None
         np.add.at(self._timed_pages, stack_at, counts.timed_pages)
         timed = counts.timed_pages > 0
         if timed.any():
@@ -83,14 +91,12 @@ class Tally:
         self._tasks.absorb(counts.tasks, stack_at)
         self._places.absorb(counts.places, stack_at)
         self._memcgs.absorb(counts.memcgs, stack_at)
-        self._rows += counts.rows
-        self._untold_rows_left_out += counts.untold_rows_left_out
-        if counts.newest_ns is not None:
-            self._newest_ns = max(self._newest_ns, counts.newest_ns)
 
     def counts(self) -> Counts:
         """The sums so far."""
         self._flush()
+        if not self._stacks:
+            return self._counts_of_nothing()
         return Counts(
             stacks=tuple(self._stacks),
             pages=self._pages.copy() if self._counts_pages else None,
@@ -110,6 +116,25 @@ class Tally:
             newest_ns=self._newest_ns if self._newest_ns >= 0 else None,
         )
 
+    def _counts_of_nothing(self) -> Counts:
+        """Where no row is asked for, or there is none, as in most logs: NumPy is not needed for it."""
+        return Counts(
+            stacks=(),
+            pages=NO_ROWS if self._counts_pages else None,
+            blocks=NO_ROWS if self._counts_blocks else None,
+            timed_pages=NO_ROWS,
+            first_ns=NO_ROWS,
+            last_ns=NO_ROWS,
+            ages=Ages(self._bin_ns, NO_ROWS),
+            requests=_NO_SPLIT,
+            tasks=_NO_SPLIT,
+            places=_NO_SPLIT,
+            memcgs=_NO_SPLIT,
+            rows=self._rows,
+            untold_rows_left_out=self._untold_rows_left_out,
+            newest_ns=self._newest_ns if self._newest_ns >= 0 else None,
+        )
+
     def _stack_id(self, stack: Stack) -> int:
         return self._stacks.setdefault(stack, len(self._stacks))
 
@@ -124,9 +149,9 @@ class Tally:
         if self._selection.asks_beyond(rows):
             self._untold_rows_left_out += len(rows.stack)
             return
-        if rows.tables is not self._join.tables:
-            self._join = _Join(rows.tables)
         join = self._join
+        if join is None or rows.tables is not join.tables:
+            join = self._join = _Join(rows.tables)
         join.extend(self)
         keep = join.keep_stack[rows.stack]
         if rows.request is not None:
@@ -221,7 +246,7 @@ class _Join:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.stack = self.request = self.task = self.place = self.memcg = zeros(0)
+        self.stack = self.request = self.task = self.place = self.memcg = np.zeros(0, np.int64)
         nothing: Mask = np.zeros(0, np.bool_)
         self.keep_stack = self.keep_request = self.keep_task = self.keep_place = nothing
 

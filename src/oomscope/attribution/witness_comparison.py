@@ -65,7 +65,7 @@ def compare(ours: Counts, theirs: Counts, *, listed_only: bool = False) -> Compa
         return None
     if listed_only:
         our_sums = {stack: pages for stack, pages in our_sums.items() if stack in their_sums}
-    newest_ns = int(ours.last_ns.max(initial=0))
+    newest_ns = int(ours.last_ns.max(initial=0)) if ours.stacks else 0
     first_ns = by_stack(ours.stacks, ours.first_ns)
     left_out = unlisted(ours, their_sums)
     found = []

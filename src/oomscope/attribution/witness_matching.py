@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from oomscope.attribution.culprit import attribute
 from oomscope.attribution.gfp import may_reclaim
 from oomscope.model.counts import Counts
 from oomscope.model.evidence import Moment
 from oomscope.model.stack import Stack
+from oomscope.numeric import np
 
 # Two readings of one moment agree but for what was allocated and freed between them.
 _AGREES_WITHIN = 0.1
@@ -113,4 +112,4 @@ def by_stack(stacks: Iterable[Stack], values: np.ndarray[tuple[int, ...], np.dty
 
 def total_pages(counts: Counts) -> int | None:
     """All pages counted, None where the evidence counts allocations only."""
-    return None if counts.pages is None else int(counts.pages.sum())
+    return None if counts.pages is None else int(counts.pages.sum()) if counts.stacks else 0

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-import zstandard
-
 from oomscope import bounds
 from oomscope.errors import BadQuestion, NoAccess, OomscopeError, Unreadable, cause_of
+from oomscope.io import zstd
 from oomscope.io.kernel_files import must_be_read_whole, read_whole
 from oomscope.text import printable
 
@@ -257,14 +256,14 @@ class _Frame(Protocol):
 
 _MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00", "bzip2": b"BZh", "zstd": b"\x28\xb5\x2f\xfd"}
 _GZIP_WINDOW_BITS = 31
-# What makes the frames of one input. zstd's share a context, which costs more than a small frame.
+# What makes the frames of one input.
 _FRAMES: dict[str, Callable[[], Callable[[], _Frame]]] = {
     "gzip": lambda: lambda: cast(_Frame, zlib.decompressobj(_GZIP_WINDOW_BITS)),
     "xz": lambda: lzma.LZMADecompressor,
     "bzip2": lambda: bz2.BZ2Decompressor,
-    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj,
+    "zstd": zstd.frames,
 }
-_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstd.ERROR)
 
 
 class _Decompressed:

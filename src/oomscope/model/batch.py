@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from oomscope.numeric import np
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from oomscope.model.stack import Stack
 
-Column = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+Column: TypeAlias = "npt.NDArray[np.int64]"
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
 OPTIONAL_COLUMNS = ("pages", "blocks", "request", "task", "place", "memcg", "allocated_ns")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from oomscope.numeric import np
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from oomscope.model.batch import Tables
     from oomscope.model.stack import Stack
 

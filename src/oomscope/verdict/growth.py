@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
 from oomscope.model.ranked import Recent
+from oomscope.numeric import np
 from oomscope.units import duration_text, uptime_text
 
 EVEN = "spread evenly"

@@ -87,7 +87,11 @@ def _untold(case: RuleCase, oom_class: str | None) -> Unknown | None:
         teller = "an OOM report does" if case.event is not None else "such files do"
         return Unknown("who allocated the pages", f"{teller} not tell: page_owner, a core dump or `oomscope arm` do")
     if not counts.requests.values:
-        what = "orders, gfp, tasks, places" if counts.timed_pages.any() else "orders, gfp, tasks, places and times"
+        what = (
+            "orders, gfp, tasks, places"
+            if counts.stacks and counts.timed_pages.any()
+            else "orders, gfp, tasks, places and times"
+        )
         return Unknown(what, f"{latest.reading.format} does not tell them")
     if not counts.tasks.values:
         return Unknown("tasks and times", "page_owner of this kernel does not keep them")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from oomscope.attribution.facts import Facts
 from oomscope.attribution.holdings import Details, ages_of, culprits
 from oomscope.attribution.witness_comparison import pages_by_stack
@@ -14,6 +12,7 @@ from oomscope.model.counts import Ages
 from oomscope.model.holding import KERNEL, SLAB, Holding
 from oomscope.model.ranked import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.model.unknown import Unknown
+from oomscope.numeric import np
 from oomscope.verdict import growth
 
 _SHOWN_OVER_TIME = 20  # culprits
@@ -36,11 +35,13 @@ class Ranking:
         self._earlier_culprits = facts.earlier_by_culprit
         self._apart_ns = facts.apart_ns
         self._details = Details(self._counts)
-        self._has_times = bool(self._counts.timed_pages.any())
+        self._has_times = bool(self._counts.stacks) and bool(self._counts.timed_pages.any())
 
     def consumers(self, held: Iterable[Holding]) -> tuple[Consumer, ...]:
         """Consumers in the order given; holdings without a number of pages are not among them."""
         counted = [(holding, holding.pages) for holding in held if holding.pages is not None]
+        if not counted:
+            return ()
         rows = [holding.row for holding, _ in counted]
         first_ns, last_ns = self._counts.first_ns[rows], self._counts.last_ns[rows]
         told, recents = list[str | None](), list[Recent | None]()
@@ -75,6 +76,8 @@ class Ranking:
         if self._counts.pages is None:
             return ()
         rows = culprits(held)
+        if not rows:
+            return ()
         ages = ages_of(self._counts, rows) if self._has_times else None
         first_ns = np.array([row.first_ns or 0 for row in rows], np.int64)
         told, recents = list[str | None](), list[Recent | None]()

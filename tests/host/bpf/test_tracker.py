@@ -17,7 +17,7 @@ from oomscope.host.bpf import arm
 from oomscope.host.bpf import tracker as tracking
 from oomscope.model.stack import Frame, parse_frame
 from oomscope.sources.tracker import layout
-from oomscope.sources.tracker.layout import COUNTERS, FIRST_SLOT, STACK, STATE, PageOwners
+from oomscope.sources.tracker.layout import COUNTERS, FIRST_SLOT, PageOwners, stack_dtype, state_dtype
 from oomscope.sources.tracker.table import OwnerRows
 from oomscope.sources.tracker.text import TrackedText, text_of
 from tests.host.bpf.test_arm import machine
@@ -58,7 +58,7 @@ def test_the_layout_is_the_headers() -> None:
     for name, slot in slots.items():
         assert re.search(rf"SLOT_{name} = {slot},", header_text())
     assert re.search(rf"#define MOST_ALLOCATORS {tracking._MOST_ALLOCATORS}\n", (BPF / "owners.h").read_text())
-    for name, dtype in (("owner_state", STATE), ("owned_stack", STACK)):
+    for name, dtype in (("owner_state", state_dtype()), ("owned_stack", stack_dtype())):
         assert dtype.names is not None
         assert [(each, dtype[each].itemsize) for each in dtype.names] == members(name)
     assert [name for name, _ in members("owner_counters")] == list(COUNTERS)
@@ -115,7 +115,7 @@ def table(entries: list[int], stacks: int = 8) -> PageOwners:
     """A table of one block at block number 3, with a stack of two frames in each slot that may have one."""
     block = np.zeros(layout.BLOCK_PAGES, np.uint32)
     block[: len(entries)] = entries
-    records = np.zeros(stacks, STACK)
+    records = np.zeros(stacks, stack_dtype())
     for slot in range(FIRST_SLOT, stacks):
         records[slot]["hash"], records[slot]["frames"] = slot, 2
         records[slot]["frame"][:2] = (0x1000, 0x2000 + slot)

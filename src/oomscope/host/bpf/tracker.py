@@ -105,7 +105,7 @@ class Plan:
     @property
     def size_bytes(self) -> int:
         """All maps: the table, the stacks with their counts, the places of the blocks."""
-        return self.table_bytes + self.stacks * (layout.STACK.itemsize + 8) + (self.blocks[-1] + 1) * 8
+        return self.table_bytes + self.stacks * (layout.stack_dtype().itemsize + 8) + (self.blocks[-1] + 1) * 8
 
     def told_time(self) -> str:
         """The cost in time in words: what is known before it is measured here."""
@@ -207,7 +207,7 @@ def start(
         program_object.pin_map(name, machine.path(pins / pin))
     places = map_array(library, machine.path(pins / "owner_places"), "<u8", plan.blocks[-1] + 1, write=True)
     places[list(plan.blocks)] = np.arange(1, len(plan.blocks) + 1)
-    state = map_array(library, machine.path(pins / "owner_state"), layout.STATE, 1, write=True)[0]
+    state = map_array(library, machine.path(pins / "owner_state"), layout.state_dtype(), 1, write=True)[0]
     program_object.run(_LOOK_AROUND)
     if not int(state["vmemmap"]):
         raise NotOffered("struct pages do not lie in one array (CONFIG_SPARSEMEM_VMEMMAP)")
@@ -234,7 +234,7 @@ def link_name(program: str) -> str:
 def stop(pins: Path) -> None:
     """From now on nothing is recorded, and whoever still finds the table knows that it is out of date."""
     with contextlib.suppress(Refused, OSError, NotOffered):
-        map_array(LibBpf(), pins / MAPS[STATE_MAP], layout.STATE, 1, write=True)[0]["ready"] = 0
+        map_array(LibBpf(), pins / MAPS[STATE_MAP], layout.state_dtype(), 1, write=True)[0]["ready"] = 0
 
 
 def _target(machine: Machine, library: LibBpf, way: Way) -> str | None:
@@ -259,8 +259,8 @@ def _attach(machine: Machine, library: LibBpf, program_object: Object, way: Way,
 
 def read(library: LibBpf, pins: Path) -> PageOwners:
     """The table as it is now. Raises OSError where it is not pinned there or may not be read."""
-    state = map_array(library, pins / "owner_state", layout.STATE, 1)[0]
-    stacks = map_array(library, pins / "owned_stacks", layout.STACK, None)
+    state = map_array(library, pins / "owner_state", layout.state_dtype(), 1)[0]
+    stacks = map_array(library, pins / "owned_stacks", layout.stack_dtype(), None)
     table = map_array(library, pins / "page_owners", "<u4", None).reshape(-1, layout.BLOCK_PAGES)
     return PageOwners(
         since_ns=int(state["since_ns"]),

@@ -19,12 +19,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes, PanicTotals
 from oomscope.model.stack import Frame, parse_frame
+from oomscope.numeric import np
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import printable

@@ -6,11 +6,15 @@ pattern itself.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from functools import cache
+from typing import TYPE_CHECKING
 
+from oomscope.numeric import is_worth_loading, np
 from oomscope.sources.kernel_log.report.beginnings import MAY_BEGIN_WORDS
 from oomscope.text import either
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 OF_INTEREST = either(*MAY_BEGIN_WORDS, rb"OOM: ", rb"Linux version ", rb"\"MESSAGE\" ?: ?\[")
 # Four letters of each alternative of the pattern, or as many as it takes: tests hold the one against the other.
@@ -23,26 +27,31 @@ _LETTERS = (
     *(b"ux v", b"MESS", b"emcg", b"race", b"y al"),
 )
 _LINE_END = 10
-_FACTOR = np.uint32(2654435761)  # Knuth's, so that the upper half of a product depends on all four letters
-_HALF = np.uint32(16)
+_FACTOR = 2654435761  # Knuth's, so that the upper half of a product depends on all four letters
 
 
 def _places(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    return (words * _FACTOR) >> _HALF
+    return (words * np.uint32(_FACTOR)) >> np.uint32(16)
 
 
-_MAY_BE = np.zeros(1 << 16, np.bool_)
-_MAY_BE[_places(np.frombuffer(b"".join(_LETTERS), np.uint32))] = True
+@cache
+def _may_be() -> npt.NDArray[np.bool_]:
+    """Whether four letters of the table have this place."""
+    found = np.zeros(1 << 16, np.bool_)
+    found[_places(np.frombuffer(b"".join(_LETTERS), np.uint32))] = True
+    return found
+
+
 # Letters stand that far behind the beginning of what the pattern finds, or less.
 _REACH_BYTES = 32
 
 
 def _letters_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
     """Where four letters of the table stand: four views of the bytes as words of four, each begun a byte later."""
-    found = []
+    found, may_be = [], _may_be()
     for start in range(min(4, max(len(letters) - 3, 0))):
         words = letters[start : start + (len(letters) - start) // 4 * 4].view(np.uint32)
-        found.append(np.flatnonzero(_MAY_BE[_places(words)]) * 4 + start)
+        found.append(np.flatnonzero(may_be[_places(words)]) * 4 + start)
     return found
 
 
@@ -62,6 +71,8 @@ def _others_at(letters: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.intp]]:
 
 def lines_of_interest(stretch: bytes) -> list[int]:
     """The lines of a stretch, counted from 0 and in their order, that the pattern is found in."""
+    if not is_worth_loading(len(stretch)):
+        return [at for at, line in enumerate(stretch.split(b"\n")) if OF_INTEREST.search(line) is not None]
     letters = np.frombuffer(stretch + b"\0\0\0", np.uint8)  # so that the last line's end has neighbours, too
     at = np.concatenate([*_letters_at(letters), *_others_at(letters)])
     at.sort()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
+from oomscope.numeric import is_worth_loading, np
 from oomscope.text import stretches
 
 # The word, and the four letters of it that are rarest in logs.
@@ -54,23 +53,20 @@ _WORDS: dict[bytes, bytes] = {
     b"lowmemorykill": b"ryki",  # drivers/staging/android/lowmemorykiller.c, which is not the OOM killer
 }
 TRIGGERS: tuple[bytes, ...] = tuple(_WORDS)
-_LETTERS = tuple(
-    (np.frombuffer(letters, np.uint32)[0], tuple(word for word in _WORDS if _WORDS[word] == letters))
-    for letters in dict.fromkeys(_WORDS.values())
-)
+_WORDS_WITH = {letters: tuple(w for w in _WORDS if _WORDS[w] == letters) for letters in dict.fromkeys(_WORDS.values())}
 _LEAST_BYTES = 4096  # below that, looking for the words themselves is as fast
-_LINE_END = 10
 
 
 def is_worth_reading(stretch: bytes) -> bool:
     """Whether a stretch of whole lines holds a trigger."""
-    if len(stretch) < _LEAST_BYTES:
+    if len(stretch) < _LEAST_BYTES or not is_worth_loading(len(stretch)):
         return any(word in stretch for word in TRIGGERS)
     # Four views of the bytes as words of four, each begun a byte later.
     views = [np.frombuffer(stretch, np.uint32, (len(stretch) - start) // 4, start) for start in range(4)]
     return any(
-        any(bool((view == letters).any()) for view in views) and any(word in stretch for word in words)
-        for letters, words in _LETTERS
+        any(bool((view == np.frombuffer(letters, np.uint32)[0]).any()) for view in views)
+        and any(word in stretch for word in words)
+        for letters, words in _WORDS_WITH.items()
     )
 
 
@@ -79,4 +75,4 @@ def numbered_stretches(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     lines_before = 0
     for stretch in stretches(chunks):
         yield lines_before, stretch
-        lines_before += int(np.count_nonzero(np.frombuffer(stretch, np.uint8) == _LINE_END))
+        lines_before += stretch.count(b"\n")

@@ -13,12 +13,11 @@ import re
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar
 
-import numpy as np
-
 from oomscope import bounds
 from oomscope.model.batch import Batch, Column, Place, Request, Tables, Task
 from oomscope.model.reading import Notes, ParseStats, Role
 from oomscope.model.stack import Frame
+from oomscope.numeric import np
 from oomscope.sources.base import RowSource
 from oomscope.sources.page_owner.record import (
     CorruptTextError,

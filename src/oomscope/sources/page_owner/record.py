@@ -7,10 +7,9 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
 from oomscope import bounds
 from oomscope.model.batch import Column, Request, Task
+from oomscope.numeric import np
 from oomscope.text import printable
 
 # A header is a request, closed by the flags' parenthesis, and a task; each has few distinct texts by itself.

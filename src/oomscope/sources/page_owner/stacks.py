@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes, Role
 from oomscope.model.stack import Frame, Stack
+from oomscope.numeric import np
 from oomscope.sources.base import RowSource
 from oomscope.sources.stack_table import StackTable
 from oomscope.text import lines

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from oomscope.numeric import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 
 FRAMES = 16
 BLOCK_PAGES = 1 << 15
@@ -14,21 +19,33 @@ LEFT_OUT, TABLE_FULL, NO_STACK, FIRST_SLOT = 1, 2, 3, 4
 _FINE_STEPS, _COARSE = 1 << 15, 1 << 8
 LAST_STEP = (1 << 16) - 1
 
-STATE = np.dtype(
-    [
-        ("since_ns", "<u8"),
-        ("since_jiffies", "<u8"),
-        ("step_ns", "<u8"),
-        ("clock_ns", "<u8"),
-        ("clock_jiffies", "<u8"),
-        ("vmemmap", "<u8"),
-        ("ready", "<u4"),
-        ("step_shift", "<u4"),
-        ("own_frames", "<u4", (3,)),
-        ("reserved", "<u4"),
-    ]
+_STATE = (
+    ("since_ns", "<u8"),
+    ("since_jiffies", "<u8"),
+    ("step_ns", "<u8"),
+    ("clock_ns", "<u8"),
+    ("clock_jiffies", "<u8"),
+    ("vmemmap", "<u8"),
+    ("ready", "<u4"),
+    ("step_shift", "<u4"),
+    ("own_frames", "<u4", (3,)),
+    ("reserved", "<u4"),
 )
-STACK = np.dtype([("hash", "<u8"), ("first_ns", "<u8"), ("frames", "<u8"), ("frame", "<u8", (FRAMES,))])
+_STACK = (("hash", "<u8"), ("first_ns", "<u8"), ("frames", "<u8"), ("frame", "<u8", (FRAMES,)))
+
+
+@cache
+def state_dtype() -> np.dtype[np.void]:
+    """Struct owner_state."""
+    return np.dtype(list(_STATE))
+
+
+@cache
+def stack_dtype() -> np.dtype[np.void]:
+    """Struct owned_stack."""
+    return np.dtype(list(_STACK))
+
+
 COUNTERS = (
     "allocated_pages",
     "freed_pages",
@@ -43,8 +60,8 @@ COUNTERS = (
     "slot_races",
 )
 
-Words = npt.NDArray[np.uint32]
-Integers = npt.NDArray[np.int64]
+Words: TypeAlias = "npt.NDArray[np.uint32]"
+Integers: TypeAlias = "npt.NDArray[np.int64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +94,7 @@ def counters(raw: bytes) -> OwnerCounters:
 
 @dataclass(frozen=True, slots=True)
 class PageOwners:
-    """One reading of the table: `stacks` has a row of STACK per slot, `places` 1 + the block of 32,768 pages, or 0.
+    """One reading of the table: `stacks` has a row per slot, `places` 1 + the block of 32,768 pages, or 0.
 
     `block` gives the entries of one. `since_ns` and `at_ns` are CLOCK_MONOTONIC, when tracking began and when it was
     read; `step_ns` is how exact times are. `missed_frees` are events of pages being freed that the kernel passed over,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from oomscope.model.batch import Batch, Tables
 from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats
 from oomscope.model.stack import Frame, Stack
+from oomscope.numeric import np
 from oomscope.sources.tracker.panic_report import OWNERS, PANIC, PanicReport
 
 FramesOf = Callable[[Iterable[int]], tuple[Frame, ...]]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
 from oomscope.model.batch import Batch, Column, Tables
 from oomscope.model.reading import Notes
 from oomscope.model.stack import Frame, Stack
 from oomscope.model.unknown import Unknown
+from oomscope.numeric import np
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import PageOwners, Words
 from oomscope.units import pages_text, uptime_text

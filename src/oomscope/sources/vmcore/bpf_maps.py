@@ -28,10 +28,10 @@ def page_owners(dump: Dump, log: bytes) -> PageOwners | None:
     """The table of this memory; None where nothing tracks, or the maps cannot be read. `log` tells when it was read."""
     try:
         found = _maps(dump)
-        state = np.frombuffer(_values(dump, found[_STATE], 1), layout.STATE, count=1)[0]
+        state = np.frombuffer(_values(dump, found[_STATE], 1), layout.state_dtype(), count=1)[0]
         if not int(state["ready"]):
             return None
-        stacks = np.frombuffer(_values(dump, found[_STACKS]), layout.STACK)
+        stacks = np.frombuffer(_values(dump, found[_STACKS]), layout.stack_dtype())
         table_at = drgn.cast("unsigned long", found[_OWNERS].value.address_of_()).value_()
 
         def block(place: int) -> Words:
