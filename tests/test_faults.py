@@ -396,8 +396,8 @@ def test_isolated_files_are_no_process_memory() -> None:
     verdict = oomscope.explain(FAULTS / "sem-isolated-file")
     assert verdict.oom is not None
     assert verdict.oom.oom_class == "page-cache"
-    claims = {finding.claim.split(" hold")[0]: finding.pages for finding in verdict.findings}
-    assert claims == {"file contents": 2_400_200, "processes": 900_000}
+    claims = {finding.claim.split(":")[0]: finding.pages for finding in verdict.findings}
+    assert claims == {"page cache": 2_400_200, "process memory (anonymous)": 900_000}
 
 
 def test_zswap_is_in_ram_and_zswapped_is_not() -> None:

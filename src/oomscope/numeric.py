@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from array import array
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -33,8 +32,24 @@ else:
 
 __all__ = ["NO_ROWS", "is_worth_loading", "np"]
 
-# A column of no rows, for which NumPy is not loaded.
-NO_ROWS: npt.NDArray[np.int64] = cast("npt.NDArray[np.int64]", array("q"))
+
+class _NoRows:
+    """A column of no rows, for which NumPy is not loaded until more than its length or its list is asked for."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def tolist(self) -> list[int]:
+        return []
+
+    def __array__(self, *args: object, **kwargs: object) -> object:
+        return np.zeros(0, np.int64)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(np.zeros(0, np.int64), name)
+
+
+NO_ROWS = cast("npt.NDArray[np.int64]", _NoRows())
 _WORTH_LOADING_BYTES = 1 << 20  # it takes as long as to look through so many without it
 
 

@@ -11,6 +11,11 @@ def pages_text(pages: int) -> str:
     return f"{pages:,} page" if pages == 1 else f"{pages:,} pages"
 
 
+def size_text(pages: int, page_bytes: int | None) -> str:
+    """`137.0 MiB (35,072 pages)`; pages alone where nothing tells how large one is."""
+    return pages_text(pages) if page_bytes is None else f"{bytes_text(pages * page_bytes)} ({pages_text(pages)})"
+
+
 def counted(count: int, thing: str) -> str:
     """`1 row`, `1,234 rows`."""
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
@@ -48,7 +53,7 @@ def duration_text(span_ns: int) -> str:
 
 def uptime_text(at_ns: int) -> str:
     """`19.637 s`: a moment since boot as the kernel log prints it."""
-    return f"{at_ns / 10**9:,.3f} s"
+    return f"{at_ns / 10**9:.3f} s"
 
 
 def parse_duration_ns(text: str) -> int:

@@ -149,7 +149,7 @@ def test_filters_do_not_change_when_a_dump_was_taken() -> None:
     until = oomscope.explain(captures.AFTER_6_12, selection=oomscope.Selection(until_ns=5_500_000_000))
     assert until.at_ns == whole.at_ns
     assert until.greatest is not None
-    assert "taken in one go" in (until.greatest.growth or "")
+    assert "one burst" in (until.greatest.growth or "")
     selection = oomscope.Selection(comms=frozenset({"swapper/0"}))
     alone = oomscope.explain(captures.AFTER_6_12, selection=selection)
     both = oomscope.explain(captures.AFTER_6_12, captures.BEFORE_6_12, selection=selection)
@@ -182,7 +182,7 @@ def test_copies_of_one_dump_are_one_moment(tmp_path: Path) -> None:
     (tmp_path / "page_owner").write_bytes(captures.text(captures.AFTER_6_12))
     verdict = oomscope.explain(tmp_path / "page_owner", captures.AFTER_6_12)
     assert verdict.greatest is not None
-    assert "taken in one go" in (verdict.greatest.growth or "")
+    assert "one burst" in (verdict.greatest.growth or "")
     assert any("the same dump as" in absent.reason for absent in verdict.absent)
 
 

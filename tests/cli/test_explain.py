@@ -51,7 +51,7 @@ def test_text_names_the_culprit_first() -> None:
     """The command's first line is the answer; nothing else is on stderr."""
     result = run("explain", captures.CASE_6_12)
     assert result.returncode == 0
-    assert result.stdout.startswith(b"leak_mb_write [leak] holds 35,072 pages")
+    assert result.stdout.startswith(b"leak_mb_write [leak] holds 137.0 MiB (35,072 pages)")
     assert result.stderr == b""
 
 

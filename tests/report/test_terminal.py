@@ -23,7 +23,7 @@ def verdict() -> oomscope.Verdict:
 def test_the_answer_comes_first(verdict: oomscope.Verdict) -> None:
     """The first line names the culprit, its pages, bytes and share of RAM."""
     first = terminal.render(verdict).splitlines()[0]
-    assert first == "leak_mb_write [leak] holds 35,072 pages (137.0 MiB), 28.5 % of RAM"
+    assert first == "leak_mb_write [leak] holds 137.0 MiB (35,072 pages), 28.5 % of RAM"
 
 
 def test_eighty_columns(verdict: oomscope.Verdict) -> None:

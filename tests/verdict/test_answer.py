@@ -103,7 +103,7 @@ def test_a_class_is_not_overruled_by_stacks_beside_it() -> None:
     """A cgroup that reached its limit did so, whoever holds the machine's pages in a dump that lies beside."""
     answer = verdict_of("a memory cgroup's log beside a dump").answer
     assert answer.oom_class == "memcg-limit"
-    assert answer.headline.startswith("the memory cgroup")
+    assert answer.headline.startswith("memory cgroup")
     assert answer.holder_kind != CULPRIT
 
 

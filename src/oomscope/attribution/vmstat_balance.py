@@ -88,7 +88,7 @@ def vmstat_balance(
         if told is None and meminfo is not None and kib_names and page_bytes is not None:
             kib = _sum(meminfo.kib, kib_names, None)
             if kib is None and kind == rows.FILE and (kib := _sum(meminfo.kib, kib_names[:2], None)) is not None:
-                notes.append("page cache: shmem is in it, which what was given does not tell")
+                notes.append("page cache: shmem is in it; the input does not show how much")
             told, used = None if kib is None else kib * 1024 // page_bytes, kib_names
         if told is None and kind == rows.FREE:
             return None
@@ -105,7 +105,7 @@ def vmstat_balance(
     unexplained_pages = ram_pages - sum(row.pages for row in found)
     unexplained = others.parts_of_the_rest(page_bytes)
     if missing:
-        notes.append(f"{', '.join(missing)}: not told by what was given, and among the unexplained")
+        notes.append(f"{', '.join(missing)}: not in the input, and part of the unexplained")
     return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes), tuple(missing))
 
 

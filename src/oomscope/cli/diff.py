@@ -18,7 +18,7 @@ FORMATS = ("text", "kernel", "json", "html")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it.  [text, or what -o's name tells]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 @click.option("--top", type=click.IntRange(1), help="How many rows of each kind.  [text 10, kernel 3, json all]")
-@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="In bytes, if the input lacks it.")
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def diff(
     before: str,

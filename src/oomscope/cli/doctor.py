@@ -52,7 +52,7 @@ def _text(diagnosis: Diagnosis) -> str:
         lines.append(_folded(f"  {_MARKS[check.state.value]}  {check.name:{_NAME_WIDTH}} ", check.found))
         if check.mend is not None:
             lines.append(_folded(" " * (_NAME_WIDTH + 7) + "why:  ", check.why))
-            lines.append(" " * (_NAME_WIDTH + 7) + f"mend: {check.mend}")  # a command is copied whole
+            lines.append(" " * (_NAME_WIDTH + 7) + f"fix: {check.mend}")  # a command is copied whole
     return "\n".join(lines)
 
 

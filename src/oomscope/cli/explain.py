@@ -91,7 +91,7 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @click.option("--min-pages", type=click.IntRange(0), default=0, help="Leave out what holds fewer pages.")
 @click.option("--event", type=click.IntRange(1), help="Of a log with several OOMs, explain this one.  [the last]")
 @click.option("--all", "every_event", is_flag=True, help="Explain every OOM of the log.")
-@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="In bytes, if the input lacks it.")
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR is honoured too).")
 def explain(
     paths: tuple[str, ...],

@@ -13,7 +13,7 @@ FORMATS = ("folded", "speedscope", "pprof", "parquet", "csv")
 @click.argument("paths", nargs=-1, required=True, metavar="CASE...")
 @click.option("--as", "form", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.  [standard output]")
-@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="Where the input does not tell it.")
+@click.option("--page-size", type=click.Choice(["4096", "16384", "65536"]), help="In bytes, if the input lacks it.")
 @click.option("--vmlinux", type=click.Path(dir_okay=False), help="Debug info of the kernel that a core dump is of.")
 def export(paths: tuple[str, ...], form: str, output: str | None, page_size: str | None, vmlinux: str | None) -> None:
     """Give a case's stacks to other tools: folded stacks for flame graphs, speedscope, pprof, Parquet, CSV.

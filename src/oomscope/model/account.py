@@ -18,7 +18,7 @@ COUNTER, CMA_POOL = "counter", "CMA pool"
 OUTSTANDING, CONTROL_GROUP, HUGE_PAGES, ZFS = "outstanding allocation", "control group", "huge pages", "ZFS"
 PROPORTIONAL = "process (Pss)"
 # Parts of RAM that nobody holds, or nobody is known to hold.
-FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (in no counter)"
+FREE_RAM, CACHED_RAM, LOST_RAM = "free", "page cache that can be freed", "lost RAM (not counted)"
 KERNEL_RAM, USER_RAM = "kernel memory that is no page cache", "process memory that is no page cache"
 # What several of a kind are called, in the order in which they are shown.
 KINDS = {

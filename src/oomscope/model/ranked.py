@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oomscope.units import bytes_text, pages_text, share_text
+from oomscope.units import share_text, size_text
 
 if TYPE_CHECKING:
     from oomscope.model.holding import Culprit, Holding, HoldingDetail
@@ -52,9 +52,8 @@ class Consumer:
     @property
     def amount(self) -> str:
         """Pages, bytes and the share of RAM, as far as they are known."""
-        text = pages_text(self.pages)
-        if self.size_bytes is not None:
-            text += f" ({bytes_text(self.size_bytes)})"
+        page_bytes = None if self.size_bytes is None or not self.pages else self.size_bytes // self.pages
+        text = size_text(self.pages, page_bytes)
         return text if self.share_of_ram is None else f"{text}, {share_text(self.share_of_ram)} of RAM"
 
 

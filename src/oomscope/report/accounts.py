@@ -22,7 +22,7 @@ def accounts(console: Console, verdict: Verdict, top: int) -> None:
         if alone or told.kind != MODULE:
             _ledger(console, told, top if alone else min(top, _BESIDE_STACKS))
     for cache in verdict.cache_objects[: top if alone else 0]:
-        name = cache.cache or "a cache whose name is not told"
+        name = cache.cache or "a cache without a name"
         title(console, f"Objects of {name}: {cache.objects:,} in use, by {cache.by}")
         rows = table(("objects", True), ("allocated from", False))
         for stack, count in cache.owners[:top]:

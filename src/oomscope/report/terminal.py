@@ -14,7 +14,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
 from oomscope.model.ranked import Consumer
-from oomscope.model.verdict import Finding, Verdict, WitnessReport
+from oomscope.model.verdict import Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
 from oomscope.report.cells import PARTS_SHOWN, kind_with_parts, page_bytes_of, share_of_ram
 from oomscope.report.tables import console_to, show, table, title
@@ -22,10 +22,10 @@ from oomscope.units import bytes_text, duration_text, pages_text, uptime_text
 
 WIDTH = 80
 _KIND_TEXTS = {
-    KERNEL: "kernel: taken with alloc_pages or vmalloc, in no counter of an OOM report",
+    KERNEL: "kernel: taken with alloc_pages or vmalloc, not counted in an OOM report",
     SLAB: "slab: this path grew the cache; who holds the objects may be another",
     USER: "user: memory of processes",
-    PAGE_CACHE: "page cache: file contents, tmpfs and shared memory",
+    PAGE_CACHE: "page cache, tmpfs and shared memory",
     HUGETLB: "hugetlb: pools of huge pages, in use or not",
     EARLY: "allocated before page_owner started",
     UNTRACKED: "allocated, with no stack on record",
@@ -69,7 +69,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
         for witness in verdict.witnesses:
             _witness(console, witness)
     oom_text.events(console, verdict.events, None if oom is None else oom.number)
-    _findings(console, verdict.findings)
+    _findings(console, verdict)
     _machine(console, verdict)
     _absent(console, verdict)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -285,18 +285,22 @@ def _groups(console: Console, verdict: Verdict, top: int) -> None:
     show(console, rows_shown)
 
 
-def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
-    if not findings:
+def _findings(console: Console, verdict: Verdict) -> None:
+    """What the answer above says already is not said again: only what it rests on."""
+    if not verdict.findings:
         return
+    answer = verdict.answer
+    above = " ".join((answer.headline, *answer.paragraph)).lower()
     title(console, "Findings")
-    for finding in findings:
+    for finding in verdict.findings:
         line = Text()
         line.append(f"{finding.certainty}", style=_CERTAINTY_STYLES[finding.certainty])
-        line.append(f": {finding.claim}")
+        line.append(": as above" if finding.claim.lower() in above else f": {finding.claim}")
         console.print(Padding(line, (0, 0, 0, 2)))
         for reason in finding.because:
             console.print(Padding(Text(f"because {reason}", style="dim"), (0, 0, 0, 4)))
-        console.print(Padding(Text(f"next: {finding.next}"), (0, 0, 0, 4)))
+        if finding.next != answer.next:
+            console.print(Padding(Text(f"next: {finding.next}"), (0, 0, 0, 4)))
 
 
 def _absent(console: Console, verdict: Verdict) -> None:

@@ -28,10 +28,10 @@ def name_next_time(release: str | None) -> str:
     """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10)."""
     dump = "keep a core dump and run `oomscope explain vmcore`"
     if not has(release, 4, 0):
-        return f"so that it has a name next time: {dump}; this kernel has no page_owner, which came with 4.0"
+        return f"to identify it next time: {dump}; this kernel has no page_owner, which came with 4.0"
     if not has(release, 5, 17):
-        return f"so that it has a name next time: boot with page_owner=on and {dump}"
-    armed = "so that it has a name next time: boot with page_owner=on and run `oomscope arm`"
+        return f"to identify it next time: boot with page_owner=on and {dump}"
+    armed = "to identify it next time: boot with page_owner=on and run `oomscope arm`"
     if _RELEASE.match(release or "") is None:
         return f"{armed}; on 6.10 and later also sysctl.vm.mem_profiling=1; or {dump}"
     return f"{armed}{', or with sysctl.vm.mem_profiling=1' if has(release, 6, 10) else ''}; or {dump}"

@@ -31,7 +31,8 @@ from oomscope.model.oom_event import CallSite, OomEvent, own_pages
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import POSSIBLE, Finding, Oom
-from oomscope.units import bytes_text, pages_text, share_text
+from oomscope.units import bytes_text, share_text
+from oomscope.verdict.headline import Headline, headline, outcome, when
 from oomscope.verdict.oom.case import (
     HIDDEN_KERNEL,
     MEMCG_LIMIT,
@@ -40,6 +41,7 @@ from oomscope.verdict.oom.case import (
     USER_ANON,
     VMALLOC,
     WANTS_A_NAME,
+    Cause,
 )
 from oomscope.verdict.oom.hidden_kernel import COUNTED
 from oomscope.verdict.rules.case import RuleCase
@@ -74,7 +76,7 @@ class _Holder:
 def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> Answer:
     """The answer of a case; `findings` are all of its findings, those of the class first."""
     oom_class = NO_REPORT if oom is None else oom.oom_class
-    holder = _by_report(case, oom, findings) if oom is not None and _decides(oom) else _by_stacks(case, findings)
+    holder = _by_report(case, oom, findings) if oom is not None and _decides(oom) else _by_stacks(case, oom, findings)
     first = findings[0] if findings else None
     pages = holder.pages if holder.pages is not None or first is None else first.pages
     ram_pages = case.facts.evidence.ram_pages
@@ -127,7 +129,7 @@ def _paragraph(oom: Oom, holder: _Holder, first: Finding | None) -> tuple[str, .
     what_happened, *rest = oom.story or ("",)
     if not oom.story:
         return ()
-    return (what_happened, *(rest[1:] if first is not None and holder.text == first.claim else rest))
+    return (what_happened, *(rest[1:] if first is not None and first.claim in holder.text else rest))
 
 
 def _decides(oom: Oom) -> bool:
@@ -140,29 +142,38 @@ def _is_worth_naming(row: CulpritRow) -> bool:
 
 
 def _by_report(case: RuleCase, oom: Oom, findings: tuple[Finding, ...]) -> _Holder:
-    claim = findings[0].claim
-    row = row_for([(oom.oom_class, findings[0].pages)], case.culprits)
-    if row is not None:
-        return _of_row(row, case)
     assert oom.analysis is not None
     event = oom.analysis.event
-    site = _call_site(case, oom, event, findings[0].pages or 0)
-    if site is not None:
-        return site
+    row = row_for([(oom.oom_class, findings[0].pages)], case.culprits)
+    holder = _of_row(row, case) if row is not None else _call_site(case, oom, event, findings[0].pages or 0)
+    if holder is not None:
+        return replace(holder, text=holder.text + _ended(case))
+    line = _line(case, oom, findings[0])
     if oom.oom_class == SLAB and event.slab_caches:
         cache = max(event.slab_caches, key=lambda each: each.total_kib)
-        return _Holder(cache.name, kinds.SLAB_CACHE, pages=cache.total_kib // (event.page_kib or 4), text=claim)
+        pages = cache.total_kib // (event.page_kib or 4)
+        return _Holder(cache.name, kinds.SLAB_CACHE, pages=pages, who=line.who, text=line.text)
     if oom.oom_class in _OF_PROCESSES and (event.processes or event.victims):
-        return _of_process(event, claim)
-    return _Holder(None, kinds.NOBODY, text=claim)
+        return _of_process(event, line)
+    return _Holder(None, kinds.NOBODY, who=line.who, text=line.text)
 
 
-def _by_stacks(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
+def _line(case: RuleCase, oom: Oom, first: Finding) -> Headline:
+    assert case.event is not None
+    return headline(case.event, Cause(oom.oom_class, first))
+
+
+def _ended(case: RuleCase) -> str:
+    """How the event ended, and when, behind whom stacks name."""
+    return "" if case.event is None else f"{outcome(case.event)}{when(case.event)}"
+
+
+def _by_stacks(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> _Holder:
     """The greatest culprit where its stacks together hold more than any one, else the greatest stack, else why none."""
     row = case.culprits[0] if case.culprits else None
     consumer = case.consumers[0] if case.consumers else None
     if consumer is None:
-        return _without_a_name(case, findings)
+        return _without_a_name(case, oom, findings)
     if row is not None and (row.pages > consumer.pages or consumer.holding.culprit is not None):
         holder = _of_row(row, case)
         # Beside a report that cannot tell, what little stacks name is said and answers for nothing.
@@ -179,11 +190,14 @@ def _by_stacks(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
     )
 
 
-def _without_a_name(case: RuleCase, findings: tuple[Finding, ...]) -> _Holder:
+def _without_a_name(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> _Holder:
     if case.most_allocations:
         first = case.most_allocations[0]
         text = f" made most allocations: {first.blocks:,}; pages are not counted here"
         return _Holder(None, kinds.NOBODY, who=first.name, text=text)
+    if case.event is not None and oom is not None and findings:
+        line = _line(case, oom, findings[0])
+        return _Holder(None, kinds.NOBODY, who=line.who, text=line.text)
     if not case.counted_stacks and (case.facts.balance is not None or findings):
         return _Holder(
             None, kinds.NOBODY, text=findings[0].claim if findings else "Who took the pages was not recorded"
@@ -195,7 +209,7 @@ def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
     consumer = next((each for each in case.consumers if each.holding.culprit == row.culprit), None)
     greatest = case.consumers[0] if case.consumers else None
     kind = row.kinds[0] if len(row.kinds) == 1 else ""
-    text, second = f" {_holds(kind)} {_amount_of_row(row)}, over {row.stacks:,} stacks", ""
+    text, second = f" {_holds(kind)} {_amount_of_row(row, case)}, over {row.stacks:,} stacks", ""
     if consumer is not None and row.stacks == 1:
         text = f" {_holds(consumer.holding.kind)} {consumer.amount}"
     elif consumer is not None and consumer is greatest:
@@ -215,9 +229,9 @@ def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
     )
 
 
-def _amount_of_row(row: CulpritRow) -> str:
+def _amount_of_row(row: CulpritRow, case: RuleCase) -> str:
     share = "" if row.share_of_ram is None else f", {share_text(row.share_of_ram)} of RAM"
-    return f"{pages_text(row.pages)}{share}"
+    return f"{case.size(row.pages)}{share}"
 
 
 def _holds(kind: str) -> str:
@@ -257,14 +271,15 @@ def _is_uncounted(site: CallSite) -> bool:
     return not any(word in site.function for word in COUNTED)
 
 
-def _of_process(event: OomEvent, claim: str) -> _Holder:
+def _of_process(event: OomEvent, line: Headline) -> _Holder:
     """The process with most memory of its own, else the victim."""
     most = max(event.processes, key=own_pages, default=None)
     if most is not None:
-        return _Holder(most.comm, kinds.PROCESS, pages=own_pages(most), text=claim)
+        return _Holder(most.comm, kinds.PROCESS, pages=own_pages(most), who=line.who, text=line.text)
     victim = event.victims[0]
     kib = victim.kib.get("anon-rss")
-    return _Holder(victim.comm, kinds.PROCESS, pages=None if kib is None else kib // (event.page_kib or 4), text=claim)
+    pages = None if kib is None else kib // (event.page_kib or 4)
+    return _Holder(victim.comm, kinds.PROCESS, pages=pages, who=line.who, text=line.text)
 
 
 def _by(case: RuleCase, oom: Oom | None, holder: _Holder, first: Finding | None) -> str:

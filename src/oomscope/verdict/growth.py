@@ -10,7 +10,7 @@ from oomscope.units import duration_text, uptime_text
 
 EVEN = "spread evenly"
 RECENT = "recent"
-BURST = "taken in one go"
+BURST = "one burst"
 MIXED = "no clear pattern"
 # Below this many pages, the spread over time is chance.
 _FEWEST_PAGES = 64
@@ -79,7 +79,7 @@ def one_dump(told: str | None, first_ns: int | None, last_ns: int | None) -> str
     if told == RECENT:
         return f"{RECENT}, {span}: churn or a burst"
     if told == BURST:
-        return f"{BURST}, {span}: held ever since"
+        return f"{BURST}, {span}: still held"
     return f"{MIXED} in allocation times, {span}"
 
 

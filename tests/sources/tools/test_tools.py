@@ -112,7 +112,7 @@ ALONE: tuple[tuple[str, str, str], ...] = (
         "Cached is the largest of the counters that were given: 8.8 GiB",
     ),
     ("vmstat -s", VMSTAT_S, "memory is not short: 2.3 GiB, 60.9 % of RAM is free"),
-    ("smem -w", SMEM, "most of RAM is kernel memory that is no page cache: 5.1 GiB (66.6 % of RAM)"),
+    ("smem -w", SMEM, "largest user of RAM: kernel memory that is no page cache 5.1 GiB (66.6 % of RAM)"),
     ("CMA", CMA, "reserved has most contiguous memory in use: "),
     ("ps", PS, "mysqld is the largest by name: 11.1 GiB of resident memory in 1 process"),
     ("procrank", PROCRANK, "system_server is the largest by name: 25.2 MiB (Pss) in 1 process"),
@@ -182,7 +182,7 @@ ALONE: tuple[tuple[str, str, str], ...] = (
             "hits                            4    128964145\n"
             "size                            4    66571993088\nc_max                           4    67108864000\n"
         ),
-        "ZFS' ARC takes 62.0 GiB; the kernel counts it nowhere",
+        "ZFS' ARC takes 62.0 GiB; the kernel does not count it",
     ),
 )
 
@@ -239,7 +239,7 @@ def test_dumpsys_names_what_is_lost_and_counts_each_process_once(tmp_path: Path)
     """Processes stand in it several times."""
     verdict = answer(tmp_path, DUMPSYS)
     parts, processes = verdict.accounts
-    assert {(e.name, e.amount >> 10) for e in parts.entries} >= {("lost RAM (in no counter)", 869001), ("free", 156560)}
+    assert {(e.name, e.amount >> 10) for e in parts.entries} >= {("lost RAM (not counted)", 869001), ("free", 156560)}
     assert [(e.name, e.amount >> 10) for e in processes.entries] == [
         ("system", 431433),
         ("com.android.systemui", 280206),

@@ -76,7 +76,7 @@ def _undetermined(case: OomCase) -> Cause:
     if event.kind == FOREIGN:
         claim = _by_user_space(case)
     else:
-        claim = f"this log cannot tell: {', '.join(event.cut) or 'the counters of Mem-Info'} missing"
+        claim = f"the log does not show why: it lacks {', '.join(event.cut) or 'the counters of Mem-Info'}"
     return Cause(
         UNDETERMINED,
         Finding(
@@ -85,7 +85,7 @@ def _undetermined(case: OomCase) -> Cause:
             certainty=CERTAIN if event.kind == FOREIGN else POSSIBLE,
             because=case.evidence("header", "panic", "no killable processes", "user-space killer", "reason"),
             refuted_by="the lines that are missing here",
-            next="who holds memory its log does not say: /proc/meminfo, top and slabtop of that moment do"
+            next="find /proc/meminfo, top or slabtop of that moment: the killer's log does not show who held the rest"
             if event.kind == FOREIGN
             else f"find the whole log: {advice.whole_log(has_ended=event.kind == PANIC)} "
             "(the kernel prints Mem-Info for one failure in 10 s)",

@@ -27,7 +27,7 @@ def rule(case: OomCase) -> Cause | None:
     return Cause(
         ATOMIC_RESERVE,
         Finding(
-            claim=f"{case.request.why_not}, and the {case.size(usable)} that it could have had are reserved"
+            claim=f"{case.request.why_not}, and the {case.size(usable)} still free are reserved"
             f"{_of_free(case)}; "
             f"{case.size(reclaimable)} ({case.share_words(reclaimable)}) could have been reclaimed",
             pages=reclaimable,

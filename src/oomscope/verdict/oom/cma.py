@@ -26,10 +26,8 @@ def rule(case: OomCase) -> Cause | None:
     words = [f"{pool} could not serve a request{asked}"]
     if request.total_pages:
         free = request.free_pages or 0
-        words.append(
-            f"{free:,} of its {request.total_pages:,} pages are free ({case.size(free)} of "
-            f"{case.size(request.total_pages)})"
-        )
+        sizes = f" ({case.size(free)} of {case.size(request.total_pages)})" if case.analysis.page_bytes else ""
+        words.append(f"{free:,} of its {request.total_pages:,} pages are free{sizes}")
     if (why := _why(case)) is not None:
         words.append(why)
     words += [f"the driver's own count: {name} {kib:,} kB" for name, kib in list(request.buffers_kib.items())[:1]]
@@ -54,7 +52,7 @@ def _why(case: OomCase) -> str | None:
     if request.error == _BUSY:
         return "ret -16 (EBUSY): pages within it could not be moved away in time"
     if request.total_pages and (request.free_pages or 0) < _USED_UP * request.total_pages:
-        return "it is used up"
+        return "it is exhausted"
     if request.error == _NO_MEMORY:
         return "ret -12 (ENOMEM): no range of that length is free in it"
     return None

@@ -21,8 +21,8 @@ _KEEPERS = {
     "Hyper-V": "a Hyper-V guest: its balloon (hv_balloon) takes pages for the host",
     "virtio balloon": "virtio_balloon is loaded: a balloon takes pages for the host",
     "Xen balloon": "a Xen guest: its balloon takes pages for the host",
-    "ZFS": "ZFS is loaded: its cache (ARC) is in no counter (arc_summary)",
-    "GPU driver": "a GPU driver is loaded: its buffers are in no counter",
+    "ZFS": "ZFS is loaded: the kernel does not count its cache, the ARC (arc_summary)",
+    "GPU driver": "a GPU driver is loaded: the kernel does not count its buffers",
 }
 
 
@@ -38,8 +38,8 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
         hints.insert(0, "slab is not in these lines and may be most of it")
         certainty = POSSIBLE
     return Finding(
-        claim=f"{case.size(held_pages)}, {case.share_words(held_pages)}, is in no counter of the report: the kernel "
-        "or a driver took it from the page allocator" + (f"; {'; '.join(hints)}" if hints else ""),
+        claim=f"{case.size(held_pages)}, {case.share_words(held_pages)}, is unaccounted for: the kernel or a driver "
+        "took it from the page allocator" + (f"; {'; '.join(hints)}" if hints else ""),
         pages=held_pages,
         certainty=certainty,
         because=case.evidence("free", "active_anon", "slab_reclaimable", "pages RAM", "pages reserved"),

@@ -20,7 +20,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     free = sum(pool.free * pool.size_kib for pool in case.event.huge_pages) // page_kib
     pools = [f"hugepages of {pool.size_kib}kB" for pool in case.event.huge_pages if pool.total]
     return Finding(
-        claim=f"the huge page pool holds {case.size(held_pages)}, {case.share_words(held_pages)}; {case.size(free)} "
+        claim=f"the huge page pool: {case.size(held_pages)}, {case.share_words(held_pages)}; {case.size(free)} "
         "of it is unused",
         pages=held_pages,
         certainty=certainty,

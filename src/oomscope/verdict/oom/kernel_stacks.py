@@ -21,15 +21,15 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     """Which of them, and of how many processes."""
     tables = case.accounting.pages(rows.PAGE_TABLES, rows.SECOND_TABLES)
     count = len(case.event.processes)
-    most = max(case.event.processes, key=_tables_bytes, default=None)
+    most = max(case.event.processes, key=tables_bytes, default=None)
     page_bytes = case.analysis.page_bytes or 4096
     whose = f", of {count:,} processes" if count else ""
-    if most is not None and _tables_bytes(most, page_bytes) * _ALONE > tables * page_bytes:
-        size = bytes_text(_tables_bytes(most, page_bytes))
+    if most is not None and tables_bytes(most, page_bytes) * _ALONE > tables * page_bytes:
+        size = bytes_text(tables_bytes(most, page_bytes))
         mapped = most.values.get("total_vm", 0) * page_bytes
         whose = f"; {most.comm} ({most.pid}) alone has {size} of page tables, mapping {bytes_text(mapped)}"
     return Finding(
-        claim=f"page tables ({case.size(tables)}) and kernel stacks ({case.size(held_pages - tables)}) hold "
+        claim=f"page tables ({case.size(tables)}) and kernel stacks ({case.size(held_pages - tables)}): "
         f"{case.share_words(held_pages)}{whose}",
         pages=held_pages,
         certainty=certainty,
@@ -39,6 +39,6 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     )
 
 
-def _tables_bytes(process: Process, page_bytes: int = 4096) -> int:
+def tables_bytes(process: Process, page_bytes: int = 4096) -> int:
     """The task table has them in bytes from 4.16 on, before in pages of them (`nr_ptes`)."""
     return process.values.get("pgtables_bytes") or process.values.get("nr_ptes", 0) * page_bytes

@@ -29,13 +29,13 @@ def rule(case: OomCase) -> Cause | None:
         certainty, there = LIKELY, "what is there could be swapped out or dropped"
     else:
         return None
-    names = " and ".join(dict.fromkeys(check.zone.name for check in case.allowed))
+    names = list(dict.fromkeys(check.zone.name for check in case.allowed))
     free = free_in(case.allowed)
     least = [check.zone.title for check in case.allowed]
     return Cause(
         LOWMEM_ZONE,
         Finding(
-            claim=f"zone {names} is used up ({case.size(free)} free{case.of_it_cma(case.allowed)}, below the watermark)"
+            claim=f"{exhausted(names)} ({case.size(free)} free{case.of_it_cma(case.allowed)}, below the watermark)"
             f"; {case.gfp or 'the request'} "
             f"may not use the zones beyond{f', {case.size(beyond)}' if beyond else ''}: {there}",
             pages=free,
@@ -56,12 +56,12 @@ def _by_the_zones(case: OomCase) -> Cause | None:
         return None
     if any(check.free_pages is None or check.needed_pages is None or check.passes for check in short):
         return None
-    names = " and ".join(dict.fromkeys(check.zone.name for check in short))
+    names = list(dict.fromkeys(check.zone.name for check in short))
     free = free_in(short)
     return Cause(
         LOWMEM_ZONE,
         Finding(
-            claim=f"zone {names} is used up ({case.size(free)} free{case.of_it_cma(short)}, below the watermark) while "
+            claim=f"{exhausted(names)} ({case.size(free)} free{case.of_it_cma(short)}, below the watermark) while "
             f"{case.size(free_in(high))} is free in {high[-1].zone.name}: the request, whose line is lost, was for the "
             "low zone",
             pages=free,
@@ -88,3 +88,10 @@ def _next(case: OomCase) -> str:
     if any(check.zone.name == "Movable" for check in case.above):
         return "give kernel memory more room: a larger kernelcore=, less memory online_movable"
     return "32-bit: a 64-bit kernel, or a larger lowmem split; find what grew in lowmem: slab and page tables below"
+
+
+def exhausted(zones: list[str]) -> str:
+    """`zone Normal is exhausted`, `zones DMA and Normal are exhausted`."""
+    if len(zones) == 1:
+        return f"zone {zones[0]} is exhausted"
+    return f"zones {', '.join(zones[:-1])} and {zones[-1]} are exhausted"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from oomscope.model import oom_analysis as rows
 from oomscope.model.oom_event import (
     CMA_FAILURE,
@@ -16,7 +18,7 @@ from oomscope.model.oom_event import (
 )
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.verdict import CERTAIN, LIKELY
-from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
+from oomscope.units import bytes_text, duration_text, pages_text, share_text
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,
     FRAGMENTATION,
@@ -34,6 +36,7 @@ _LITTLE = 0.02
 _NOT_HOLDERS = (VMALLOC_SPACE, NO_SHORTAGE, LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE)
 # Classes that do not turn on what could have been reclaimed.
 _NOT_ABOUT_RECLAIM = (MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE, UNDETERMINED)
+_BEGINS_WITH_A_NAME = re.compile(r"\S+(?: \(pid |, not the kernel)")
 _NAMED = 3  # victims of one event that a sentence has room for
 
 
@@ -70,7 +73,7 @@ def what_happened(case: OomCase) -> str:
         size = "" if asked.size_bytes is None else f" of {bytes_text(asked.size_bytes)}"
         return f"{when}a mapping of kernel addresses{size} could not be made{case.caller}."
     if event.kind == SHOWN:
-        return f"{when}the kernel printed its memory state; no failed request is in this log."
+        return _sentence(f"{when}the kernel printed its memory state; the log shows no failed request")
     if event.kind == FOREIGN:
         names = ", ".join(victim.comm for victim in event.victims[:_NAMED])
         names += f" and {len(event.victims) - _NAMED:,} more" if len(event.victims) > _NAMED else ""
@@ -87,43 +90,44 @@ def what_happened(case: OomCase) -> str:
     gfp = f" ({case.gfp})" if case.gfp and case.gfp != "0x0" else ""
     if event.slab_request is not None and event.kind == FAILURE:
         gfp += f" for the slab cache {event.slab_request.cache}"
-    request = "had a page fault that found no memory" if case.is_page_fault else f"asked for {case.needs}{gfp}"
+    asked_for = f" of {case.needs}" if (case.request.order or 0) > 0 else ""
+    request = f"a page fault of {who}" if case.is_page_fault else f"an allocation{asked_for}{gfp} by {who}"
     if event.kind == FAILURE and "stall" in event.remarks:
-        return f"{when}{who} {request} and had been waiting for it for long when this was printed."
+        return _sentence(f"{when}{request} had been waiting for long when this was printed")
     if event.kind == FAILURE:
-        return f"{when}{who} {request}{case.caller} and did not get it; a warning was printed, nobody was killed."
+        return _sentence(f"{when}{request}{case.caller} failed; the kernel printed a warning and killed nobody")
     where = ""
     if event.memcg is not None:
         path = "" if event.memcg.path is None else f" {event.memcg.path}"
         where = f" in the memory cgroup{path}"
-    return f"{when}{who} {request}{where}{_ended(case)}."
+    return _sentence(f"{when}{request} found no memory{where}{_ended(case)}")
 
 
 def _when(case: OomCase) -> str:
     event = case.event
     if event.stamp is not None:
-        return f"At {event.stamp} "
-    return "" if event.at_ns is None else f"At {uptime_text(event.at_ns)} "
+        return f"{event.stamp.strip()}: "
+    return "" if event.at_ns is None else f"{event.at_ns / 10**9:.6f} s: "
 
 
 def _ended(case: OomCase) -> str:
     event = case.event
     if event.panic_message is not None and event.kind == PANIC:
-        return f", and the kernel panicked: {event.panic_message}"
+        return f"; the kernel panicked: {event.panic_message}"
     victims = event.victims
     if not victims and "no killable processes" in event.lines:
-        return ", and nobody was left who could be killed"
+        return "; no process was left to kill"
     if not victims:
-        return "; who was killed is not in this log" if event.kind in (KILL, MEMCG_KILL) else ""
+        return "; the log does not show who was killed" if event.kind in (KILL, MEMCG_KILL) else ""
     victim = victims[0]
     if victim.is_announced:
         chosen = f"{victim.comm} (pid {victim.pid})"
         child = "" if victim.score is None else " or a child of it"
-        return f", and the kernel chose {chosen}{child}; who was killed is not in this log"
+        return f"; the kernel chose {chosen}{child}; the log does not show who was killed"
     kib = victim.kib.get("anon-rss", 0) + victim.kib.get("shmem-rss", 0)
     held = f", which held {bytes_text(kib * 1024)}" if kib else ""
     more = f", and {len(victims) - 1:,} more" if len(victims) > 1 else ""
-    return f", and the kernel killed {victim.comm} (pid {victim.pid}){held}{more}"
+    return f"; the kernel killed {victim.comm} (pid {victim.pid}){held}{more}"
 
 
 def _named(case: OomCase, row: CulpritRow, apart_ns: int | None) -> str:
@@ -159,13 +163,13 @@ def _why_not_freed(case: OomCase, oom_class: str) -> str:
     if accounting.pages(rows.LRU):
         words = [f"page cache is among the {case.size(accounting.pages(rows.LRU))} on the lists"]
     elif not file and not case.event.has_counters:
-        words, is_told = ["how much page cache there was this log does not show"], False
+        words, is_told = ["the log does not show how much page cache"], False
     else:
         words = [f"{case.size(file)} of page cache" if file else "no page cache"]
     if slab:
         words.append(f"{case.size(slab)} of reclaimable slab")
     if accounting.swap_total_pages is None:
-        swap_words = "whether there was swap is not told"
+        swap_words = "the log does not show whether there was swap"
     elif accounting.swap_total_pages == 0:
         swap_words = "there is no swap"
     elif swap is not None and swap * 20 < accounting.swap_total_pages:
@@ -173,14 +177,14 @@ def _why_not_freed(case: OomCase, oom_class: str) -> str:
     else:
         swap_words = f"{case.size(swap or 0)} of swap was free"
     little = is_told and case.share(accounting.reclaimable_pages) < _LITTLE
-    begin = "There was next to nothing to reclaim" if little else "What could have been reclaimed"
+    begin = "Almost nothing was left to reclaim" if little else "Reclaimable"
     return f"{begin}: {' and '.join(words)}; {swap_words}."
 
 
 def _how_sure(case: OomCase, first: Cause) -> str:
     accounting = case.accounting
     certainty = first.finding.certainty
-    sure = {CERTAIN: "This is certain", LIKELY: "This is likely"}.get(certainty, "This is possible")
+    sure = {CERTAIN: "Certain", LIKELY: "Likely"}.get(certainty, "Possible")
     if accounting.problems:
         return f"{sure}; the report contradicts itself: {accounting.problems[0]}."
     if case.is_mostly_reserved:
@@ -192,12 +196,13 @@ def _how_sure(case: OomCase, first: Cause) -> str:
         share = accounting.unexplained_pages / accounting.ram_pages
         if share < 0:
             return f"{sure}; the counters add up to more than RAM: they were not read at one moment."
-        return f"{sure}; {share_text(share)} of RAM is in no counter."
+        return f"{sure}; {share_text(share)} of RAM is unaccounted for."
     return f"{sure}."
 
 
 def _sentence(claim: str) -> str:
-    return claim[:1].upper() + claim[1:] + "."
+    """With a capital and a full stop; a name stays as it is in the log."""
+    return (claim if _BEGINS_WITH_A_NAME.match(claim) else claim[:1].upper() + claim[1:]) + "."
 
 
 def one_line(case: OomCase) -> str:

@@ -34,8 +34,8 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     if unevictable * 4 > held_pages:
         why.append(f"{case.size(unevictable)} unevictable (mlock, ramfs, an initramfs)")
     return Finding(
-        claim=f"file contents hold {case.size(held_pages)}, {case.share_words(held_pages)}"
-        + (f": {', '.join(why)}" if why else ""),
+        claim=f"page cache: {case.size(held_pages)}, {case.share_words(held_pages)}"
+        + (f"; {', '.join(why)}" if why else ""),
         pages=held_pages,
         certainty=certainty if unevictable * 2 <= held_pages or certainty == POSSIBLE else LIKELY,
         because=case.evidence("active_file", "unevictable", "pages RAM"),

@@ -17,8 +17,8 @@ def pages(case: OomCase) -> int:
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     """How much, and why killing may not help."""
     return Finding(
-        claim=f"tmpfs files and shared memory hold {case.size(held_pages)}, {case.share_words(held_pages)}; a kill "
-        "gives none of that back as long as the files stay",
+        claim=f"tmpfs and shared memory: {case.size(held_pages)}, {case.share_words(held_pages)}; a kill frees "
+        "none of it as long as the files stay",
         pages=held_pages,
         certainty=certainty,
         because=case.evidence("shmem", "active_anon", "pages RAM"),

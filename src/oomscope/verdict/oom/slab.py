@@ -27,7 +27,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     fixed = case.accounting.pages(rows.SLAB_UNRECLAIMABLE)
     sites = [site for site in case.event.call_sites if "slab" not in site.function and _is_large(case, site.size_bytes)]
     callers = ", ".join(f"{site.function} {bytes_text(site.size_bytes)}" for site in sites[:_SHOWN])
-    held = f"slab caches hold {case.size(held_pages)}, {case.share_words(held_pages)}"
+    held = f"slab caches: {case.size(held_pages)}, {case.share_words(held_pages)}"
     return Finding(
         claim=(f"{held}, {case.size(fixed)} of it unreclaimable" if fixed else held)
         + (f"; the largest: {named}" if named else _of_the_cache(case))

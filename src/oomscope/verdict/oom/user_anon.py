@@ -50,10 +50,9 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     accounting = case.accounting
     who = ", ".join(_named(case, group) for group in process_groups(case.event.processes)[:_SHOWN])
     lru = accounting.pages(rows.LRU)
-    what = "processes hold" if not lru else "processes and page cache, which this kernel does not tell apart, hold"
+    what = "process memory" + (", page cache included: this kernel counts them together" if lru else " (anonymous)")
     return Finding(
-        claim=f"{what} {case.size(held_pages)} {'of memory of their own, ' if not lru else '('}"
-        f"{case.share_words(held_pages)}{')' if lru else ''}"
+        claim=f"{what}: {case.size(held_pages)}, {case.share_words(held_pages)}"
         + (f"; the largest: {who}" if who else "")
         + _not_in_the_rows(case, held_pages),
         pages=held_pages,
@@ -164,14 +163,14 @@ def _next(case: OomCase, swap_total_pages: int | None) -> str:
     limit = advice.memory_limit(case.release)
     if most and case.share(most[0][1]) < _WORTH_KILLING:
         name = f" of {groups[0].comm}" if groups[0].count > 1 else ""
-        helped = f"no single process holds a twentieth of RAM, so that a kill gives little back: limit the number{name}"
+        helped = f"no single process holds a twentieth of RAM, so killing one frees little: limit the number{name}"
     elif case.event.victims:
         victim = case.event.victims[0]
         kib = victim.kib.get("anon-rss", 0)
-        helped = f"the kill of {victim.comm} gave back {bytes_text(kib * 1024)}" if kib else f"{victim.comm} was killed"
+        helped = f"killing {victim.comm} freed {bytes_text(kib * 1024)}" if kib else f"{victim.comm} was killed"
         largest = groups[0].comm if groups and groups[0].pages * (case.event.page_kib or 4) > 2 * kib else ""
         whom = f"{largest}, the largest," if largest and largest != victim.comm else "it"
-        helped += f"; if it comes back, bound {whom} {limit} or find its leak"
+        helped += f". If it recurs, limit {whom} {limit} or look for a leak"
     else:
-        helped = f"bound the largest {limit}, or find its leak"
+        helped = f"limit the largest {limit}, or look for a leak"
     return helped + ("; swap or zram would have given time" if swap_total_pages == 0 else "")

@@ -24,7 +24,7 @@ def refined(case: OomCase, cause: Cause, vmalloc_pages: int, by: str) -> Cause:
         replace(
             finding,
             claim=f"vmalloc maps {case.size(vmalloc_pages)} of the {case.size(hidden)} ({case.share_words(hidden)}) "
-            "that are in no counter of the report",
+            "that are unaccounted for",
             certainty=CERTAIN if finding.certainty == CERTAIN else LIKELY,
             because=(*finding.because, f"{by}: {vmalloc_pages:,} pages through vmalloc"),
             refuted_by="a /proc/vmallocinfo of that moment with few pages",

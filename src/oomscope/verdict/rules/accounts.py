@@ -36,7 +36,7 @@ from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.oom_analysis import ANON, FREE, SHMEM, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
-from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text
+from oomscope.units import AT_ONE_MOMENT, bytes_text, counted, pages_text, share_text, size_text
 from oomscope.verdict import advice
 from oomscope.verdict.rules.case import RuleCase
 
@@ -53,7 +53,7 @@ _CLAIMS = {
     SLAB_CACHE: "{name} is the largest slab cache: {amount}, {count} objects in use",
     UNREFERENCED: "{name} allocated most of what nothing points to any more: {amount} in {count} objects",
     OUTSTANDING: "{name} allocated most of what memleak saw allocated and not freed: {amount} in {count} allocations",
-    ZFS: "ZFS' {name} takes {amount}; the kernel counts it nowhere",
+    ZFS: "ZFS' {name} takes {amount}; the kernel does not count it",
     HUGE_PAGES: "{count} huge pages are {name}: {amount}",
     COUNTER: "{name} is the largest of the counters that were given: {amount}",
     CMA_POOL: "{name} has most contiguous memory in use: {amount} ({place})",
@@ -61,7 +61,7 @@ _CLAIMS = {
     CALL_SITE: "{name} is the call site that holds most: {amount} in {count} calls",
     VMALLOC_CALLER: "{name} mapped most with vmalloc: {amount} in {count} areas",
     ADDRESS_SPACE: "{name} reserves most address space of vmalloc: {amount} in {count} areas; how much of it has "
-    "pages this file does not tell",
+    "pages the file does not show",
     DMA_BUFFER: "{name} exported most of the memory that devices share: {amount} in {count} buffers",
     ZRAM_DISK: "{name} takes {amount} for what it has compressed ({place})",
     PER_CPU: "{name} of per-cpu memory take {amount} for each CPU",
@@ -80,7 +80,7 @@ _NEXT = {
     UNREFERENCED: "read the error paths of {name}: what it allocates there is never freed",
     OUTSTANDING: "what is in use for good reason stands in it, too: two lists, minutes apart, show what only grows",
     ZFS: "the ARC shrinks by itself, but slowly: zfs_arc_max bounds it (/sys/module/zfs/parameters)",
-    HUGE_PAGES: "who needs them maps them (ls /dev/hugepages); sysctl vm.nr_hugepages gives back what nobody does",
+    HUGE_PAGES: "who needs them maps them (ls /dev/hugepages); sysctl vm.nr_hugepages frees the rest",
     COUNTER: "give the whole /proc/meminfo: MemTotal tells what share that is, and what no counter has",
     CMA_POOL: "dma-buf heaps, V4L2 and DRM take it: /sys/kernel/debug/dma_buf/bufinfo, dri/*/gem_names",
     CONTROL_GROUP: "memory.stat of {name} tells what fills it",
@@ -245,7 +245,7 @@ def _size(case: RuleCase, pages: int, unit_bytes: int | None) -> str:
     page_bytes = None if isinstance(kernel.page_size_bytes, Unknown) else kernel.page_size_bytes
     if page_bytes is None and case.facts.evidence.meminfo is not None:
         page_bytes = kernel.page_size_assumed_bytes
-    return pages_text(pages) if page_bytes is None else f"{bytes_text(pages * page_bytes)} ({pages_text(pages)})"
+    return size_text(pages, page_bytes)
 
 
 def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Finding:
@@ -253,7 +253,7 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
     if balance.missing:
         return Finding(
             claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in what was not given "
-            f"({_listed(balance.missing)}) or in no counter",
+            f"({_listed(balance.missing)}) or unaccounted for",
             pages=pages if unit_bytes is None else None,
             certainty=POSSIBLE,
             because=("these rows stand in every /proc/meminfo",),
@@ -263,7 +263,7 @@ def _unexplained(case: RuleCase, balance: Balance, unit_bytes: int | None) -> Fi
     named = next(((name, part) for name, part in balance.unexplained_parts if part > pages / 2), None)
     most = "" if named is None else f"; {named[0]} took {pages_text(named[1])} of them"
     return Finding(
-        claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is in no counter{most}",
+        claim=f"{_size(case, pages, unit_bytes)}, {_share(pages, balance)} of RAM, is unaccounted for{most}",
         pages=pages if unit_bytes is None else None,
         certainty=_certainty(balance),
         because=("MemTotal less every counter of the kernel: drivers' pages and vmalloc are in none of them",),
@@ -342,7 +342,7 @@ def _of_parts(told: Account) -> list[Finding]:
         amount = f"{bytes_text(held[name])} ({share_text(held[name] / whole)} of RAM)"
         found.append(
             Finding(
-                claim=f"{amount} are in no counter: Lost RAM" if is_lost else f"most of RAM is {name}: {amount}",
+                claim=f"{amount} is unaccounted for (Lost RAM)" if is_lost else f"largest user of RAM: {name} {amount}",
                 pages=None,
                 certainty=LIKELY,
                 because=(f"what was added up makes {bytes_text(whole)}",),

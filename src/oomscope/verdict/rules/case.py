@@ -16,6 +16,7 @@ from oomscope.model.ranked import Consumer, CulpritRow
 from oomscope.model.stack import Stack
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import WitnessReport
+from oomscope.units import size_text
 from oomscope.verdict.oom.case import OomCase
 
 MOST = 0.9  # who holds this share of a cache's objects holds the cache
@@ -44,6 +45,11 @@ class RuleCase:
         """The kernel's, where it is known."""
         release = self.facts.evidence.kernel.release
         return None if isinstance(release, Unknown) else release
+
+    def size(self, pages: int) -> str:
+        """`137.0 MiB (35,072 pages)`; see units.size_text."""
+        page_bytes = self.evidence.kernel.page_size_bytes
+        return size_text(pages, None if isinstance(page_bytes, Unknown) else page_bytes)
 
     @property
     def balance(self) -> Balance | None:

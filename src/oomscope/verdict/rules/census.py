@@ -22,17 +22,17 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     named = [row for row in told if row.kind != USES[KERNEL]]
     both = sorted((*hidden, *named[:1]), key=lambda row: -row.pages)
     enough = [row for row in both if row.pages >= _ENOUGH_TO_NAME * case.balance.ram_pages]
-    return tuple(_finding(row, case.balance.ram_pages) for row in enough)
+    return tuple(_finding(case, row, case.balance.ram_pages) for row in enough)
 
 
-def _finding(row: BalanceRow, ram_pages: int) -> Finding:
+def _finding(case: RuleCase, row: BalanceRow, ram_pages: int) -> Finding:
     share = share_text(row.pages / ram_pages)
-    most = f"; {row.parts[0][0]} most of it: {pages_text(row.parts[0][1])}" if row.parts else ""
+    most = f"; {row.parts[0][0]} most of it: {case.size(row.parts[0][1])}" if row.parts else ""
     hidden = row.kind == USES[KERNEL]
     return Finding(
-        claim=f"{pages_text(row.pages)}, {share} of RAM, the kernel took and counts nowhere"
+        claim=f"{case.size(row.pages)}, {share} of RAM, the kernel took and does not count"
         if hidden
-        else f"{row.kind} holds {pages_text(row.pages)}, {share} of RAM{most}",
+        else f"{row.kind} holds {case.size(row.pages)}, {share} of RAM{most}",
         pages=row.pages,
         certainty=CERTAIN,
         because=(f"every page frame was looked at: {pages_text(ram_pages)} of RAM",),

@@ -21,7 +21,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         more, row = max(grown, key=lambda item: item[0])
         findings.append(
             Finding(
-                claim=f"{row.culprit} grew by {pages_text(more)} between two readings",
+                claim=f"{row.culprit} grew by {case.size(more)} between two readings",
                 pages=more,
                 certainty=CERTAIN,
                 because=(
@@ -39,7 +39,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
             culprit, pages = max(unnamed.items(), key=lambda item: item[1])
             findings.append(
                 Finding(
-                    claim=f"{culprit} held {pages_text(pages)} before the panic; the at-panic lines do not list it",
+                    claim=f"{culprit} held {case.size(pages)} before the panic; the at-panic lines do not list it",
                     pages=pages,
                     certainty=POSSIBLE,
                     because=(f"{earlier.reading.origin}: its stacks hold {pages_text(pages)}",),

@@ -20,7 +20,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     share = "" if consumer.share_of_ram is None else f", {share_text(consumer.share_of_ram)} of RAM"
     return (
         Finding(
-            claim=f"{_subject(consumer)} {_holds(consumer)} {pages_text(consumer.pages)}{share}",
+            claim=f"{_subject(consumer)} {_holds(consumer)} {case.size(consumer.pages)}{share}",
             pages=consumer.pages,
             certainty=_certainty(case, consumer),
             because=_because(case, consumer),
@@ -91,7 +91,7 @@ def _next(case: RuleCase, consumer: Consumer) -> str:
     if holding.kind == PAGE_CACHE and census is not None and census.pages["shmem"] > census.pages["file"]:
         return "mostly tmpfs and shared memory, which is not given back under pressure: see df -t tmpfs and ipcs -m"
     if holding.kind == PAGE_CACHE:
-        return "file contents are given back under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"
+        return "page cache is freed under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"
     if holding.kind == HUGETLB:
         return "compare HugePages_Total, Free and Rsvd in meminfo with what is in use; vm.nr_hugepages sets the pool"
     where = where_command(holding.stack.texts, holding.culprit)

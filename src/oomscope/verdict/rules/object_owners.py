@@ -32,7 +32,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     if told is None:
         return ()
     owner, held, objects = told
-    of = f"of {cache}" if cache in named else "in the file of a cache whose name is not told"
+    of = f"of {cache}" if cache in named else "in the file of a cache without a name"
     is_traced = any(each.cache == cache and each.by == BY_TRACE for each in accounts.cache_objects)
     return (
         Finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from oomscope.model.holding import SLAB
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
-from oomscope.units import pages_text, share_text
+from oomscope.units import share_text
 from oomscope.verdict.rules.case import MOST, RuleCase
 
 # Spread over paths, a culprit is worth a claim of its own when its stacks together hold this much more than its first.
@@ -23,12 +23,12 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     share = "" if first.share_of_ram is None else f", {share_text(first.share_of_ram)} of RAM"
     return (
         Finding(
-            claim=f"{first.culprit} holds {pages_text(first.pages)}{share} over {first.stacks:,} stacks",
+            claim=f"{first.culprit} holds {case.size(first.pages)}{share} over {first.stacks:,} stacks",
             pages=first.pages,
             certainty=LIKELY if _is_mostly_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
             because=(
                 f"{first.stacks:,} stacks whose first frame beyond allocator and helpers is {first.culprit}",
-                f"its greatest single stack is not the whole: the greatest of all holds {pages_text(greatest.pages)}",
+                f"its greatest single stack is not the whole: the greatest of all holds {case.size(greatest.pages)}",
             ),
             refuted_by="a frame of these stacks that is a helper and not the one who asked (attribution/frames.tsv)",
             next="--by culprit ranks them all; --by stack with --module shows the paths",
