@@ -68,7 +68,7 @@ def test_the_panic_is_the_latest_moment() -> None:
     assert verdict.greatest.pages == 74_600
     assert (verdict.greatest.growth or "").startswith("+74,600 pages")
     before = [f for f in verdict.findings if "before the panic" in f.claim]
-    assert "leak_mb_write [leak] held 35,072 pages" in before[0].claim
+    assert "leak_mb_write [leak] held 137.0 MiB (35,072 pages)" in before[0].claim
     assert before[0].certainty == "possible"
 
 

@@ -14,7 +14,7 @@ PACKAGED = [case for case in CASES if case.scenario.startswith("packaged-")]
 @pytest.mark.parametrize("case", each(PACKAGED))
 def test_the_package_explains_arms_and_disarms(case: Case) -> None:
     """With the libraries that came with it and nothing else of ours on the machine."""
-    assert case.text("explain.txt").startswith("take_page [oomlab] holds 40,009 pages")
+    assert case.text("explain.txt").startswith("take_page [oomlab] holds 156.3 MiB (40,009 pages)")
     assert "BPF" in case.text("doctor.txt")
     assert "no BPF programs" not in case.text("doctor.txt")
     assert "armed" in case.text("status.txt")

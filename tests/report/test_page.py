@@ -113,7 +113,7 @@ def test_a_kmalloc_panic_is_seen(driver: webdriver.Chrome, tmp_path: Path, schem
     page.run("document.getElementById('scheme').dispatchEvent(new Event('change'))")
     background = page.run("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
-    assert page.text("h1").startswith("take_kmalloc [oomlab] grew slab caches to hold 480,792 pages")
+    assert page.text("h1").startswith("take_kmalloc [oomlab] grew slab caches to hold 1.8 GiB (480,792 pages)")
     assert f"OOM: greatest memory consumer: {verdict.greatest.pages} pages" in page.text("pre.kernel")
     assert "<- culprit" in page.text("pre.kernel mark")
     page.keep(f"kmalloc-{scheme}")
@@ -127,7 +127,8 @@ def test_many_paths_to_one_culprit_are_seen(driver: webdriver.Chrome, tmp_path: 
     """The roll-up is the answer; turned round, the culprit is one frame above its paths; plumbing folds away."""
     page = Page(driver, written(tmp_path / "paths.html", oomscope.explain(MANY_PATHS)))
     (holder,) = json.loads((MANY_PATHS / "truth.json").read_text())["moments"]["taken"]
-    assert page.text("h1").startswith(f"{holder['function']} [oomlab] holds {holder['pages']:,} pages")
+    assert page.text("h1").startswith(f"{holder['function']} [oomlab] holds ")
+    assert f"({holder['pages']:,} pages)" in page.text("h1")
     assert "over 23 stacks" in page.text("h1")
     for view in ("turned", "turned folded", "inwards folded"):
         page.run("document.getElementById('flame-view').value = arguments[0]", view)

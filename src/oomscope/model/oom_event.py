@@ -227,7 +227,8 @@ class OomEvent:
     CONSTRAINT_ name. `lines` maps a printed name to the line of the input it stands on, `texts` keeps those lines.
     `first_line` and `last_line` bound the event; `unknown` are lines between them that are of no known form.
     `left_out` counts rows beyond a bound, `cut` says which parts begin and do not end. `boot` counts the boots that the
-    log tells of before this event. `killer` is who killed where it was not the kernel.
+    log tells of before this event. `killer` is who killed where it was not the kernel, `host` as the log names
+    the machine.
     """
 
     kind: str
@@ -264,6 +265,7 @@ class OomEvent:
     cut: tuple[str, ...]
     boot: int = 0
     killer: Killer | None = None
+    host: str | None = None
 
     @property
     def has_counters(self) -> bool:

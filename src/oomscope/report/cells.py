@@ -5,7 +5,7 @@ from __future__ import annotations
 from oomscope.model.balance import BalanceRow
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import Verdict
-from oomscope.units import share_text
+from oomscope.units import share_text, size_text
 
 PARTS_SHOWN = 3
 
@@ -20,6 +20,22 @@ def kind_with_parts(row: BalanceRow) -> str:
     named = ", ".join(f"{name} {pages:,}" for name, pages in row.parts[:PARTS_SHOWN])
     more = f" and {len(row.parts) - PARTS_SHOWN:,} more" if len(row.parts) > PARTS_SHOWN else ""
     return f"{row.kind}: {named}{more}" if named else row.kind
+
+
+def machine(verdict: Verdict) -> str:
+    """`RAM 5.5 GiB, kernel 4.18.0-305.el8 x86_64, host db-3`: as far as the evidence shows it."""
+    kernel, oom = verdict.kernel, verdict.oom
+    event = None if oom is None or oom.analysis is None else oom.analysis.event
+    release = kernel.release if isinstance(kernel.release, str) else None if event is None else event.release
+    page_bytes = page_bytes_of(verdict)
+    ram = "" if verdict.ram_pages is None else size_text(verdict.ram_pages, page_bytes).partition(" (")[0]
+    arch = kernel.arch if isinstance(kernel.arch, str) else ""
+    told = (
+        ram and f"RAM {ram}",
+        "" if release is None else f"kernel {release}" + ("" if arch in release else f" {arch}"),
+        "" if event is None or event.host is None else f"host {event.host}",
+    )
+    return ", ".join(each for each in told if each)
 
 
 def page_bytes_of(verdict: Verdict) -> int | None:

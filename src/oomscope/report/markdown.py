@@ -9,7 +9,7 @@ from oomscope.model.account import BYTES, GRAPHICS, KINDS
 from oomscope.model.answer import NO_REPORT
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.verdict import Finding, Verdict
-from oomscope.report.cells import kind_with_parts, page_bytes_of, share_of_ram
+from oomscope.report.cells import kind_with_parts, machine, page_bytes_of, share_of_ram
 from oomscope.units import bytes_text, pages_text
 
 _LINES_CITED = 60
@@ -31,6 +31,8 @@ def _blocks(verdict: Verdict, top: int) -> Iterator[str]:
     if answer.oom_class != NO_REPORT:
         also = f", also {', '.join(oom.also)}" if oom is not None and oom.also else ""
         yield f"OOM class: {answer.oom_class}" + (f" ({answer.certainty})" if answer.certainty else "") + also + "\n"
+    if facts := machine(verdict):
+        yield f"{_plain(facts)}\n"
     if answer.paragraph:
         yield f"{_plain(' '.join(answer.paragraph))}\n"
     yield f"Next: {_plain(answer.next)}\n"

@@ -22,6 +22,7 @@ def oom(event: Oom) -> dict[str, Any]:
         "next": event.next,
         "event": event.number,
         "origin": event.origin,
+        "host": None if event.analysis is None else event.analysis.event.host,
         **({} if event.analysis is None else _report(event.analysis)),
     }
 

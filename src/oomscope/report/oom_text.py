@@ -16,8 +16,8 @@ _ROWS = 8
 _EVENTS_SHOWN = 20
 
 
-def story(console: Console, oom: Oom, answer: Answer) -> None:
-    """The class, the paragraph, and what to do right under it."""
+def story(console: Console, oom: Oom, answer: Answer, facts: str) -> None:
+    """The class, the machine, the paragraph, and what to do right under it."""
     head = Text()
     head.append(f"OOM class: {answer.oom_class}", style="bold red")
     killer = None if oom.analysis is None else oom.analysis.event.killer
@@ -28,6 +28,8 @@ def story(console: Console, oom: Oom, answer: Answer) -> None:
     if oom.also:
         head.append(f", also {', '.join(oom.also)}")
     console.print(head)
+    if facts:
+        console.print(Text(facts, style="dim"))
     console.print()
     console.print(Text(" ".join(answer.paragraph)))
     console.print()

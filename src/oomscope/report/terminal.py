@@ -16,9 +16,9 @@ from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNT
 from oomscope.model.ranked import Consumer
 from oomscope.model.verdict import Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
-from oomscope.report.cells import PARTS_SHOWN, kind_with_parts, page_bytes_of, share_of_ram
+from oomscope.report.cells import PARTS_SHOWN, kind_with_parts, machine, page_bytes_of, share_of_ram
 from oomscope.report.tables import console_to, show, table, title
-from oomscope.units import bytes_text, duration_text, pages_text, uptime_text
+from oomscope.units import bytes_text, duration_text, pages_text, size_text, uptime_text
 
 WIDTH = 80
 _KIND_TEXTS = {
@@ -50,7 +50,7 @@ def render(verdict: Verdict, *, top: int = 10, colour: bool = False, width: int 
     if verdict.selection_note is not None:
         console.print(f"  ({verdict.selection_note})", style="dim")
     if oom is not None and answer.paragraph:
-        oom_text.story(console, oom, answer)
+        oom_text.story(console, oom, answer, machine(verdict))
     if verdict.greatest is not None:
         _greatest_stack(console, verdict, verdict.greatest)
     elif not answer.paragraph:
@@ -212,8 +212,7 @@ def _excepted(console: Console, verdict: Verdict) -> None:
 
 
 def _balance(console: Console, balance: Balance, page_bytes: int | None) -> None:
-    size = "" if page_bytes is None else f" ({bytes_text(balance.ram_pages * page_bytes)})"
-    title(console, f"Where {pages_text(balance.ram_pages)}{size} of RAM are")
+    title(console, f"Where RAM is: {size_text(balance.ram_pages, page_bytes)}")
     has_lines = any(row.source for row in balance.rows)
     sizes = () if page_bytes is None else (("size", True),)
     lines = (("from", False),) if has_lines else ()

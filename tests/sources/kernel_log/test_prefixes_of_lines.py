@@ -203,7 +203,7 @@ def told(text: str) -> list[dict[str, Any]]:
 
 def _without_places(event: OomEvent) -> dict[str, Any]:
     fields = asdict(event)
-    for name in ("lines", "texts", "first_line", "last_line", "unknown", "unknown_count", "stamp", "at_ns"):
+    for name in ("lines", "texts", "first_line", "last_line", "unknown", "unknown_count", "stamp", "at_ns", "host"):
         del fields[name]
     for name in ("zones", "nodes", "huge_pages", "slab_caches", "call_sites", "processes", "victims"):
         for entry in fields[name]:
@@ -251,3 +251,10 @@ def test_a_second_message_on_one_line_is_a_line_of_its_own() -> None:
     """A console that lost a line end glues a report's header to what was printed before."""
     plain = dmesg(list(lines_of("6.12 console")))
     assert told("Creating journal (262144 blocks): " + plain) == told(plain)
+
+
+@pytest.mark.parametrize("form", ["syslog", "rsyslog", "journal, short"])
+def test_the_host_is_told(form: str) -> None:
+    """As syslog and the journal name the machine, before the kernel's own words."""
+    text = {**COLLECTORS, **UNTIMED}[form](list(lines_of("6.15 kill")))
+    assert {event.host for event in corpus.events(text.encode())} == {"host"}

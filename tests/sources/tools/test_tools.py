@@ -244,7 +244,7 @@ def test_dumpsys_names_what_is_lost_and_counts_each_process_once(tmp_path: Path)
         ("system", 431433),
         ("com.android.systemui", 280206),
     ]
-    assert "848.6 MiB (22.9 % of RAM) are in no counter: Lost RAM" in [f.claim for f in verdict.findings]
+    assert "848.6 MiB (22.9 % of RAM) is unaccounted for (Lost RAM)" in [f.claim for f in verdict.findings]
 
 
 def test_sar_uses_the_time_at_which_least_was_there(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _QUOTE = re.compile(rb"[ \t]*(?:[>|][ \t]?)+")
 _PRINTK = rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})s?\]"
 _SYSLOG_PRIORITY = rb"(?:<\d{1,3}>(?:\d )?)?"
 _ISO_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-_HOST_AND_TAG = rb"(?:\S{1,255} ){0,2}?(?:k?ern(?:el)?(?:\[\d{0,9}\])?: ?|kernel - - - )"
+_HOST_AND_TAG = rb"(?:(?P<host>\S{1,255}) (?:\S{1,255} )??)??(?:k?ern(?:el)?(?:\[\d{0,9}\])?: ?|kernel - - - )"
 _KMSG = rb"(?:\d{1,3}\.\d{1,4}\.\d{1,9}[^\s,;]{0,80},)?\d{1,4},\d{1,18},(?P<kmsg_micros>\d{1,15}),[-c+]"
 # Each with the bytes that it can begin with: most lines are asked of a few forms only.
 _PREFIXES: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes]], ...] = tuple(
@@ -103,7 +103,7 @@ _BEHIND_PRINTK = re.compile(rb"[\[<(.c]|[A-Z]\[|(?:[\w.-]{1,80} )?kernel:")
 # begins as no prefix does and has nothing within that is looked for below.
 _WITHIN = rb"[^#\\\x1b\xc2]*+(?:#(?!012)[^#\\\x1b\xc2]*+)*+"
 _USUAL = re.compile(
-    rb"(?:<\d{1,3}>)?(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) \S{1,255} kernel: )?"
+    rb"(?:<\d{1,3}>)?(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) (?P<host>\S{1,255}) kernel: )?"
     rb"\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\](?:\[ *(?P<caller>[TC]\d{1,7})\])?\s*+"
     rb"(?P<text>(?:[A-Z](?!\[)|[abd-z_/*?\]=-]|c(?!\d)|<(?!\d)|\d(?!\d*[,.-])|\[<[0-9a-f]|\[ *\d{1,8}\] )"
     + _WITHIN
@@ -111,7 +111,7 @@ _USUAL = re.compile(
 )
 # The same without printk's stamp.
 _BARE = re.compile(
-    rb"(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) \S{1,255} kernel: ?\s*+)?"
+    rb"(?:(?P<stamp>[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) (?P<host>\S{1,255}) kernel: ?\s*+)?"
     rb"(?P<text>(?!\S{1,24} {1,2}\d{1,4}[ -]\d\d[:-]|kern|user|mail|daemon|auth|syslog|lpr|news|c\d|[A-Z]\[)"
     rb"[A-Za-z]" + _WITHIN + rb")$"
 )
@@ -125,7 +125,7 @@ class LogLine(NamedTuple):
     `is_stamped` says that any prefix stood before the text: in a log whose lines have one, a line without is the rest
     of the line before. `length` is that of the whole line in the input. `may_begin` is False where the line is known to
     have none of the words with which an event begins; `is_cut_off` where the stamp of the next has cut it off, and no
-    prefix was known: then it is one itself.
+    prefix was known: then it is one itself. `host` is as syslog or the journal has it.
     """
 
     number: int
@@ -138,6 +138,7 @@ class LogLine(NamedTuple):
     length: int
     may_begin: bool = True
     is_cut_off: bool = False
+    host: bytes | None = None
 
 
 def log_lines(raw: bytes, number: int, *, may_begin: bool = True) -> Iterable[LogLine]:
@@ -146,17 +147,17 @@ def log_lines(raw: bytes, number: int, *, may_begin: bool = True) -> Iterable[Lo
     if not raw:
         return (LogLine(number, raw, None, None, None, False, False, 0, may_begin),)
     if (usual := _USUAL.match(raw)) is not None:
-        stamp, seconds, micros, caller, text = usual.groups()
+        stamp, host, seconds, micros, caller, text = usual.groups()
         at_ns = int(seconds) * 10**9 + int(micros) * 1000
     elif (usual := _BARE.match(raw)) is not None:
-        (stamp, text), at_ns, caller = usual.groups(), None, None
+        (stamp, host, text), at_ns, caller = usual.groups(), None, None
     else:
         text = b"kernel:"
     is_one = b"[" not in text or _NEXT_STAMP.search(text) is None
     if is_one and b"kernel:" not in text and b"bpf_trace_printk" not in text:
         written = None if stamp is None else stamp.decode()
         is_stamped = at_ns is not None or stamp is not None
-        return (LogLine(number, text, at_ns, written, caller, is_stamped, False, len(raw), may_begin),)
+        return (LogLine(number, text, at_ns, written, caller, is_stamped, False, len(raw), may_begin, False, host),)
     return _messages(raw, number, may_begin=may_begin) if _ODD.search(raw) is None else _of_odd_line(raw, number)
 
 
@@ -193,6 +194,7 @@ def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> Log
     at_ns: int | None = None
     stamp: str | None = None
     caller: bytes | None = None
+    host: bytes | None = None
     quote = _QUOTE.match(text)
     if quote is not None:
         text = text[quote.end() :]
@@ -212,6 +214,7 @@ def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> Log
             elif told.get("kmsg_micros") is not None:
                 at_ns = int(told["kmsg_micros"]) * 1000
             caller = told.get("caller") or told.get("kmsg_caller") or caller
+            host = told.get("host") or host
             written = told.get("stamp") or told.get("told")
             if written is not None:
                 stamp = written.decode("utf-8", "backslashreplace")
@@ -223,7 +226,7 @@ def without_prefixes(text: bytes, number: int, *, may_begin: bool = True) -> Log
     if _TRACE in text:
         caller, text = TRACE_BUFFER, text.partition(_TRACE)[2]
     text = text.lstrip()
-    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length, may_begin)
+    return LogLine(number, text, at_ns, stamp, caller, stamped, quote is not None, length, may_begin, host=host)
 
 
 def _prefix(text: bytes) -> re.Match[bytes] | None:
@@ -267,4 +270,11 @@ def _of_json(raw: bytes, number: int) -> Iterator[LogLine]:
             is_stamped=True,
             is_quoted=False,
             length=0,
+            host=_host_of(record) or stripped.host,
         )
+
+
+def _host_of(record: dict[str, Any]) -> bytes | None:
+    """The journal's _HOSTNAME, syslog's host."""
+    told = record.get("_HOSTNAME") or record.get("host")
+    return told.encode() if isinstance(told, str) and told else None

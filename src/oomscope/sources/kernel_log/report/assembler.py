@@ -253,6 +253,7 @@ class EventReader:
             left_out=draft.left_out,
             cut=tuple(self._cut(clipped_at)),
             killer=self._user_space.killer,
+            host=None if self._first.host is None else printable(self._first.host),
         )
 
     def _clipped_at(self) -> int | None:
