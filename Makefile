@@ -56,6 +56,7 @@ bundle: release
 
 golden: $(VENV)/.dev
 	$(BIN)/python -m tests.golden.cases
+	$(BIN)/python -m release.picture
 
 FUZZ := --count 20000
 
