@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"__init__", "attribution", "export", "host", "host/top", "io", "model", "pipeline", "redaction", "report"}
     | {"sources", "triage", "verdict"},
     "old_python": set(),
-    "__init__": {"attribution", "errors", "model", "old_python", "pipeline", "verdict"},
+    "__init__": {"attribution", "errors", "model", "old_python", "pipeline", "report", "verdict"},
     "__main__": {"cli"},
 }
 

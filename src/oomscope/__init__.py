@@ -5,7 +5,8 @@
     verdict = oomscope.explain("page_owner.txt", "meminfo")
     print(verdict.greatest.pages, verdict.greatest.holding.culprit)
 
-`read` returns the Evidence, `explain` the Verdict; both take files, directories and "-". docs/guide/library.md shows
+`read` returns the Evidence, `explain` the Verdict; both take paths, bytes,
+open files and lines of text. docs/guide/library.md shows
 more. Names are loaded when first used, so that importing the package costs nothing.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from oomscope.model.unknown import Absent, Unknown
     from oomscope.model.verdict import Verdict
     from oomscope.pipeline.api import explain, read
+    from oomscope.report.data_frame import to_frame
     from oomscope.verdict import Question
 
 __version__ = "0.1.0"
@@ -45,6 +47,7 @@ _HOMES = {
     "Verdict": "oomscope.model.verdict",
     "explain": "oomscope.pipeline.api",
     "read": "oomscope.pipeline.api",
+    "to_frame": "oomscope.report.data_frame",
 }
 
 __all__ = [
@@ -61,7 +64,12 @@ __all__ = [
     "Verdict",
     "explain",
     "read",
+    "to_frame",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
 
 
 def __getattr__(name: str) -> object:

@@ -22,6 +22,7 @@ from typing import Protocol, cast
 from oomscope import bounds
 from oomscope.errors import BadQuestion, NoAccess, OomscopeError, Unreadable, cause_of
 from oomscope.io import zstd
+from oomscope.io.content import Content, Paths, reader_of
 from oomscope.io.kernel_files import must_be_read_whole, read_whole
 from oomscope.text import printable
 
@@ -40,13 +41,16 @@ class _Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One thing to read; `path` is None for standard input."""
+    """One thing to read; `path` is None for standard input, and for `content` that a program handed in."""
 
     origin: str
     path: Path | None
+    content: _Reader | None = None
 
     def open(self) -> Stream:
         """The input's bytes, decompressed. Raises NoAccess, BadQuestion or Unreadable."""
+        if self.content is not None:
+            return Stream(self.origin, self.content, size_bytes=None)
         if self.path is None:
             if sys.stdin is None:
                 raise Unreadable("<stdin>: closed", advice="")
@@ -153,10 +157,13 @@ class Stream:
         return b"".join(pieces)
 
 
-def inputs(paths: tuple[str | os.PathLike[str], ...]) -> list[Input]:
-    """The files that `paths` name: directories are searched through, `-` is standard input."""
+def inputs(named: tuple[Paths | Content, ...]) -> list[Input]:
+    """The files that paths name: directories are searched through, `-` is standard input; and content, as it is."""
     found: list[Input] = []
-    for given in paths:
+    for given in named:
+        if not isinstance(given, str | os.PathLike):
+            found.append(Input(*_of_content(given)))
+            continue
         if os.fspath(given) == STDIN:
             found.append(Input("<stdin>", None))
             continue
@@ -169,6 +176,11 @@ def inputs(paths: tuple[str | os.PathLike[str], ...]) -> list[Input]:
             raise _translated(error, str(path)) from error
         found.extend(_files_below(path) if is_directory else [Input(_shown(path), path)])
     return found
+
+
+def _of_content(given: Content) -> tuple[str, None, _Reader]:
+    origin, reader = reader_of(given)
+    return origin, None, reader
 
 
 def _files_below(directory: Path) -> list[Input]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +21,7 @@ from oomscope.errors import (
     isolated,
 )
 from oomscope.host.live_files import PAGE_OWNER, live_files
+from oomscope.io.content import Content, Paths
 from oomscope.io.input import inputs
 from oomscope.model.diff import Difference
 from oomscope.model.evidence import Evidence
@@ -34,13 +34,12 @@ from oomscope.sources.vmcore import LIVE
 from oomscope.verdict import Question, judge, judge_each
 from oomscope.verdict.diff import difference, moments_apart
 
-Paths = str | os.PathLike[str]
 Made = TypeVar("Made")
 _READINGS_TRIED = 64  # one after the other, where all of them together meet a bug
 
 
 def read(
-    *paths: Paths,
+    *given: Paths | Content,
     selection: Selection | None = None,
     ranking_only: bool = False,
     page_size_bytes: int | None = None,
@@ -50,7 +49,9 @@ def read(
     progress: Progress | None = None,
     formats: Mapping[Path, str] | None = None,
 ) -> Evidence:
-    """Read all inputs of one machine: files, directories (searched through), `-` for standard input.
+    """Read all inputs of one machine: files, directories (searched through), `-` for standard input, or content.
+
+    A str or Path names a file; bytes and open files are content, and so is an iterable of lines (str or bytes).
 
     `selection` leaves records out while reading; `ranking_only` reads stacks and pages and no more, which is faster
     (for a single input: the order of several needs times); `page_size_bytes` says what the input does not tell; with
@@ -63,7 +64,7 @@ def read(
     selection = selection or Selection()
     readings: list[Reading] = []
     unused: list[Unused] = []
-    found = [*inputs(paths), *(live_files() if live else ())]
+    found = [*inputs(given), *(live_files() if live else ())]
     # Several inputs may be several moments, and the ranking alone does not tell their order.
     ranking_only = ranking_only and len(found) + live == 1
     image = None if vmlinux is None else Path(vmlinux)
@@ -163,7 +164,7 @@ def _tells_something(reading: Reading, *, of_holders: bool) -> bool:
 
 
 def explain(
-    *paths: Paths,
+    *given: Paths | Content,
     selection: Selection | None = None,
     question: Question | None = None,
     ranking_only: bool = False,
@@ -175,7 +176,7 @@ def explain(
     """Who ate it: read the inputs and judge them. Parameters and errors as for `read`; `question` asks for groups."""
     question = question or Question()
     evidence = read(
-        *paths,
+        *given,
         selection=selection,
         ranking_only=ranking_only,
         page_size_bytes=page_size_bytes,
@@ -197,13 +198,13 @@ def explain(
 
 
 def explain_events(
-    *paths: Paths, page_size_bytes: int | None = None, progress: Progress | None = None
+    *given: Paths | Content, page_size_bytes: int | None = None, progress: Progress | None = None
 ) -> list[Verdict]:
     """A verdict on every OOM event of a log, in their order in time.
 
     Errors are those of `read`; NothingToExplain where there is no event.
     """
-    evidence = read(*paths, page_size_bytes=page_size_bytes, progress=progress)
+    evidence = read(*given, page_size_bytes=page_size_bytes, progress=progress)
     if not evidence.events:
         raise NothingToExplain(f"{evidence.latest.reading.origin}: no OOM event in it")
     return judge_each(evidence)
