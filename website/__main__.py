@@ -1,0 +1,142 @@
+"""Build the page: `python -m website [--out FOLDER]`; npm fetches Python for the browser (Pyodide).
+
+`explain/` is for a web server; `oomscope.html` beside it is one file with everything inside, for a plain folder: a
+browser loads no WebAssembly from file: otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENGINE = HERE.parent / "src/oomscope"
+_PYTHON = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+_PARTS = ("index.html", "page.css", "page.js", "worker.js")
+# What a log and a file of /proc need nothing of.
+_LEFT_OUT = ("cli", "triage", "export", "redaction", "host/bpf", "report/page", "sources/vmcore")
+_KEPT = ("sources/vmcore/__init__.py", "host/bpf/__init__.py")
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_INLINE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; worker-src blob:; connect-src blob:; "
+    "style-src 'unsafe-inline'"
+)
+
+
+def main() -> int:
+    """Build it; 1 where npm cannot."""
+    asked = argparse.ArgumentParser(prog="python -m website")
+    asked.add_argument("--out", type=Path, default=HERE / "out")
+    out: Path = asked.parse_args().out
+    fetch = ["npm", "install", "--prefix", str(HERE), "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(fetch, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"website: npm could not fetch Pyodide: {done.stderr.strip()[-300:]}", file=sys.stderr)
+        return 1
+    for path in build(out):
+        print(f"{path.stat().st_size:>12,}  {path.relative_to(out)}")
+    return 0
+
+
+def build(out: Path) -> list[Path]:
+    """The files of the page below `out`, once npm has fetched what it is made of."""
+    python = HERE / "node_modules/pyodide"
+    folder = out / "explain"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "pyodide").mkdir(parents=True)
+    for name in _PARTS:
+        shutil.copy(HERE / "browser" / name, folder / name)
+    for name in _PYTHON:
+        shutil.copy(python / name, folder / "pyodide" / name)
+    lock = json.loads((python / "pyodide-lock.json").read_text())
+    lock["packages"] = {}  # none is loaded: what the engine needs is Python itself
+    (folder / "pyodide/pyodide-lock.json").write_text(json.dumps(lock))
+    (folder / "oomscope.zip").write_bytes(engine())
+    alone = out / "oomscope.html"
+    alone.write_text(inlined(folder))
+    return [*sorted(path for path in folder.rglob("*") if path.is_file()), alone]
+
+
+def engine() -> bytes:
+    """The package as the browser needs it, the same bytes for the same sources."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(ENGINE.rglob("*")):
+            name = path.relative_to(ENGINE).as_posix()
+            is_left_out = name.startswith(tuple(f"{each}/" for each in _LEFT_OUT)) and name not in _KEPT
+            if path.suffix not in (".py", ".tsv") or is_left_out:
+                continue
+            archive.writestr(zipfile.ZipInfo(f"oomscope/{name}", _ZIP_TIME), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def inlined(folder: Path) -> str:
+    """The page as one file: what the worker would fetch lies in it, and is handed to it."""
+    inside = ("pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+    files = {name: _base64(folder / "pyodide" / name) for name in inside}
+    files["oomscope.zip"] = _base64(folder / "oomscope.zip")
+    loader = (folder / "pyodide/pyodide.mjs").read_text()
+    module = "`${e.indexURL}pyodide.asm.mjs`"
+    if loader.count(module) != 1:
+        raise RuntimeError("pyodide.mjs loads its module in another way than this build knows")
+    worker = _LOADER + (folder / "worker.js").read_text()
+    given = {
+        "files": files,
+        "loader": loader.replace(module, "globalThis.OOMSCOPE_MODULE"),
+        "module": (folder / "pyodide/pyodide.asm.mjs").read_text(),
+        "worker": worker,
+    }
+    page = (folder / "index.html").read_text()
+    before, _, rest = page.partition('content="default-src')
+    _, _, after = rest.partition('">')
+    page = f'{before}content="{_INLINE_POLICY}">{after}'
+    style, script = (folder / "page.css").read_text(), (folder / "page.js").read_text()
+    page = page.replace('<link rel="stylesheet" href="page.css">', f"<style>{style}</style>")
+    data = json.dumps(given).replace("<", "\\u003c")
+    return page.replace(
+        '<script type="module" src="page.js"></script>',
+        f'<script type="application/json" id="inside">{data}</script>\n<script>{_STARTER}</script>\n'
+        f"<script>{script}</script>",
+    )
+
+
+# Before the worker's own lines: what it fetches is what it was given.
+_LOADER = """
+self.OOMSCOPE_HOME = "https://inside.invalid/";
+self.importScripts = undefined; // a page from file: may not have a module for a worker; Pyodide asks which it is
+self.OOMSCOPE_GIVEN = new Promise((resolve) => {
+  addEventListener("message", ({ data: inside }) => {
+    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const urlOf = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    self.OOMSCOPE_MODULE = urlOf(inside.module);
+    self.OOMSCOPE_LOADER = urlOf(inside.loader);
+    self.fetch = async (url) => {
+      const name = String(url).split("/").pop();
+      if (!(name in inside.files)) throw new Error(`${name} is not in this page`);
+      const type = name.endsWith(".wasm") ? "application/wasm" : "application/octet-stream";
+      return new Response(bytes(inside.files[name]), { headers: { "Content-Type": type } });
+    };
+    resolve();
+  }, { once: true });
+});
+"""
+# Before the page's own lines: the worker is made of what lies in the page, and is given the rest first.
+_STARTER = """
+globalThis.OOMSCOPE_INSIDE = JSON.parse(document.getElementById("inside").textContent);
+globalThis.OOMSCOPE_WORKER = URL.createObjectURL(new Blob([OOMSCOPE_INSIDE.worker], { type: "text/javascript" }));
+"""
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
