@@ -1,1 +1,1 @@
-"""The page that explains a log in a browser: this engine in WebAssembly, nothing uploaded, nothing loaded from elsewhere."""
+"""The page that explains a log in a browser: this engine in WebAssembly; nothing is uploaded."""

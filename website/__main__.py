@@ -35,14 +35,20 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m website")
     asked.add_argument("--out", type=Path, default=HERE / "out")
     out: Path = asked.parse_args().out
-    fetch = ["npm", "install", "--prefix", str(HERE), "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(fetch, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"website: npm could not fetch Pyodide: {done.stderr.strip()[-300:]}", file=sys.stderr)
+    try:
+        fetch()
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"website: npm could not fetch Pyodide: {error}", file=sys.stderr)
         return 1
     for path in build(out):
         print(f"{path.stat().st_size:>12,}  {path.relative_to(out)}")
     return 0
+
+
+def fetch() -> None:
+    """Have npm lay out what the page is made of. Raises OSError, CalledProcessError."""
+    quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
+    subprocess.run(["npm", "install", "--prefix", str(HERE), *quiet], capture_output=True, check=True)
 
 
 def build(out: Path) -> list[Path]:

@@ -23,5 +23,6 @@ except ImportError:
 
     def frames() -> Callable[[], Any]:
         """The same; the module shares no context."""
-        options = {_module.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        parameter = _module.DecompressionParameter.window_log_max
+        options = {parameter: min(_WINDOW_LOG, parameter.bounds()[1])}  # of 32 bit less
         return lambda: _module.ZstdDecompressor(options=options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 import traceback
 import warnings
@@ -60,9 +61,10 @@ Part = FilePart | bytes
 def worker_count() -> int:
     """One process per CPU that this one may use.
 
-    1 beside other Python threads, whose locks a fork would copy, and in a process that is one of many already.
+    1 beside other Python threads, whose locks a fork would copy, in a process that is one of many already, and in a
+    browser, which has no processes.
     """
-    if threading.active_count() > 1 or multiprocessing.current_process().daemon:
+    if threading.active_count() > 1 or multiprocessing.current_process().daemon or sys.platform == "emscripten":
         return 1
     return min(len(os.sched_getaffinity(0)), _WORKERS_AT_MOST)
 
