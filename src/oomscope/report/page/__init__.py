@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from oomscope.errors import NotOffered
 from oomscope.model.account import BYTES, KINDS
 from oomscope.model.diff import BALANCE, CULPRIT, STACK
+from oomscope.model.oom_event import NOT_IN_RAM, own_pages
+from oomscope.report.cells import machine, page_bytes_of
+from oomscope.report.fields import Field, pieces
 from oomscope.report.page import charts
-from oomscope.units import bytes_text, duration_text, pages_text, share_text, uptime_text
+from oomscope.units import bytes_text, duration_text, pages_text, share_text, size_text, uptime_text
 
 if TYPE_CHECKING:
     from oomscope.model.diff import Change, Difference
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from oomscope.model.verdict import Verdict
 
 MOST_ROWS = 1000
+_MOST_PROCESSES = 15
+_NO_LIMIT_KIB = 1 << 42
 _LINE = re.compile(r"\bline (\d+)\b(?:: (.*))?")
 
 
@@ -70,6 +75,11 @@ def render(verdict: Verdict, trees: dict[str, FrameTree]) -> str:
         pictures=pictures,
         tables=_tables(verdict),
         lines=lines,
+        log=_log(verdict, lines),
+        processes=_processes(verdict),
+        composition=_composition(verdict),
+        machine=machine(verdict),
+        page_bytes=page_bytes_of(verdict),
         linked=lambda text: _linked(text, lines),
         difference=None,
     )
@@ -95,6 +105,11 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
         pictures=charts.of_difference(trees),
         tables=tables,
         lines={},
+        log=[],
+        processes=[],
+        composition=None,
+        machine="",
+        page_bytes=None,
         linked=str,
         difference=difference,
     )
@@ -118,6 +133,7 @@ def filled(template: str, *, filters: Mapping[str, Callable[..., str]] | None = 
     page.filters["share"] = share_text
     page.filters["pages"] = pages_text
     page.filters["shown"] = _shown
+    page.filters["bytes"] = bytes_text
     page.filters |= filters or {}
     return page.get_template(template).render(
         **values,
@@ -145,11 +161,9 @@ def _shown(value: Cell) -> Any:
 
 
 def _facts(verdict: Verdict) -> list[tuple[str, str]]:
-    kernel, oom = verdict.kernel, verdict.oom
+    oom = verdict.oom
     known = {
-        "kernel": " ".join(str(part) for part in (kernel.release, kernel.arch) if isinstance(part, str)),
         "when": "" if verdict.at_ns is None else f"{uptime_text(verdict.at_ns)} after boot",
-        "RAM": "" if verdict.ram_pages is None else pages_text(verdict.ram_pages),
         "class": "" if oom is None else f"{oom.oom_class}" + (f" ({oom.certainty})" if oom.certainty else ""),
         "counted": ""
         if verdict.counted_pages is None or not verdict.counted_stacks
@@ -207,12 +221,25 @@ def _tables(verdict: Verdict) -> list[Table]:
         *_witnesses(verdict),
     ]
     if verdict.oom is not None and verdict.oom.analysis is not None:
-        processes = verdict.oom.analysis.event.processes
+        analysis = verdict.oom.analysis
+        page_mib = (analysis.page_bytes or 4096) / 2**20
+        killed = {victim.pid for victim in analysis.event.victims}
+        ranked = sorted(analysis.event.processes, key=lambda process: -own_pages(process))[:MOST_ROWS]
         found.append(
             Table(
                 "Processes",
-                ("comm", "pid", "rss pages"),
-                [[p.comm, p.pid, p.pages("rss")] for p in processes[:MOST_ROWS]],
+                ("name", "pid", "MiB", "pages", "oom_score_adj", "fate"),
+                [
+                    [
+                        p.comm,
+                        p.pid,
+                        round(own_pages(p) * page_mib, 1),
+                        own_pages(p),
+                        p.values.get("oom_score_adj"),
+                        "killed" if p.pid in killed else "",
+                    ]
+                    for p in ranked
+                ],
             )
         )
     return [table for table in found if table.rows]
@@ -244,6 +271,65 @@ def _evidence_lines(verdict: Verdict) -> dict[int, str]:
         for match in _LINE.finditer(text):
             told[int(match[1])] = match[2] or told.get(int(match[1]), "")
     return dict(sorted(told.items()))
+
+
+def _log(verdict: Verdict, cited: dict[int, str]) -> list[tuple[int, list[tuple[str, Field | None]], bool]]:
+    """The lines of the report that were kept, in their order, each in pieces; whether the answer rests on it."""
+    if verdict.oom is None or verdict.oom.analysis is None:
+        return []
+    texts = {**{number: text for number, text in cited.items() if text}, **verdict.oom.analysis.event.texts}
+    return [(number, list(pieces(text)), number in cited) for number, text in sorted(texts.items())[:MOST_ROWS]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What has memory, how many of it, its size as text, and its share of the longest bar (0..1)."""
+
+    name: str
+    count: int
+    size: str
+    share: float
+    killed: bool
+
+
+def _processes(verdict: Verdict) -> list[Bar]:
+    """Processes by name, the largest first; shared pages count in each process."""
+    analysis = None if verdict.oom is None else verdict.oom.analysis
+    if analysis is None or not analysis.event.processes:
+        return []
+    killed = {victim.pid for victim in analysis.event.victims}
+    groups: dict[str, tuple[int, int, bool]] = {}
+    for process in analysis.event.processes:
+        pages, count, was_killed = groups.get(process.comm, (0, 0, False))
+        groups[process.comm] = (pages + own_pages(process), count + 1, was_killed or process.pid in killed)
+    ranked = sorted(groups.items(), key=lambda item: -item[1][0])[:_MOST_PROCESSES]
+    most = max(ranked[0][1][0], 1)
+    page_bytes = analysis.page_bytes
+    return [
+        Bar(name, count, size_text(pages, page_bytes).partition(" (")[0], pages / most, was_killed)
+        for name, (pages, count, was_killed) in ranked
+        if pages
+    ]
+
+
+def _composition(verdict: Verdict) -> tuple[str, list[Bar]] | None:
+    """What fills the memory cgroup that reached its limit: a title, and a bar for each kind of memory.
+
+    Counters of memory.stat that are parts of others stand beside them, as the kernel prints them.
+    """
+    analysis = None if verdict.oom is None else verdict.oom.analysis
+    memcg = None if analysis is None else analysis.event.memcg
+    if memcg is None or not memcg.stat:
+        return None
+    in_ram = [(name, size) for name, size in memcg.stat.items() if name not in NOT_IN_RAM and size > 0]
+    ranked = sorted(in_ram, key=lambda pair: -pair[1])[:_MOST_PROCESSES]
+    if not ranked:
+        return None
+    is_limited = memcg.limit_kib is not None and memcg.limit_kib < _NO_LIMIT_KIB
+    whole = max((memcg.limit_kib or 0) * 1024 if is_limited else 0, ranked[0][1], 1)
+    of = f", against its limit of {bytes_text((memcg.limit_kib or 0) * 1024)}" if is_limited else ""
+    title = f"In {memcg.path or 'the memory cgroup'}{of}"
+    return title, [Bar(name, 1, bytes_text(size), size / whole, killed=False) for name, size in ranked]
 
 
 def _linked(text: str, lines: dict[int, str]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oomscope.model.oom_analysis import FREE
-from oomscope.units import uptime_text
+from oomscope.model.oom_analysis import ANON, FREE
+from oomscope.model.oom_event import own_pages
+from oomscope.report.cells import page_bytes_of
+from oomscope.units import AT_ONE_MOMENT, uptime_text
 
 if TYPE_CHECKING:
     from oomscope.model.balance import Balance
@@ -22,13 +24,14 @@ FLAME_VIEWS = {
 # Of a difference: all stacks as they are now, coloured by their change; what grew; what shrank.
 CHANGED, GROWN, SHRUNK = "changed", "grown", "shrunk"
 _CULPRITS_OVER_TIME = 8
+_NAMED = 20  # processes within anonymous memory
 
 
 def of_verdict(verdict: Verdict, trees: dict[str, FrameTree]) -> dict[str, Any]:
     """The pictures that this verdict has; a key is missing where there is nothing to draw."""
     pictures: dict[str, Any] = {}
     if verdict.balance is not None and verdict.balance.is_consistent:
-        pictures["balance"] = _balance(verdict.balance)
+        pictures["balance"] = _balance(verdict, verdict.balance)
     if verdict.consumers:
         pictures["flame"] = {name: _tree(tree) for name, tree in trees.items()}
     if growth := _growth(verdict):
@@ -57,18 +60,39 @@ def _tree(tree: FrameTree) -> dict[str, Any]:
     }
 
 
-def _balance(balance: Balance) -> dict[str, Any]:
+def _balance(verdict: Verdict, balance: Balance) -> dict[str, Any]:
     """Rows below RAM, and their parts below them; the unexplained remainder is a row like the others, marked."""
-    rows = [(row.kind, row.pages, row.parts, "free" if row.kind == FREE else "") for row in balance.rows]
+    rows = [
+        (
+            row.kind,
+            row.pages,
+            _process_names(verdict, row.pages) if row.kind == ANON and not row.parts else row.parts,
+            "free" if row.kind == FREE else "",
+        )
+        for row in balance.rows
+    ]
     rows.append(("unexplained", balance.unexplained_pages, balance.unexplained_parts, "unexplained"))
     return {
         "ram": balance.ram_pages,
+        "page_bytes": page_bytes_of(verdict),
         "rows": [
             {"kind": kind, "pages": pages, "mark": mark, "parts": _within(parts, pages)}
             for kind, pages, parts, mark in rows
             if pages > 0
         ],
     }
+
+
+def _process_names(verdict: Verdict, anon_pages: int) -> tuple[tuple[str, int], ...]:
+    """Anonymous memory by the names of its processes, where the task table tells it and it is a part of the whole."""
+    analysis = None if verdict.oom is None else verdict.oom.analysis
+    processes = () if analysis is None else analysis.event.processes
+    by_name: dict[str, int] = {}
+    for process in processes:
+        by_name[process.comm] = by_name.get(process.comm, 0) + own_pages(process)
+    if not by_name or sum(by_name.values()) > anon_pages * AT_ONE_MOMENT:
+        return ()
+    return tuple(sorted(by_name.items(), key=lambda item: -item[1])[:_NAMED])
 
 
 def _within(parts: tuple[tuple[str, int], ...], pages: int) -> list[dict[str, Any]]:

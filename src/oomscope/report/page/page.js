@@ -6,6 +6,12 @@
   const scheme = document.getElementById("scheme");
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const number = (value) => value.toLocaleString("en-US");
+  const size = (bytes) => {
+    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = 0;
+    for (; Math.round(bytes * 10) / 10 >= 1024 && unit < units.length - 1; unit += 1) bytes /= 1024;
+    return `${bytes.toFixed(unit ? 1 : 0)} ${units[unit]}`;
+  };
   const palette = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#edc948", "#76b7b2", "#ff9da7", "#9c755f"];
   const config = { displaylogo: false, responsive: true, displayModeBar: false };
   // Plotly reads some text as HTML of its own: names from the input must stay text.
@@ -27,7 +33,8 @@
     });
     Plotly.react("balance", [{
       type: "treemap", ids, labels, parents, values, branchvalues: "total", sort: true, marker: { colors: colours },
-      texttemplate: "%{label}<br>%{value:,} pages<br>%{percentRoot:.1%}", hovertemplate: "%{label}: %{value:,} pages, %{percentRoot:.2%} of RAM<extra></extra>",
+      customdata: values.map((pages) => (data.balance.page_bytes ? size(pages * data.balance.page_bytes) : `${number(pages)} pages`)),
+      texttemplate: "%{label}<br>%{customdata}<br>%{percentRoot:.1%}", hovertemplate: "%{label}: %{customdata} (%{value:,} pages), %{percentRoot:.2%} of RAM<extra></extra>",
       tiling: { packing: "squarify" }, pathbar: { visible: true },
     }], layout(), config);
   }
@@ -167,6 +174,10 @@
     document.getElementById("flame-next").addEventListener("click", zoomToNext);
     document.getElementById("flame-reset").addEventListener("click", () => { document.getElementById("flame-search").value = ""; search(); });
   }
+  const about = document.getElementById("about");
+  document.querySelectorAll(".field").forEach((field) => {
+    for (const event of ["focus", "pointerenter", "click"]) field.addEventListener(event, () => { about.textContent = field.dataset.about; });
+  });
   scheme.addEventListener("change", draw);
   system.addEventListener("change", draw);
   const reveal = () => {
