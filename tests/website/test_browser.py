@@ -8,8 +8,6 @@ import gzip
 import http.server
 import io
 import json
-import shutil
-import subprocess
 import threading
 import time
 import zipfile
@@ -19,27 +17,17 @@ from typing import Any, ClassVar
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
 import oomscope
-import website.__main__ as site
 from oomscope.io.input import inputs
 from oomscope.report import json_report
+from tests.website.conftest import NEEDED, SIZES, resize, serious
 
 ROOT = Path(__file__).parents[2]
 KILL = ROOT / "examples/kill-4.18.log"
 SCREENSHOTS = ROOT / "build/screenshots"
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None, reason="no browser: apt-get install chromium chromium-driver"
-    ),
-    pytest.mark.skipif(shutil.which("npm") is None, reason="no npm: apt-get install npm"),
-]
-SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+pytestmark = NEEDED
 COLD_S, WARM_S = 10.0, 1.5
 _NEVER_ASKED = ("http://", "https://", "ws://", "wss://", "ftp://")
 
@@ -56,16 +44,6 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page, built from this checkout."""
-    out = tmp_path_factory.mktemp("website")
-    fetch = ["npm", "install", "--prefix", str(site.HERE), "--no-package-lock", "--ignore-scripts", "--no-audit"]
-    subprocess.run([*fetch, "--no-fund"], check=True, capture_output=True)
-    site.build(out)
-    return out
-
-
-@pytest.fixture(scope="module")
 def served(built: Path) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -74,27 +52,12 @@ def served(built: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def driver() -> Iterator[webdriver.Chrome]:
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    made.set_script_timeout(120)
-    yield made
-    made.quit()
-
-
 class Page:
     """The page, opened, with what it complained of and asked for."""
 
     def __init__(self, driver: webdriver.Chrome, url: str, size: str = "desktop") -> None:
         self.driver, self.url, self._asked = driver, url, 0
-        width, height = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        resize(driver, size)
         driver.get_log("browser")  # type: ignore[no-untyped-call]
         driver.get_log("performance")  # type: ignore[no-untyped-call]
         driver.get(url)
@@ -255,11 +218,7 @@ def test_a_log_of_20_mb_works(driver: webdriver.Chrome, served: str) -> None:
 def test_nothing_stands_in_anybodys_way(driver: webdriver.Chrome, served: str, size: str) -> None:
     """axe-core finds nothing serious, before an answer and with one."""
     page = Page(driver, served, size)
-    axe = (site.HERE / "node_modules/axe-core/axe.min.js").read_text()
     for text in (None, KILL.read_text()):
         if text is not None:
             page.paste(text)
-        driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
-        found = driver.execute_async_script("axe.run().then(arguments[0])")
-        serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-        assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in serious] == []
+        assert serious(driver) == []
