@@ -5,6 +5,7 @@
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
 # make coverage  the branches of src/ that the tests run
+# make site    the documentation as a site, with the page that explains a log in the browser (needs npm)
 # make golden  write anew what people see of real cases (tests/golden); read what changed
 # make release  dist/: source distribution and wheel, built twice and equal, checked; checksums and notes
 # make deb     Debian packages for bookworm and trixie, after make release
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests slow golden coverage release bundle deb fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests slow site golden coverage release bundle deb fuzz bpf lab lab-all bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -53,6 +54,9 @@ deb: release
 
 bundle: release
 	$(BIN)/python -m release.bundle
+
+site: $(VENV)/.dev
+	$(BIN)/python -m website
 
 golden: $(VENV)/.dev
 	$(BIN)/python -m tests.golden.cases
@@ -114,4 +118,4 @@ $(VENV)/.dev: pyproject.toml requirements-dev.txt | $(BIN)/python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(BPF)/*.o $(VENV) dist build benchmarks/out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(BPF)/*.o $(VENV) dist build website/out website/node_modules benchmarks/out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -18,7 +18,7 @@ from release import picture
 from tests.support.corpus import DISPUTED
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "website/pages").rglob("*.md"))]
 COMMANDS = [
     (page, line[2:].partition("  #")[0])
     for page in PAGES

@@ -1,7 +1,7 @@
-"""Build the page: `python -m website [--out FOLDER]`; npm fetches Python for the browser (Pyodide).
+"""Build the site: `python -m website [--out FOLDER]`; npm fetches Python for the browser (Pyodide).
 
-`explain/` is for a web server; `oomscope.html` beside it is one file with everything inside, for a plain folder: a
-browser loads no WebAssembly from file: otherwise.
+The documentation is at its top. `explain/` explains a log in the browser, for a web server; `oomscope.html` beside it
+is one file with everything inside, for a plain folder: a browser loads no WebAssembly from file: otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from website.site_pages import build_site
 
 HERE = Path(__file__).parent
 ENGINE = HERE.parent / "src/oomscope"
@@ -40,6 +42,7 @@ def main() -> int:
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"website: npm could not fetch Pyodide: {error}", file=sys.stderr)
         return 1
+    build_site(out)
     for path in build(out):
         print(f"{path.stat().st_size:>12,}  {path.relative_to(out)}")
     return 0

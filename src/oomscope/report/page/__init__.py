@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1000
 _MOST_PROCESSES = 15
+# What stands first on the page, by the class.
+_LEADS = {"user-anon": "processes", "memcg-limit": "processes", "fragmentation": "free", "cma": "free"}
 _NO_LIMIT_KIB = 1 << 42
 _LINE = re.compile(r"\bline (\d+)\b(?:: (.*))?")
 
@@ -79,6 +81,7 @@ def render(verdict: Verdict, trees: dict[str, FrameTree]) -> str:
         processes=_processes(verdict),
         composition=_composition(verdict),
         machine=machine(verdict),
+        leads=_LEADS.get(verdict.answer.oom_class, ""),
         page_bytes=page_bytes_of(verdict),
         linked=lambda text: _linked(text, lines),
         difference=None,
@@ -109,6 +112,7 @@ def render_difference(difference: Difference, trees: dict[str, FrameTree]) -> st
         processes=[],
         composition=None,
         machine="",
+        leads="",
         page_bytes=None,
         linked=str,
         difference=difference,
