@@ -56,8 +56,24 @@ def cli() -> None:
     """  # noqa: D301 - click knows the backspace as "leave these lines as they are"
 
 
+# What the list of commands says of each: a line that is never cut.
+_IN_SHORT = {
+    "explain": "Say who ate the memory, from logs, dumps and files of /proc.",
+    "diff": "Say what grew between two readings of a machine.",
+    "triage": "Explain a fleet's cases and what they have in common.",
+    "export": "Give a case's stacks to flame graphs and tables.",
+    "top": "Watch who takes more memory on this machine.",
+    "collect": "Gather this machine's evidence into one archive.",
+    "redact": "Take names out of a log or an archive.",
+    "arm": "Have an OOM panic name the greatest consumers.",
+    "disarm": "Undo what `oomscope arm` did.",
+    "doctor": "Check whether the next OOM will be explained.",
+    "help": "Show the documentation of a topic.",
+}
+
 for command in (explain_command, diff, triage, export, top, collect, redact, arm, disarm, doctor, help_):
     command.params.append(debug_option())
+    command.short_help = _IN_SHORT[command.name or ""]
     cli.add_command(command)
 
 

@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok", "missing": "NO", "could be better": "--", "unknown": "??"}
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def doctor(context: click.Context, form: str) -> None:
-    """Will you know who ate it, next time? Checks this machine; says what is missing, why it matters, what mends it.
+    """Will you know who ate it, next time? Checks this machine; says what is missing, why it matters, what fixes it.
 
     Exit code 0 when an OOM panic would be explained, 4 when not.
     """

@@ -93,7 +93,8 @@ def _amount(change: Change) -> str:
     size = "" if change.change_bytes is None else bytes_text(change.change_bytes)
     if change.change_pages is None:
         return size
-    return pages_text(change.change_pages) + (f" ({size})" if size else "")
+    pages = pages_text(change.change_pages)
+    return f"{size} ({pages})" if size else pages
 
 
 def _kind(console: Console, heading: str, found: tuple[Change, ...], top: int) -> None:

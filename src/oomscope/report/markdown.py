@@ -10,7 +10,7 @@ from oomscope.model.answer import NO_REPORT
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.verdict import Finding, Verdict
 from oomscope.report.cells import kind_with_parts, machine, page_bytes_of, share_of_ram
-from oomscope.units import bytes_text, pages_text
+from oomscope.units import bytes_text, pages_text, size_text
 
 _LINES_CITED = 60
 # An underscore within a word is no mark.
@@ -38,7 +38,7 @@ def _blocks(verdict: Verdict, top: int) -> Iterator[str]:
     yield f"Next: {_plain(answer.next)}\n"
     if verdict.greatest is not None:
         frames = verdict.greatest.holding.stack.texts
-        yield from _section(f"The greatest stack: {pages_text(verdict.greatest.pages)}")
+        yield from _section(f"The greatest stack: {size_text(verdict.greatest.pages, page_bytes_of(verdict))}")
         yield _code(frames)
     yield from _holders(verdict, top)
     if verdict.balance is not None:
@@ -74,8 +74,7 @@ def _holders(verdict: Verdict, top: int) -> Iterator[str]:
 
 
 def _balance(balance: Balance, page_bytes: int | None) -> Iterator[str]:
-    size = "" if page_bytes is None else f" ({bytes_text(balance.ram_pages * page_bytes)})"
-    yield from _section(f"Where {pages_text(balance.ram_pages)}{size} of RAM are")
+    yield from _section(f"Where RAM is: {size_text(balance.ram_pages, page_bytes)}")
     rest = "unexplained" if balance.is_consistent else "counted twice or moved"
     rows = [*balance.rows, BalanceRow(rest, balance.unexplained_pages, balance.unexplained_parts)]
     yield _table(

@@ -18,7 +18,7 @@ from oomscope.model.oom_event import (
 )
 from oomscope.model.ranked import CulpritRow
 from oomscope.model.verdict import CERTAIN, LIKELY
-from oomscope.units import bytes_text, duration_text, pages_text, share_text
+from oomscope.units import bytes_text, duration_text, share_text, size_text
 from oomscope.verdict.oom.case import (
     ATOMIC_RESERVE,
     FRAGMENTATION,
@@ -136,7 +136,7 @@ def _named(case: OomCase, row: CulpritRow, apart_ns: int | None) -> str:
     if apart_ns is not None and abs(apart_ns) >= 10**9:
         when = f", {duration_text(abs(apart_ns))} {'before' if apart_ns > 0 else 'after'} this"
     verb = "grew slab caches to hold" if row.kinds == ("slab",) else "holds"
-    return f"By allocation stacks, {row.culprit} {verb} {pages_text(row.pages)} ({case.size(row.pages)}){over}{when}."
+    return f"By allocation stacks, {row.culprit} {verb} {size_text(row.pages, case.analysis.page_bytes)}{over}{when}."
 
 
 def _why_not_in_the_zone(case: OomCase) -> str:
