@@ -129,3 +129,22 @@ def test_a_triages_file_chooses_its_form_too(tmp_path: Path) -> None:
     (tmp_path / "fleet" / "kern.log.zst").write_bytes(LOG.read_bytes())
     said("triage", tmp_path / "fleet", "--no-cache", "-o", tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["counts"]["cases"] == len(oomscope.explain(LOG).events)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--page-size", "65536"), "--page-size changed nothing: the report's own numbers show pages of 4,096 bytes"),
+        (("--vmlinux", "LICENSE"), "--vmlinux changed nothing: no input is a core dump"),
+        (("--min-pages", "9"), "the filter changed nothing: it chooses among stacks, and this input has none"),
+        ((), ""),
+    ],
+)
+def test_an_option_that_means_nothing_is_said(options: tuple[str, ...], said: str) -> None:
+    """On standard error; the answer is the one without it."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "oomscope", "explain", "examples/kill-4.18.log"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True, cwd=root)
+    plain = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.splitlines()[:3] == plain.stdout.splitlines()[:3]
+    assert (said in done.stderr) if said else not done.stderr

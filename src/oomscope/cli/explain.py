@@ -165,7 +165,28 @@ def explain(
             live=live,
             progress=progress,
         )
+    for option, why in _meaningless(
+        verdict,
+        asks_of_stacks=not selection.is_empty or bool(min_pages),
+        page_size_bytes=page_size_bytes,
+        vmlinux=vmlinux,
+    ):
+        click.echo(f"oomscope: {option} changed nothing: {why}", err=True)
     _show([verdict], form, output, top, no_color=no_color, is_one=True)
+
+
+def _meaningless(
+    verdict: Verdict, *, asks_of_stacks: bool, page_size_bytes: int | None, vmlinux: str | None
+) -> Iterator[tuple[str, str]]:
+    """Options that were given and mean nothing for this input, each with the reason."""
+    if asks_of_stacks and not verdict.counted_stacks and not verdict.selection_note:
+        yield "the filter", "it chooses among stacks, and this input has none"
+    analysis = None if verdict.oom is None else verdict.oom.analysis
+    told = None if analysis is None or analysis.event.page_kib is None else analysis.event.page_kib * 1024
+    if page_size_bytes is not None and told is not None and told != page_size_bytes:
+        yield "--page-size", f"the report's own numbers show pages of {told:,} bytes"
+    if vmlinux is not None and not any(each.format == "kernel memory" for each in verdict.inputs):
+        yield "--vmlinux", "no input is a core dump"
 
 
 def _selection(filters: dict[str, Any]) -> Selection:

@@ -40,7 +40,10 @@ def machine(verdict: Verdict) -> str:
 
 def page_bytes_of(verdict: Verdict) -> int | None:
     """The page size; where kB became pages by the usual one, that gives the kB again."""
-    kernel = verdict.kernel
+    kernel, oom = verdict.kernel, verdict.oom
+    event = None if oom is None or oom.analysis is None else oom.analysis.event
+    if event is not None and event.page_kib is not None:
+        return event.page_kib * 1024  # the report's own numbers, whatever was given
     if not isinstance(kernel.page_size_bytes, Unknown):
         return kernel.page_size_bytes
     return kernel.page_size_assumed_bytes if verdict.oom is None else None
