@@ -154,3 +154,18 @@ def test_another_host_has_the_same_signature(tmp_path: Path) -> None:
     changed = text.replace(b" " + host + b" ", b" rack-7-node-12 ").replace(b"Feb  9", b"Mar 30")
     assert changed != text
     assert signatures(tmp_path / "other.log", changed) == signatures(tmp_path / "one.log", text)
+
+
+def test_a_memory_cgroup_stands_in_the_signature_without_its_ids(tmp_path: Path) -> None:
+    """Two containers of one pod template are one cause; another service is another."""
+    text = log("027-leaker-memcg-caller-id.log")
+
+    def of(path: str) -> list[Signature]:
+        return signatures(tmp_path / "kern.log", text.replace(b"/leaker", path.encode()))
+
+    pod = "/kubepods/burstable/pod0f5eb28f-6722-4cf5-ab0f-b62748c018d4"
+    other = "/kubepods/burstable/pod9d1c77a2-1111-4cf5-ab0f-0123456789ab"
+    assert of(pod) == of(other) != of("/system.slice/mysqld.service")
+    assert of("/docker/" + "0123456789abcdef" * 4) == of("/docker/" + "fedcba9876543210" * 4)
+    (one,) = of("/system.slice/mysqld.service")
+    assert one.trigger == "in /system.slice/mysqld.service"

@@ -16,8 +16,9 @@ from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, UNDETERMINED
 from oomscope.model.ranked import Consumer
 from oomscope.model.verdict import Finding
 
-# Raised when equal causes get other names than before. 1 named nobody where a report cannot tell and stacks do.
-SIGNATURE_VERSION = 2
+# Raised when equal causes get other names than before. 1 named nobody where a report cannot tell and stacks do, 2 put
+# the limits of all memory cgroups together.
+SIGNATURE_VERSION = 3
 ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)  # what it took to explain a case: see model.answer
 
 

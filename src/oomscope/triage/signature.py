@@ -22,6 +22,7 @@ _OF_CGROUP = re.compile(r"(?<!\()\([^\n]{0,250}\)$")
 _DRAWN = re.compile(r"^kmalloc-rnd-\d+-")
 _KMALLOC = re.compile(r"^((?:dma-|kmalloc-)(?:[a-z]+-)*)(\d+)$")
 _KIB = 1024
+_ID = re.compile(r"(?:(?<=pod)|(?<![0-9a-z]))(?=[a-f]*\d)[0-9a-f]{8,64}(?:[-_][0-9a-f]{4,12}){0,4}(?![0-9a-z])")
 _ADDRESS = re.compile(r"(?:0x)?[0-9a-f]{8,16}")
 
 
@@ -30,7 +31,14 @@ def signature(verdict: Verdict) -> Signature:
     answer = verdict.answer
     event = None if verdict.oom is None or verdict.oom.analysis is None else verdict.oom.analysis.event
     trigger = "" if event is None or answer.oom_class not in _REQUEST_IS_THE_CAUSE else _trigger(event)
+    if event is not None and event.memcg is not None and event.memcg.path:
+        trigger = f"in {_group(event.memcg.path)}"
     return Signature(answer.oom_class, _holder(answer.holder, answer.holder_kind), answer.module or "", trigger)
+
+
+def _group(path: str) -> str:
+    """A memory cgroup's path without what tells its instances apart: ids of containers and pods, numbers."""
+    return _NUMBER.sub("N", _ID.sub("ID", path))
 
 
 def without_address(function: str) -> str:

@@ -24,6 +24,7 @@ FLAME_VIEWS = {
 # Of a difference: all stacks as they are now, coloured by their change; what grew; what shrank.
 CHANGED, GROWN, SHRUNK = "changed", "grown", "shrunk"
 _CULPRITS_OVER_TIME = 8
+_WORTH_A_TIMELINE = 3  # events
 _NAMED = 20  # processes within anonymous memory
 
 
@@ -40,7 +41,25 @@ def of_verdict(verdict: Verdict, trees: dict[str, FrameTree]) -> dict[str, Any]:
         pictures["moments"] = moments
     if free := _free(verdict):
         pictures["free"] = free
+    if events := _events(verdict):
+        pictures["events"] = events
     return pictures
+
+
+def _events(verdict: Verdict) -> dict[str, Any] | None:
+    """The events of a log over time, by class: seconds since boot where every event has them, else their order."""
+    told = verdict.events
+    if len(told) < _WORTH_A_TIMELINE:
+        return None
+    has_times = all(event.at_ns is not None for event in told)
+    return {
+        "axis": "seconds since boot" if has_times else "events in the order of the log",
+        "x": [(event.at_ns or 0) / 1e9 if has_times else event.number for event in told],
+        "classes": [event.oom_class for event in told],
+        "texts": [f"{event.number}. {event.stamp or ''} {event.text}".strip() for event in told],
+        "chosen": None if verdict.oom is None else verdict.oom.number,
+        "numbers": [event.number for event in told],
+    }
 
 
 def of_difference(trees: dict[str, FrameTree]) -> dict[str, Any]:

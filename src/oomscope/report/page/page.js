@@ -12,7 +12,7 @@
     for (; Math.round(bytes * 10) / 10 >= 1024 && unit < units.length - 1; unit += 1) bytes /= 1024;
     return `${bytes.toFixed(unit ? 1 : 0)} ${units[unit]}`;
   };
-  const palette = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#edc948", "#76b7b2", "#ff9da7", "#9c755f"];
+  const palette = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#edc948", "#76b7b2", "#ff9da7", "#9c755f", "#e15759", "#499894", "#8cd17d", "#79706e"];
   const config = { displaylogo: false, responsive: true, displayModeBar: false };
   // Plotly reads some text as HTML of its own: names from the input must stay text.
   const text = (name) => String(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -130,6 +130,22 @@
     }), config);
   }
 
+  function events() {
+    const told = data.events, classes = [...new Set(told.classes)];
+    const traces = classes.map((own, i) => {
+      const at = told.classes.map((each, k) => (each === own ? k : -1)).filter((k) => k >= 0);
+      return {
+        type: "scatter", mode: "markers", name: own, x: at.map((k) => told.x[k]), y: at.map(() => own), text: at.map((k) => text(told.texts[k])),
+        marker: { size: at.map((k) => (told.numbers[k] === told.chosen ? 16 : 9)), color: palette[i % palette.length], symbol: i % 8, line: { width: 1, color: colour("--ink") } },
+        hovertemplate: "%{text}<extra></extra>",
+      };
+    });
+    Plotly.react("events", traces, layout({
+      margin: { t: 10, l: 10, r: 10, b: 45 }, showlegend: false,
+      xaxis: { title: { text: told.axis }, gridcolor: colour("--line") }, yaxis: { automargin: true, gridcolor: colour("--line") },
+    }), config);
+  }
+
   function timeline() {
     const traces = data.timeline.series.map((row, i) => ({
       type: "bar", name: text(row.name), x: data.timeline.days, y: row.cases, marker: { color: palette[i % palette.length] },
@@ -148,6 +164,7 @@
     if (data.growth) growth();
     if (data.moments) moments();
     if (data.free) free();
+    if (data.events) events();
     if (data.timeline) timeline();
   }
 

@@ -11,19 +11,35 @@ from oomscope.model.triage import Case, CaseResult, Cluster, Triage
 from oomscope.report.page import MOST_ROWS, Cell, Link, Table, filled
 from oomscope.report.triage_answer import amounts, failures, minute, sentence
 
+BY_FILE = "file"  # see triage/timestamps.py
 MOST_CLUSTERS = 200
 MOST_CASES = 100  # of a cluster; of the failed ones as many as a table has rows
 _CLASSES_DRAWN = 8
 
 
 @dataclass
+class _Incident:
+    """Cases of one file that are of one cluster: many kills in one log are one row."""
+
+    number: int  # of its first case on the page
+    name: str
+    link: str
+    case: Case
+    count: int = 1
+    seen: str | None = None
+    last_seen: str | None = None
+
+
+@dataclass
 class _Shown:
-    """A cluster and its cases as far as they are shown, each with its number on the page."""
+    """A cluster and its incidents as far as they are shown, each with its number on the page."""
 
     cluster: Cluster
-    cases: list[tuple[int, Case]] = field(default_factory=list)
+    incidents: list[_Incident] = field(default_factory=list)
     left_out: int = 0
     example_number: int = 0
+    first_seen: str | None = None
+    last_seen: str | None = None
 
     @property
     def values(self) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
@@ -37,13 +53,16 @@ def render(triage: Triage, cases: Iterable[Case], *, made: str) -> str:
     shown = {cluster.id: _Shown(cluster) for cluster in triage.clusters[:MOST_CLUSTERS]}
     failed: list[Case] = []
     days: dict[str, Counter[str]] = {}
+    untimed = 0
     for number, case in enumerate(cases, 1):
         if case.cluster is None:
             if len(failed) < MOST_ROWS:
                 failed.append(case)
             continue
-        if case.seen is not None:
-            days.setdefault(case.seen[:10], Counter())[case.result.row.oom_class or ""] += 1
+        if (seen := _known(case)) is None:
+            untimed += 1
+        else:
+            days.setdefault(seen[:10], Counter())[case.result.row.oom_class or ""] += 1
         if case.cluster in shown:
             _place(shown[case.cluster], number, case)
     return filled(
@@ -53,6 +72,7 @@ def render(triage: Triage, cases: Iterable[Case], *, made: str) -> str:
         failed=failures(triage),
         facts=_facts(triage, made),
         pictures={"timeline": _timeline(days)} if len(days) > 1 else {},
+        untimed=untimed,
         tables=_tables(triage, failed),
         clusters=list(shown.values()),
         triage=triage,
@@ -60,12 +80,29 @@ def render(triage: Triage, cases: Iterable[Case], *, made: str) -> str:
     )
 
 
+def _known(case: Case) -> str | None:
+    """When it happened, by its log or the sidecar: when a file was written says nothing of it."""
+    return None if case.seen_by == BY_FILE else case.seen
+
+
 def _place(shown: _Shown, number: int, case: Case) -> None:
+    name, seen = case.name.partition("#")[0], _known(case)
+    if seen is not None:
+        shown.first_seen = min(shown.first_seen or seen, seen)
+        shown.last_seen = max(shown.last_seen or seen, seen)
     is_example = case.name == shown.cluster.example
+    last = shown.incidents[-1] if shown.incidents else None
+    if last is not None and last.name == name:
+        last.count += 1
+        last.last_seen = seen or last.last_seen
+        if is_example:
+            shown.example_number = last.number
+        return
     if is_example:
         shown.example_number = number
-    if len(shown.cases) < MOST_CASES or is_example:
-        shown.cases.append((number, replace(case, result=CaseResult(case.result.row))))
+    if len(shown.incidents) < MOST_CASES or is_example:
+        kept = replace(case, result=CaseResult(case.result.row))
+        shown.incidents.append(_Incident(number, name, case.link, kept, seen=seen, last_seen=seen))
     else:
         shown.left_out += 1
 
