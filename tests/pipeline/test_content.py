@@ -82,3 +82,28 @@ def test_tables_are_data_frames() -> None:
     assert len(oomscope.to_frame(verdict, "findings")) == len(verdict.findings)
     with pytest.raises(oomscope.BadQuestion):
         oomscope.to_frame(verdict, "nonsense")
+
+
+def test_a_text_file_is_read_as_its_bytes(tmp_path: Path) -> None:
+    """Whatever encoding it was opened with: a log has bytes of its own."""
+    path = tmp_path / "kern.log"
+    path.write_bytes(LOG.read_bytes().replace(b"hnsin-varnish", b"caf\xe9"))
+    with path.open(encoding="utf-8") as file:
+        assert oomscope.explain(file).answer.headline == oomscope.explain(path).answer.headline
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """A closed file, one for writing, text given as a name, an empty name: a sentence each, and no bug of ours."""
+    path = tmp_path / "a.log"
+    with path.open("wb") as written, pytest.raises(oomscope.Unreadable, match="cannot be read"):
+        oomscope.explain(written)
+    with path.open("rb") as closed:
+        assert closed.read() == b""
+    with pytest.raises(oomscope.Unreadable, match="closed"):
+        oomscope.explain(closed)
+    with pytest.raises(oomscope.BadQuestion, match="a str is a path"):
+        oomscope.explain(LOG.read_text())
+    with pytest.raises(oomscope.BadQuestion, match="an empty name"):
+        oomscope.explain("")
+    with pytest.raises(oomscope.OomscopeError, match="an input of NoneType"):
+        oomscope.explain(["one line", None])  # type: ignore[arg-type]

@@ -98,10 +98,9 @@ class Page:
     @property
     def report(self) -> dict[str, Any]:
         """The JSON that the page offers."""
-        link = (
-            "return decodeURIComponent(document.querySelector('a[download$=json]').href.split(',').slice(1).join(','))"
-        )
-        return dict(json.loads(self.run(link)))
+        text = self.run("return globalThis.oomscope === undefined ? null : JSON.stringify(oomscope)")
+        assert text is not None, self.text
+        return dict(json.loads(text))
 
     def check(self) -> None:
         """No error on the console; no request but for its own files; no sideways scroll."""
@@ -188,6 +187,25 @@ def test_files_of_one_machine_and_archives(driver: webdriver.Chrome, url: str) -
     page.check()
 
 
+def test_files_of_one_name_and_a_later_question(driver: webdriver.Chrome, served: str) -> None:
+    """No file replaces another, and the answer on the page is that of the last question."""
+    page = Page(driver, served)
+    start = """
+        const files = new DataTransfer();
+        for (const name of ["a.log", "a.log", "1-a.log"]) files.items.add(new File([arguments[0]], name));
+        dispatchEvent(new DragEvent("drop", { dataTransfer: files, cancelable: true }));
+    """
+    page._answered(start, KILL.read_text())
+    assert sorted(each["origin"] for each in page.report["inputs"]) == ["1-1-a.log", "1-a.log", "a.log"]
+    page._asked += 1
+    both = "const ask = document.getElementById('ask'), text = document.getElementById('text');"
+    both += "text.value = arguments[0]; ask.requestSubmit(); text.value = arguments[1]; ask.requestSubmit();"
+    page._answered(both, KILL.read_text(), "nothing of the kind")
+    assert "of no kind that is known here" in page.text
+    page.paste(KILL.read_text().replace("hnsin-varnish", "/given/host"))
+    assert "/given/host" in page.text
+
+
 def test_what_it_does_not_read_is_said(driver: webdriver.Chrome, served: str) -> None:
     """Prose, nothing, and page_owner's text: a sentence each."""
     page = Page(driver, served)
@@ -196,7 +214,9 @@ def test_what_it_does_not_read_is_said(driver: webdriver.Chrome, served: str) ->
     (dump,) = list(inputs((ROOT / "examples/leak-6.12/page_owner.zst",)))
     assert dump.path is not None
     page.drop({"page_owner.zst": dump.path.read_bytes()})
-    assert "NumPy" in page.text
+    assert "this page does not read it: use the command" in page.text
+    page.drop({"vmcore": b"KDUMP   " + bytes(4096)})
+    assert "this page does not read it: use the command" in page.text
     page.check()
 
 

@@ -67,7 +67,7 @@ function processes(report) {
   const groups = new Map();
   for (const each of told) {
     const own = groups.get(each.comm) ?? { pages: 0, count: 0, killed: false };
-    own.pages += each.rss ?? each.rss_anon ?? 0; own.count += 1; own.killed ||= killed.has(each.pid);
+    own.pages += each.rss_anon ?? each.rss ?? 0; own.count += 1; own.killed ||= killed.has(each.pid);
     groups.set(each.comm, own);
   }
   const rows = [...groups].sort((a, b) => b[1].pages - a[1].pages).slice(0, 15);
@@ -85,7 +85,7 @@ function findings(report) {
 
 function download(name, type, content) {
   const link = made("a", name);
-  link.href = `data:${type};charset=utf-8,${encodeURIComponent(content)}`;
+  link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = name;
   return link;
 }
@@ -99,6 +99,7 @@ function show(said) {
     return;
   }
   const { report } = said, told = report.answer;
+  globalThis.oomscope = report; // for who works on with it in the console
   answer.append(made("h2", told.headline));
   const kind = told.class ?? told.oom_class;
   if (report.oom) answer.append(made("p", `OOM class: ${kind}${told.certainty ? ` (${told.certainty})` : ""}`));
@@ -123,7 +124,11 @@ function show(said) {
 worker.onmessage = ({ data }) => {
   if (data.ready) { document.documentElement.dataset.engine = "ready"; return; }
   if (data.id !== undefined && data.id !== asked) return;
-  if (data.failed) { $("state").textContent = `The engine did not start: ${data.failed}`; return; }
+  if (data.failed) {
+    $("answer").hidden = true;
+    $("state").textContent = data.id === undefined ? `The engine did not start: ${data.failed}` : `It could not be explained: ${data.failed}`;
+    return;
+  }
   $("state").textContent = "";
   show(JSON.parse(data.said));
   document.documentElement.dataset.answered = String(data.id);
@@ -135,20 +140,28 @@ const plain = (name) => name.replace(/[^\w.@+-]/g, "_").replace(/^\.+/, "_").sli
 async function explain(files) {
   if (!files.length) return;
   asked += 1;
+  const id = asked;
   $("state").textContent = document.documentElement.dataset.engine ? "Reading…" : "Starting Python, then reading…";
-  const seen = new Map();
-  const given = await Promise.all(files.map(async (file) => {
-    const name = plain(file.name), count = seen.get(name) ?? 0;
-    seen.set(name, count + 1);
-    return { name: count ? `${count}-${name}` : name, bytes: await file.arrayBuffer() };
-  }));
-  worker.postMessage({ id: asked, files: given }, given.map(({ bytes }) => bytes));
+  const seen = new Set();
+  const named = files.map((file) => {
+    let name = plain(file.name);
+    for (let count = 1; seen.has(name); count += 1) name = `${count}-${plain(file.name)}`;
+    seen.add(name);
+    return [name, file];
+  });
+  try {
+    const given = await Promise.all(named.map(async ([name, file]) => ({ name, bytes: await file.arrayBuffer() })));
+    // Who asked again meanwhile wants the later answer.
+    if (id === asked) worker.postMessage({ id, files: given }, given.map(({ bytes }) => bytes));
+  } catch (error) {
+    if (id === asked) $("state").textContent = `A file could not be read (a folder, or gone?): ${error}`;
+  }
 }
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   if ($("text").value.trim()) explain([new File([$("text").value], "pasted.txt")]);
 });
-$("files").addEventListener("change", () => explain([...$("files").files]));
+$("files").addEventListener("change", () => { explain([...$("files").files]); $("files").value = ""; });
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => { event.preventDefault(); explain([...event.dataTransfer.files]); });

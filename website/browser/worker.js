@@ -2,22 +2,24 @@
 "use strict";
 
 const ENGINE = `
-import json, sys, shutil, pathlib
+import json, os, pathlib, shutil, sys
 sys.path.insert(0, "/engine")
 import oomscope
 from oomscope.report import cells, json_report, markdown
 
 def explained(names):
     folder = pathlib.Path("/given")
-    paths = [str(folder / name) for name in names]
+    os.chdir(folder)  # so that each is called by its own name
     try:
-        verdict = oomscope.explain(*paths)
+        verdict = oomscope.explain(*(pathlib.Path(name) for name in names))
         said = {"report": json_report.to_json(verdict), "machine": cells.machine(verdict), "markdown": markdown.render(verdict)}
     except oomscope.OomscopeError as error:
-        said = {"error": str(error), "advice": error.advice}
+        needs_more = isinstance(error, oomscope.NoAccess) or "vmcore" in str(error)  # a library that is not here
+        said = {"error": str(error), "advice": "this page does not read it: use the command" if needs_more else error.advice}
     finally:
+        os.chdir("/")
         shutil.rmtree(folder, ignore_errors=True)
-    return json.dumps(said).replace("/given/", "")
+    return json.dumps(said)
 `;
 
 const started = (async () => {

@@ -264,6 +264,8 @@ def page_of(verdicts: list[Verdict]) -> str:
 
     if len(verdicts) != 1:
         raise BadQuestion("a page is of one OOM: --event N chooses it")
+    if not verdicts[0].consumers:
+        return page.render(verdicts[0], {})
     paths = frame_paths([(consumer.holding.stack, consumer.pages) for consumer in verdicts[0].consumers])
     return page.render(verdicts[0], {name: frame_tree(paths, **how) for name, how in FLAME_VIEWS.items()})
 

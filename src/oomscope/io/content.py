@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from oomscope.errors import BadQuestion
+from oomscope.errors import BadQuestion, Unreadable
 
 # What an input may be: a path (str, Path), content (bytes, an open file), or an iterable of lines.
 Content = bytes | bytearray | memoryview | Iterable[str] | Iterable[bytes]
 Paths = str | os.PathLike[str]
+
+
+_END = object()
 
 
 class ContentReader:
@@ -28,9 +31,14 @@ class ContentReader:
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end. Raises BadQuestion for what are no lines."""
         if self._file is not None and not self._ready:
-            self._ready = _encoded(self._file.read(size))
+            try:
+                self._ready = _encoded(self._file.read(size))
+            except (ValueError, TypeError) as error:  # closed, not open for reading, or no such method
+                raise Unreadable(
+                    f"<file>: it cannot be read: {error}", advice="open it for reading, in binary"
+                ) from error
         pieces, have = [self._ready], len(self._ready)
-        while self._file is None and have < size and (line := next(self._lines, None)) is not None:
+        while self._file is None and have < size and (line := next(self._lines, _END)) is not _END:
             piece = _encoded(line)
             pieces.append(piece if piece.endswith(b"\n") else piece + b"\n")
             have += len(pieces[-1])
@@ -42,8 +50,9 @@ class ContentReader:
 def reader_of(given: Content) -> tuple[str, Any]:
     """What to call it, and where to read it. Raises BadQuestion for what is neither."""
     if isinstance(given, bytes | bytearray | memoryview):
-        return "<bytes>", io.BytesIO(given)
+        return "<bytes>", io.BytesIO(bytes(given))
     if hasattr(given, "read"):
+        given = getattr(given, "buffer", given)  # of a file opened as text, whatever its encoding
         name = getattr(given, "name", None)
         return name if isinstance(name, str) else "<file>", ContentReader(given)
     if not isinstance(given, Iterable):
@@ -53,7 +62,7 @@ def reader_of(given: Content) -> tuple[str, Any]:
 
 def _encoded(piece: object) -> bytes:
     if isinstance(piece, str):
-        return piece.encode("utf-8", "surrogateescape")
+        return piece.encode("utf-8", "backslashreplace")
     if isinstance(piece, bytes | bytearray | memoryview):
         return bytes(piece)
     raise BadQuestion(f"an input of {type(piece).__name__}: give a path, bytes, an open file, or lines of text")

@@ -164,7 +164,14 @@ def inputs(named: tuple[Paths | Content, ...]) -> list[Input]:
         if not isinstance(given, str | os.PathLike):
             found.append(Input(*_of_content(given)))
             continue
-        if os.fspath(given) == STDIN:
+        named_by = os.fspath(given)
+        if not named_by:
+            raise BadQuestion("an empty name: give a path")
+        if isinstance(named_by, str) and "\n" in named_by:
+            raise BadQuestion(
+                f"{printable(named_by[:40].encode())}...: a str is a path; give text as lines or as bytes"
+            )
+        if named_by == STDIN:
             found.append(Input("<stdin>", None))
             continue
         path = Path(given)

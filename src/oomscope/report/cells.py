@@ -26,10 +26,15 @@ def machine(verdict: Verdict) -> str:
     """`RAM 5.5 GiB, kernel 4.18.0-305.el8 x86_64, host db-3`: as far as the evidence shows it."""
     kernel, oom = verdict.kernel, verdict.oom
     event = None if oom is None or oom.analysis is None else oom.analysis.event
-    release = kernel.release if isinstance(kernel.release, str) else None if event is None else event.release
+    # Of the event that the answer is of; files beside it may be of another machine.
+    release = None if event is None else event.release
+    if release is None and isinstance(kernel.release, str):
+        release = kernel.release
     page_bytes = page_bytes_of(verdict)
-    ram = "" if verdict.ram_pages is None else size_text(verdict.ram_pages, page_bytes).partition(" (")[0]
-    arch = kernel.arch if isinstance(kernel.arch, str) else ""
+    of_event = None if oom is None or oom.analysis is None else oom.analysis.accounting.ram_pages
+    pages = verdict.ram_pages if of_event is None else of_event
+    ram = "" if pages is None else size_text(pages, page_bytes).partition(" (")[0]
+    arch = kernel.arch if isinstance(kernel.arch, str) and release in (kernel.release, None) else ""
     told = (
         ram and f"RAM {ram}",
         "" if release is None else f"kernel {release}" + ("" if arch in release else f" {arch}"),

@@ -20,9 +20,9 @@ def story(console: Console, oom: Oom, answer: Answer, facts: str) -> None:
     """The class, the machine, the paragraph, and what to do right under it."""
     head = Text()
     head.append(f"OOM class: {answer.oom_class}", style="bold red")
-    killer = None if oom.analysis is None else oom.analysis.event.killer
-    if killer is not None:
-        head.append(f" ({killer.name} acted, the kernel did not)")
+    event = None if oom.analysis is None else oom.analysis.event
+    if event is not None and event.killer is not None and event.victims:
+        head.append(f" ({event.killer.name} acted, not the kernel's OOM killer)")
     elif answer.certainty:
         head.append(f" ({answer.certainty})")
     if oom.also:

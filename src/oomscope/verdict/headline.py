@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oomscope.attribution.oom.zones import free_in
 from oomscope.model.oom_event import (
     CMA_FAILURE,
     FAILURE,
@@ -12,9 +13,12 @@ from oomscope.model.oom_event import (
     KILL,
     MEMCG_KILL,
     PANIC,
+    SHOWN,
     SLAB_FAILURE,
     VMALLOC_FAILURE,
     Memcg,
+    Process,
+    Victim,
     own_pages,
 )
 from oomscope.units import AT_ONE_MOMENT, bytes_text
@@ -36,10 +40,11 @@ from oomscope.verdict.oom.case import (
 from oomscope.verdict.oom.kernel_stacks import tables_bytes
 from oomscope.verdict.oom.lowmem_zone import exhausted
 from oomscope.verdict.oom.memcg_limit import is_below, limit_kib
-from oomscope.verdict.oom.user_anon import ProcessGroup, process_groups
+from oomscope.verdict.oom.user_anon import process_groups
 
 _MOST = 0.5
-_ALL_OF_LIMIT = 1.02
+_NEARLY_ALL = 0.7  # of process memory, that the rows must have for anything to follow from them
+_SHARED = 1.15  # rows that have more than that of process memory count shared pages several times
 # user_anon.by_kill(): what a kill line alone tells.
 _HELD = re.compile(r"(?P<who>.{1,80} \(pid (?P<pid>\d+)\))(?:, which was killed,)?(?P<held> held [^;]+)")
 _SUBJECTS = {
@@ -128,12 +133,16 @@ def _subject(case: OomCase, cause: Cause) -> _Subject:
     if cause.oom_class in _SUBJECTS and pages is not None:
         return _of_kind(case, cause, pages)
     failed = _of_request(case, cause)
-    return failed if failed is not None else _Subject("", cause.finding.claim, tells_the_end=_says_who_ended(case))
+    return (
+        failed
+        if failed is not None
+        else _Subject("", cause.finding.claim, tells_the_end=_says_who_ended(case, cause.finding.claim))
+    )
 
 
-def _says_who_ended(case: OomCase) -> bool:
-    """Claims of kills in user space, and of kill lines alone, name the process that ended."""
-    return case.event.kind == FOREIGN or not case.accounting.rows
+def _says_who_ended(case: OomCase, claim: str) -> bool:
+    """Claims of kills in user space, and of kill lines alone, may name the process that ended."""
+    return any(victim.comm in claim for victim in case.event.victims) and ("ended" in claim or "killed" in claim)
 
 
 def _of_ram(case: OomCase, pages: int) -> str:
@@ -148,27 +157,40 @@ def _of_ram(case: OomCase, pages: int) -> str:
 
 
 def _of_processes(case: OomCase, held_pages: int) -> _Subject:
-    """The process or the group that has most of it, else all of them."""
+    """The process or the group that has most of it, as far as that is known, else all of them.
+
+    Resident memory counts shared pages in each process: where the rows have more than there is, or one of them has, it
+    says nothing of whose they are. What the kill line calls anonymous is the process's own.
+    """
     groups = process_groups(case.event.processes)
-    of_ram = _of_ram(case, held_pages)
+    victim, own_of_victim = _victim(case)
+    if victim is not None and _MOST * held_pages <= own_of_victim <= AT_ONE_MOMENT * held_pages:
+        return _Subject(f"{victim.comm} (pid {victim.pid})", f" used {_of_ram(case, own_of_victim)}", victim.pid)
+    used = f" used {_of_ram(case, held_pages)}"
     if not groups:
-        return _Subject("processes", f" used {of_ram}")
-    most = groups[0]
+        return _Subject("processes", used)
+    most, told = groups[0], sum(group.pages for group in groups)
+    if told < _NEARLY_ALL * held_pages:
+        return _Subject("processes", f"{used}; the task table in this log has only {case.size(told)} of it")
     largest = own_pages(most.largest)
     who = f"{most.comm} (pid {most.largest.pid})"
-    if largest >= _MOST * held_pages:
-        return _Subject(who, f" used {_of_ram(case, min(largest, held_pages))}", most.largest.pid)
-    if most.count > 1 and most.pages >= _MOST * held_pages:
-        return _of_group(case, most, held_pages)
-    own = f"{who} {case.size(largest)}" if most.count == 1 else f"{most.count:,} {most.comm}"
-    return _Subject("processes", f" used {of_ram}, most of it in none: the largest {own}")
+    name = who if most.count == 1 else f"{most.count:,} {most.comm}"
+    if most.counts_shared and told > _SHARED * held_pages:
+        return _Subject("processes", f"{used}, the largest by resident memory {name}")
+    if _MOST * held_pages <= largest <= AT_ONE_MOMENT * held_pages:
+        return _Subject(who, f" used {_of_ram(case, largest)}", most.largest.pid)
+    if most.count > 1 and _MOST * held_pages <= most.pages <= AT_ONE_MOMENT * held_pages:
+        return _Subject(name, f" used {_of_ram(case, most.pages)}")
+    return _Subject("processes", f"{used}, most of it in none: the largest {name}")
 
 
-def _of_group(case: OomCase, group: ProcessGroup, held_pages: int) -> _Subject:
-    """Resident memory counts shared pages in each process: then all of process memory is what is known."""
-    if group.counts_shared or group.pages > held_pages:
-        return _Subject(f"{group.count:,} {group.comm} and others", f" used {_of_ram(case, held_pages)}")
-    return _Subject(f"{group.count:,} {group.comm}", f" used {_of_ram(case, group.pages)}")
+def _victim(case: OomCase) -> tuple[Victim | None, int]:
+    """Whom the kernel killed first, and its anonymous pages by the kill line; 0 where they are not known in pages."""
+    page_kib = case.event.page_kib
+    if not case.event.victims or page_kib is None or case.event.kind == FOREIGN:
+        return None, 0
+    victim = case.event.victims[0]
+    return victim, victim.kib.get("anon-rss", 0) // page_kib
 
 
 def _of_kind(case: OomCase, cause: Cause, pages: int) -> _Subject:
@@ -206,7 +228,10 @@ def _of_request(case: OomCase, cause: Cause) -> _Subject | None:
         return _Subject(who, f" got no memory: its request may not wait, and {left}", tells_the_end=True)
     if cause.oom_class == LOWMEM_ZONE and case.allowed:
         zones = list(dict.fromkeys(check.zone.name for check in case.allowed))
-        return _Subject("", f"{exhausted(zones)}, and the request may use no other")
+        cma = case.of_it_cma(case.allowed).partition(", which")[0]
+        left = f" ({case.size(free_in(case.allowed))} free{cma})" if cma else ""
+        beyond = "" if case.event.kind == SHOWN else ", and the request may use no other"
+        return _Subject("", f"{exhausted(zones)}{left}{beyond}")
     return None
 
 
@@ -223,13 +248,11 @@ def _of_memcg(case: OomCase, cause: Cause) -> _Subject:
     limit = limit_kib(memcg)
     victim = case.event.victims[0] if case.event.victims else None
     of_limit = "" if limit is None else f" of {bytes_text(limit * 1024)}{_which(memcg)}"
-    page_kib = case.event.page_kib or 4
-    most = max(case.event.processes, key=own_pages, default=None)
-    if most is not None and limit is not None and not is_below(memcg):
-        kib = own_pages(most) * page_kib
-        if _MOST * limit <= kib <= _ALL_OF_LIMIT * limit:
-            size = _part_of(kib, limit)
-            return _Subject(f"{most.comm} (pid {most.pid})", f" used {size}{_which(memcg)} in {group}", most.pid)
+    found = None if limit is None or is_below(memcg) else _of_group_member(case, memcg, limit)
+    if found is not None:
+        process, kib = found
+        size = f"{_part_of(kib, limit or kib)}{_which(memcg)}"
+        return _Subject(f"{process.comm} (pid {process.pid})", f" used {size} in {group}", process.pid)
     who = group if memcg.path else "a memory cgroup"
     below = f", at {bytes_text((memcg.usage_kib or 0) * 1024)} when this was printed" if is_below(memcg) else ""
     held, of_victim = "", 0 if victim is None else victim.kib.get("anon-rss", 0)
@@ -238,6 +261,22 @@ def _of_memcg(case: OomCase, cause: Cause) -> _Subject:
     return _Subject(
         who, f" reached its limit{of_limit}{below}{held}", victim.pid if victim is not None and held else None
     )
+
+
+def _of_group_member(case: OomCase, memcg: Memcg, limit: int) -> tuple[Process, int] | None:
+    """The process that has most of what the group may have, and how much in kB; None where that is not sure."""
+    page_kib = case.event.page_kib
+    most = max(case.event.processes, key=own_pages, default=None)
+    if most is None or page_kib is None:
+        return None
+    with_swap = memcg.reached == "memory+swap"
+    kib = (own_pages(most) + (most.values.get("swapents", 0) if with_swap else 0)) * page_kib
+    if "rss_anon" not in most.values:  # resident memory counts what is shared, too
+        anon = memcg.stat.get("anon", memcg.stat.get("rss"))
+        told_kib = sum(own_pages(process) for process in case.event.processes) * page_kib
+        if told_kib > _SHARED * limit or (anon is not None and own_pages(most) * page_kib * 1024 > _SHARED * anon):
+            return None
+    return (most, kib) if _MOST * limit <= kib <= AT_ONE_MOMENT * limit else None
 
 
 def _which(memcg: Memcg) -> str:

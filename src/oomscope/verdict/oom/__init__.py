@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oomscope.model.oom_event import FOREIGN, PANIC
+from oomscope.model.oom_event import FAILURE, FOREIGN, PANIC
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import bytes_text
 from oomscope.verdict import advice
@@ -37,6 +37,14 @@ _BESIDE = 0.2  # of RAM: what else is worth naming with the class
 
 __all__ = ["REASONS", "Cause", "OomCase", "causes"]
 
+# Who kills beside the kernel's OOM killer, and where it is set when.
+_SETTINGS = {
+    "systemd-oomd": "oomctl shows what it watches; ManagedOOMMemoryPressureLimit= of the slice says when it kills",
+    "earlyoom": "its options say when it kills: -m for RAM, -s for swap (both must be low), --avoid for whom it spares",
+    "nohang": "/etc/nohang/nohang.conf says when it kills",
+    "Android": "logcat -b events (killinfo) and dumpsys meminfo show who held RAM",
+}
+
 
 def causes(case: OomCase) -> list[Cause]:
     """The primary cause first, then what stands beside it."""
@@ -63,12 +71,20 @@ def _by_user_space(case: OomCase) -> str:
     name = "a killer in user space" if killer is None else killer.name
     why = "" if killer is None or killer.reason is None else f": {killer.reason}"
     if not victims:
-        return f"{name}, not the kernel, found memory low{why}"
+        return f"{name} reported, and killed nobody in this log{why}"
     most = max(victims, key=lambda victim: victim.kib.get("rss", 0))
     pid = f" (pid {most.pid})" if most.pid else ""
     held = f", which held {bytes_text(most.kib['rss'] * 1024)}" if most.kib.get("rss") else ""
     more = f"; it ended {len(victims):,} processes" if len(victims) > 1 else ""
-    return f"{name}, not the kernel, ended {most.comm}{pid}{held}{why}{more}"
+    return f"{name}, not the kernel's OOM killer, ended {most.comm}{pid}{held}{why}{more}"
+
+
+def _next_of_user_space(case: OomCase) -> str:
+    """Where it is set when that killer acts; who held the rest its log does not say."""
+    name = "" if case.event.killer is None else case.event.killer.name
+    told = next((text for word, text in _SETTINGS.items() if word in name), "")
+    rest = "the killer's log does not show who held the rest: ps, slabtop and /proc/meminfo show it next time"
+    return f"{told}; {rest}" if told else rest
 
 
 def _undetermined(case: OomCase) -> Cause:
@@ -85,9 +101,9 @@ def _undetermined(case: OomCase) -> Cause:
             certainty=CERTAIN if event.kind == FOREIGN else POSSIBLE,
             because=case.evidence("header", "panic", "no killable processes", "user-space killer", "reason"),
             refuted_by="the lines that are missing here",
-            next="find /proc/meminfo, top or slabtop of that moment: the killer's log does not show who held the rest"
+            next=_next_of_user_space(case)
             if event.kind == FOREIGN
-            else f"find the whole log: {advice.whole_log(has_ended=event.kind == PANIC)} "
-            "(the kernel prints Mem-Info for one failure in 10 s)",
+            else f"find the whole log: {advice.whole_log(has_ended=event.kind == PANIC)}"
+            + (" (the kernel prints Mem-Info for one failure in 10 s)" if event.kind == FAILURE else ""),
         ),
     )

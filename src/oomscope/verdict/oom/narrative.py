@@ -36,7 +36,7 @@ _LITTLE = 0.02
 _NOT_HOLDERS = (VMALLOC_SPACE, NO_SHORTAGE, LOWMEM_ZONE, FRAGMENTATION, ATOMIC_RESERVE)
 # Classes that do not turn on what could have been reclaimed.
 _NOT_ABOUT_RECLAIM = (MEMCG_LIMIT, VMALLOC_SPACE, NO_SHORTAGE, UNDETERMINED)
-_BEGINS_WITH_A_NAME = re.compile(r"\S+(?: \(pid |, not the kernel)")
+_BEGINS_WITH_A_NAME = re.compile(r"\S+(?: \(pid |, not the kernel's OOM killer)")
 _NAMED = 3  # victims of one event that a sentence has room for
 
 
@@ -73,12 +73,12 @@ def what_happened(case: OomCase) -> str:
         size = "" if asked.size_bytes is None else f" of {bytes_text(asked.size_bytes)}"
         return f"{when}a mapping of kernel addresses{size} could not be made{case.caller}."
     if event.kind == SHOWN:
-        return _sentence(f"{when}the kernel printed its memory state; the log shows no failed request")
+        return _sentence("the kernel printed its memory state; the log shows no failed request", when)
     if event.kind == FOREIGN:
         names = ", ".join(victim.comm for victim in event.victims[:_NAMED])
         names += f" and {len(event.victims) - _NAMED:,} more" if len(event.victims) > _NAMED else ""
         killer = "a killer in user space" if event.killer is None else event.killer.name
-        return f"{when}{killer} ended {names}." if names else f"{when}{killer} found memory low."
+        return f"{when}{killer} ended {names}." if names else f"{when}{killer} killed nobody in this log."
     if case.request.order == -1:
         return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."
     if event.kind == VMALLOC_FAILURE:
@@ -93,14 +93,14 @@ def what_happened(case: OomCase) -> str:
     asked_for = f" of {case.needs}" if (case.request.order or 0) > 0 else ""
     request = f"a page fault of {who}" if case.is_page_fault else f"an allocation{asked_for}{gfp} by {who}"
     if event.kind == FAILURE and "stall" in event.remarks:
-        return _sentence(f"{when}{request} had been waiting for long when this was printed")
+        return _sentence(f"{request} had been waiting for long when this was printed", when)
     if event.kind == FAILURE:
-        return _sentence(f"{when}{request}{case.caller} failed; the kernel printed a warning and killed nobody")
+        return _sentence(f"{request}{case.caller} failed; the kernel printed a warning and killed nobody", when)
     where = ""
     if event.memcg is not None:
         path = "" if event.memcg.path is None else f" {event.memcg.path}"
         where = f" in the memory cgroup{path}"
-    return _sentence(f"{when}{request} found no memory{where}{_ended(case)}")
+    return _sentence(f"{request} found no memory{where}{_ended(case)}", when)
 
 
 def _when(case: OomCase) -> str:
@@ -200,9 +200,10 @@ def _how_sure(case: OomCase, first: Cause) -> str:
     return f"{sure}."
 
 
-def _sentence(claim: str) -> str:
-    """With a capital and a full stop; a name stays as it is in the log."""
-    return (claim if _BEGINS_WITH_A_NAME.match(claim) else claim[:1].upper() + claim[1:]) + "."
+def _sentence(claim: str, when: str = "") -> str:
+    """With a capital and a full stop; a name, and the log's own stamp before it, stay as they are in the log."""
+    is_as_it_is = bool(when) or _BEGINS_WITH_A_NAME.match(claim) is not None
+    return f"{when}{claim if is_as_it_is else claim[:1].upper() + claim[1:]}."
 
 
 def one_line(case: OomCase) -> str:

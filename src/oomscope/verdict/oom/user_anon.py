@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oomscope.model import oom_analysis as rows
-from oomscope.model.oom_event import PANIC, Process, own_pages
+from oomscope.model.oom_event import PANIC, Process, Victim, own_pages
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
-from oomscope.units import bytes_text, counted
+from oomscope.units import bytes_text, counted, pages_text
 from oomscope.verdict import advice
 from oomscope.verdict.oom.case import USER_ANON, Cause, OomCase
 
@@ -126,7 +126,7 @@ def by_kill(case: OomCase) -> Cause | None:
     if case.event.memcg is not None:
         swapped = {}  # a group's limit is of RAM, unless it says so
     held = [(own_pages(p) * page_kib, f"{p.comm} (pid {p.pid})", p.pid) for p in case.event.processes]
-    held += [(v.kib.get("anon-rss", 0), f"{v.comm} (pid {v.pid}), which was killed,", v.pid) for v in victims]
+    held += [(_resident_kib(v), f"{v.comm} (pid {v.pid}), which was killed,", v.pid) for v in victims]
     if not held:
         return None
     # Of one process in both, the kill line: it is told in kB and of the moment.
@@ -134,7 +134,10 @@ def by_kill(case: OomCase) -> Cause | None:
     most_kib = kib + swapped.get(pid, 0)
     if most_kib < _LARGE_VICTIM_KIB:
         return None
-    who += f" held {bytes_text(kib * 1024)}{_and_swap(swapped.get(pid, 0))}"
+    # Rows are in pages; a kill line has kB.
+    is_known = case.event.page_kib is not None or "killed" in who
+    size = bytes_text(kib * 1024) if is_known else pages_text(kib // page_kib)
+    who += f" held {size}{_and_swap(swapped.get(pid, 0)) if is_known else ''}"
     return Cause(
         USER_ANON,
         Finding(
@@ -146,6 +149,10 @@ def by_kill(case: OomCase) -> Cause | None:
             next=f"find the whole report: {advice.whole_log(has_ended=case.event.kind == PANIC)}",
         ),
     )
+
+
+def _resident_kib(victim: Victim) -> int:
+    return victim.kib.get("anon-rss", 0) + victim.kib.get("shmem-rss", 0)
 
 
 def _and_swap(kib: int) -> str:

@@ -116,7 +116,16 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
             found.append(_of_file(told, told.entries[0], case))
     # Where the greater part of RAM is in what was not given, a table of who has it tells more than what is left.
     is_part = bool(case.balance is not None and case.balance.missing)
-    return (*found, *of_all) if is_part and found else (*of_all, *found)
+    return (*found, *of_all) if is_part and found and _is_worth_leading(case) else (*of_all, *found)
+
+
+def _is_worth_leading(case: RuleCase) -> bool:
+    """Whether the accounts that were given have a part of RAM that is worth naming."""
+    meminfo = case.facts.evidence.meminfo
+    in_bytes = [told.total for told in case.facts.accounts.accounts if told.unit == BYTES]
+    if meminfo is None or len(in_bytes) < len(case.facts.accounts.accounts):
+        return True
+    return max(in_bytes, default=0) >= _WORTH_NAMING * meminfo.total_bytes
 
 
 def _of_all(case: RuleCase) -> list[Finding]:
@@ -178,7 +187,7 @@ def _of_plenty(case: RuleCase, balance: Balance) -> list[Finding]:
                 certainty=CERTAIN,
                 because=("SwapTotal, SwapFree",),
                 refuted_by="nothing: it is the kernel's own counter",
-                next="ps -eo swap,rss,pid,comm --sort -swap | head names who is in it",
+                next="grep -H VmSwap /proc/[0-9]*/status | sort -k2 -n | tail names who is in it",
             )
         ]
     free = sum(row.pages for row in balance.rows if row.kind == FREE)

@@ -54,6 +54,7 @@ _CPU_LINE = re.compile(
     rb"[Cc]omm: (?P<comm>.{1,40}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: [\[\]A-Z= ,_-]{0,400}?) {0,40}(?P<release>\d\S{2,80})"
 )
+_WHOLE_RELEASE = re.compile(rb"\d+\.\d+[.-]")
 _FAULT = re.compile(rb"kernel BUG at |BUG: |Oops: |general protection fault|Unable to handle kernel |WARNING: CPU: ")
 _CPUSET_LINE = re.compile(rb".{1,80} cpuset=(?P<cpuset>\S+) mems_allowed=(?P<allowed>[\d,-]*\d)")
 _SYSRQ_KILL = re.compile(rb"[Ss]ys[Rr]q ?: ?Manual OOM execution")
@@ -160,7 +161,10 @@ class Context(ReportSection):
             if not self.is_of_another:
                 self.asked.setdefault("pid", int(match["pid"]))
                 self.asked.setdefault("comm", printable(match["comm"]))
-            self.release = self.release or printable(match["release"].rstrip(b","))
+            release = match["release"].rstrip(b",")
+            # At the end of a line, what has no third number may be cut: `5.1` of 5.1.18.
+            if match.end() < len(text.rstrip()) or _WHOLE_RELEASE.match(release) is not None:
+                self.release = self.release or printable(release)
             self.draft.section = "stack"
             return True
         match = _CPUSET_LINE.match(text) if b" cpuset=" in text else None

@@ -126,7 +126,8 @@ class UserSpaceKills(ReportSection):
         if told.get("state") is not None and not self.victims:
             reason = told["state"]  # said every hour: the last before a kill counts, where no other reason is told
         if reason is not None:
-            self.killer = Killer(name, printable(reason.strip()), number)
+            self.killer = Killer(name, printable(reason.strip(b" \t`")), number)
+            self.draft.lines.pop("reason", None)  # the last one counts
             self.draft.at("reason", number, text)
         comm = told.get("comm")
         if b"Found the victim" in text:
