@@ -7,7 +7,8 @@ from oomscope import __version__
 project = "oomscope"
 copyright = "the oomscope authors"  # noqa: A001 - Sphinx' name for it
 release = version = __version__
-extensions = ["myst_parser", "sphinx_click"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+autodoc_typehints = "description"
 html_theme = "furo"
 html_title = f"oomscope {__version__}"
 html_copy_source = False

@@ -122,3 +122,10 @@ def test_shared_memory_of_a_group_is_nobodys_own() -> None:
     headline = oomscope.explain(text.splitlines()).answer.headline
     assert headline.startswith("memory cgroup /a reached its limit of 1.0 GiB")
     assert "used" not in headline
+
+
+def test_a_group_that_is_killed_whole_is_one_event() -> None:
+    """memory.oom.group: every kill line behind it is of the same event."""
+    verdict = oomscope.explain(log("100-cc1-memcg-v2-480MB-zram-41-kills.log"))
+    assert len(verdict.events) == 1
+    assert "cc1 (pid 5646) held 21.3 MiB; the kernel killed it and 38 more" in verdict.answer.headline

@@ -21,7 +21,7 @@ CASES = {
     "fragmentation": "063-nfs-mount-order5-96GB",
     "atomic": "031-ceph-vm-gfp-atomic-below-min",
     "unaccounted": "086-nfsd-page-leak-88pct",
-    "many events": "100-cc1-memcg-v2-480MB-zram-41-kills",
+    "many events": "046-numa-random-swap-full-then-panic",
     "lowmem": "041-i386-mkfs-lowmem",
     "stacks": "",
 }

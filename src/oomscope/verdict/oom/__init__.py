@@ -71,6 +71,8 @@ def _by_user_space(case: OomCase) -> str:
     name = "a killer in user space" if killer is None else killer.name
     why = "" if killer is None or killer.reason is None else f": {killer.reason}"
     if not victims:
+        if "ow memory" in why:
+            return f"{name}, not the kernel's OOM killer, found memory low{why}"
         return f"{name} reported, and killed nobody in this log{why}"
     most = max(victims, key=lambda victim: victim.kib.get("rss", 0))
     pid = f" (pid {most.pid})" if most.pid else ""

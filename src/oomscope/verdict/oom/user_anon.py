@@ -136,7 +136,9 @@ def by_kill(case: OomCase) -> Cause | None:
         return None
     # Rows are in pages; a kill line has kB.
     is_known = case.event.page_kib is not None or "killed" in who
-    size = bytes_text(kib * 1024) if is_known else pages_text(kib // page_kib)
+    size = bytes_text(kib * 1024)
+    if not is_known:
+        size = f"{pages_text(kib // page_kib)} ({size} with pages of {page_kib} KiB)"
     who += f" held {size}{_and_swap(swapped.get(pid, 0)) if is_known else ''}"
     return Cause(
         USER_ANON,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from oomscope import bounds
 from oomscope.model.oom_event import KILL, SHOWN, Victim
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
+from oomscope.sources.kernel_log.report.memcg import WHOLE_GROUP
 from oomscope.text import either, printable
 
 SUMMARY = re.compile(rb"oom-kill:constraint=(?P<constraint>\w{4,40}),(?P<rest>.*)")
@@ -79,18 +80,8 @@ class End(ReportSection):
         """See ReportSection."""
         if _AT_END.search(text) is None:
             return False
-        match = SUMMARY.match(text)
-        if match is not None:
-            self.constraint = match["constraint"].decode()
-            self.draft.section = ""
-            self.draft.take_nodes(text)
-            if self.draft.kind == SHOWN:
-                self.draft.kind = KILL
-            self.draft.at("oom-kill", number, text)
-            if self.constraint == "CONSTRAINT_MEMCG":
-                path = _OOM_MEMCG.search(match["rest"])
-                self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
-            self._take_summary(match["rest"], number)
+        if (match := SUMMARY.match(text)) is not None:
+            self._take_whole_summary(match, text, number)
             return True
         if is_cut_summary(text) and (path := _OOM_MEMCG.search(text)) is not None:
             self.draft.is_of_memcg(printable(path["path"]), number, text)
@@ -128,6 +119,18 @@ class End(ReportSection):
             self.draft.at("panic", number, text)
             return True
         return False
+
+    def _take_whole_summary(self, match: re.Match[bytes], text: bytes, number: int) -> None:
+        self.constraint = match["constraint"].decode()
+        self.draft.section = ""
+        self.draft.take_nodes(text)
+        if self.draft.kind == SHOWN:
+            self.draft.kind = KILL
+        self.draft.at("oom-kill", number, text)
+        if self.constraint == "CONSTRAINT_MEMCG":
+            path = _OOM_MEMCG.search(match["rest"])
+            self.draft.is_of_memcg(None if path is None else printable(path["path"]), number, text)
+        self._take_summary(match["rest"], number)
 
     def _take_victim(self, match: re.Match[bytes], text: bytes, number: int) -> None:
         self.draft.section = ""
@@ -178,6 +181,11 @@ class End(ReportSection):
         """Whether the event had ended before this line, which tells of an end, too."""
         if self.panic is not None:
             return True
+        if b"memory.oom.group set" in text:
+            return False
         if _panic(text) is not None or NO_VICTIM.match(text) is not None:
             return False
-        return bool(self.victims) and KILLED.match(text) is None
+        # mm/oom_kill.c oom_kill_process(): with memory.oom.group each kill line behind is of this event.
+        match = KILL_LINE.match(text) if WHOLE_GROUP in self.draft.lines else None
+        is_of_group = match is not None and match["memcg"] != b"O"
+        return bool(self.victims) and KILLED.match(text) is None and not is_of_group

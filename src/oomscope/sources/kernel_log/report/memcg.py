@@ -9,6 +9,7 @@ from oomscope.model.oom_event import Memcg
 from oomscope.sources.kernel_log.report.draft import Draft, ReportSection
 from oomscope.text import either, printable
 
+WHOLE_GROUP = "memory.oom.group"  # under that name its line is kept
 _MEMCG_TASK = re.compile(rb"Task in (?P<task>\S+) killed as a result of limit of (?P<path>\S+)")
 _MEMCG_GROUP = re.compile(rb"Tasks in (?P<path>\S+) are going to be killed due to memory\.oom\.group set")
 _MEMCG_USAGE = re.compile(
@@ -56,6 +57,8 @@ class MemoryCgroup(ReportSection):
         match = _MEMCG_TASK.match(text) or _MEMCG_GROUP.match(text)
         if match is not None:
             self.draft.is_of_memcg(printable(match["path"]), number, text)
+            if match.re is _MEMCG_GROUP:
+                self.draft.at(WHOLE_GROUP, number, text)
             return True
         match = _MEMCG_USAGE.match(text)
         if match is not None:
