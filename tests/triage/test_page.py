@@ -24,7 +24,7 @@ def test_the_page_of_a_fleet_works(driver: webdriver.Chrome, tmp_path: Path) -> 
     path = tmp_path / "triage.html"
     path.write_text(triage.render(told, cases, made="2024-02-29T12:00:00+00:00"))
     page = Page(driver, path)
-    assert page.text("h1").endswith("cannot be told from what is there")
+    assert page.text("h1").endswith("incomplete")
     assert "1 of" in page.text(".warning")
     cluster = told.clusters[-1]
     row = driver.find_element(By.LINK_TEXT, cluster.id)

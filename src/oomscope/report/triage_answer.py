@@ -1,4 +1,4 @@
-"""What a triage says first: the sentence of the 2020 study, for this fleet."""
+"""What a triage says first: how many cases are explained, and by what."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ def sentence(triage: Triage) -> str:
     if not told:
         return f"No case could be explained, of {triage.cases:,}"
     answers = triage.answers
-    parts = [
-        f"{answers[BY_REPORT]:,} of {told:,} explained by the report alone",
-        f"{answers[BY_STACKS]:,} needed page owner data and got it",
-        f"{answers[LACKING]:,} need it and lack it",
-    ]
+    parts = [f"{answers[BY_REPORT]:,} of {told:,} explained by the report alone"]
+    if answers[BY_STACKS]:
+        parts.append(f"{answers[BY_STACKS]:,} by page_owner data")
+    if answers[LACKING]:
+        parts.append(f"{answers[LACKING]:,} {'needs' if answers[LACKING] == 1 else 'need'} page_owner data")
     if answers[UNDETERMINED]:
-        parts.append(f"{answers[UNDETERMINED]:,} cannot be told from what is there")
+        parts.append(
+            f"{counted(answers[UNDETERMINED], 'log')} {'is' if answers[UNDETERMINED] == 1 else 'are'} incomplete"
+        )
     return "; ".join(parts)
 
 

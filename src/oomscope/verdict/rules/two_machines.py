@@ -26,9 +26,10 @@ def _by_release(case: RuleCase) -> tuple[Finding, ...]:
     if len(told) < 2 or len(set(told.values())) < 2:
         return ()
     named = " and ".join(f"{release} ({origin.rsplit('/', 1)[-1]})" for release, origin in list(told.items())[:3])
+    of = "of several machines" if len(told) > 2 else "of two machines, or one before an update and after"
     return (
         Finding(
-            claim=f"the inputs are of {len(told)} kernels, {named}: of two machines, or one before an update and after",
+            claim=f"the inputs are of {len(told)} kernels, {named}: {of}",
             pages=None,
             certainty=LIKELY,
             because=("each file names the kernel it is of",),
