@@ -1,4 +1,4 @@
-"""The screenshots of docs/guide/page.md: the page of four real cases, in Chromium.
+"""The screenshots of docs/guide/html-page.md: the page of four real cases, in Chromium.
 
 python -m release.screenshots
 """

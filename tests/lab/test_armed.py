@@ -276,5 +276,5 @@ def test_a_locked_down_kernel_is_explained_from_text(case: Case) -> None:
     """Where /proc/kcore may not be read, --live reads page_owner's file to its end, and says what was forbidden."""
     assert case.text("live.err").endswith("exit 0\n")
     told = " ".join(case.text("live.txt").split())
-    assert re.match(r"\S[^\n]* holds? [\d,]+ pages", told)
+    assert re.match(r"\S[^\n]* holds? [\d.]+ \wiB \([\d,]+ pages\)", told)
     assert "/proc/kcore: the kernel is locked down (confidentiality)" in told
