@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,5 +105,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         oomscope.explain(LOG.read_text())
     with pytest.raises(oomscope.BadQuestion, match="an empty name"):
         oomscope.explain("")
+    with pytest.raises(oomscope.Unreadable, match="out of tape"):
+        oomscope.explain(_broken())
     with pytest.raises(oomscope.OomscopeError, match="an input of NoneType"):
         oomscope.explain(["one line", None])  # type: ignore[arg-type]
+
+
+def _broken() -> Iterator[str]:
+    yield "one line"
+    raise RuntimeError("out of tape")

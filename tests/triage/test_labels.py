@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from oomscope.errors import BadQuestion
+from oomscope.model.triage import BY_FILE, BY_LOG, BY_SIDECAR
 from oomscope.triage.labels import Labels, labels
-from oomscope.triage.timestamps import BY_FILE, BY_LOG, BY_SIDECAR, when
+from oomscope.triage.timestamps import when
 from tests.support import fleets
 from tests.support.fleets import lay_out, triaged
 

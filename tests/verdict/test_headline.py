@@ -129,3 +129,20 @@ def test_a_group_that_is_killed_whole_is_one_event() -> None:
     verdict = oomscope.explain(log("100-cc1-memcg-v2-480MB-zram-41-kills.log"))
     assert len(verdict.events) == 1
     assert "cc1 (pid 5646) held 21.3 MiB; the kernel killed it and 38 more" in verdict.answer.headline
+
+
+def test_the_rest_of_a_victims_row_is_shared() -> None:
+    """Its kill line has 100 MB of its own; its row, which counts what it shares, does not make it the largest."""
+    lines = log("021-el8-journald-cache-main.log").decode().replace("anon-rss:4805020kB", "anon-rss:100000kB")
+    headline = oomscope.explain(lines.splitlines()).answer.headline
+    assert headline.startswith("processes used 4.9 of 5.5 GiB RAM")
+    assert "; the kernel killed cache-main (pid 3117813)" in headline
+
+
+def test_a_member_of_a_group_has_what_its_kill_line_says() -> None:
+    """One row, nearly all of the limit by resident memory, 60 kB of it its own; the group has no statistics."""
+    text = MEMCG.format(memory=1048576, both=9999999, failed=0, anon=1000, shmem=10**9, rss=250001, swap=0)
+    told = [line for line in text.splitlines() if "1235]" not in line and " anon " not in line and "stats" not in line]
+    headline = oomscope.explain(told).answer.headline
+    assert headline.startswith("memory cgroup /a reached its limit of 1.0 GiB")
+    assert "used" not in headline

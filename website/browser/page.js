@@ -61,18 +61,12 @@ function balance(report) {
 }
 
 function processes(report) {
-  const page = report.kernel?.page_size_bytes, told = report.oom?.processes ?? [];
+  const page = report.kernel?.page_size_bytes, told = report.oom?.process_groups ?? [];
   if (!told.length || !page) return [];
-  const killed = new Set((report.oom.victims ?? []).map((victim) => victim.pid));
-  const groups = new Map();
-  for (const each of told) {
-    const own = groups.get(each.comm) ?? { pages: 0, count: 0, killed: false };
-    own.pages += each.rss_anon ?? each.rss ?? 0; own.count += 1; own.killed ||= killed.has(each.pid);
-    groups.set(each.comm, own);
-  }
-  const rows = [...groups].sort((a, b) => b[1].pages - a[1].pages).slice(0, 15);
+  const killed = new Set((report.oom.victims ?? []).map((victim) => victim.comm));
+  const name = (comm) => (killed.has(comm) ? made("span", `${comm} (killed)`, "killed") : comm);
   return [table("Processes by name (shared pages count in each)", [["name", ""], ["processes", "number"], ["memory", "number"]],
-    rows.map(([name, own]) => [own.killed ? made("span", `${name} (killed)`, "killed") : name, number(own.count), size(own.pages * page)]))];
+    told.slice(0, 15).map((group) => [name(group.comm), number(group.processes), size(group.pages * page)]))];
 }
 
 function findings(report) {

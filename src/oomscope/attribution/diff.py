@@ -14,6 +14,7 @@ from oomscope.model.diff import BALANCE, CULPRIT, STACK, Change
 from oomscope.model.stack import Stack
 
 Key = TypeVar("Key", bound=Hashable)
+_UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ def changes(before: Facts, after: Facts, scale: Scale) -> tuple[Change, ...]:
             found += [change(mine.kind, name, pair, scale) for name, pair in amounts.items()]
     if before.balance is not None and after.balance is not None:
         for kind, pages in _pairs(_rows(before.balance), _rows(after.balance)).items():
-            found.append(_in_pages(BALANCE, kind, pages, scale))
+            if kind not in _not_in_both(before.balance, after.balance):
+                found.append(_in_pages(BALANCE, kind, pages, scale))
     changed = [change for change in found if change.change_bytes or change.change_pages]
     return tuple(sorted(changed, key=_order))
 
@@ -64,8 +66,14 @@ def _pairs(before: Mapping[Key, int], after: Mapping[Key, int]) -> dict[Key, tup
     return {key: (before.get(key, 0), after.get(key, 0)) for key in {**before, **after}}
 
 
+def _not_in_both(before: Balance, after: Balance) -> set[str]:
+    """Rows that one of the readings does not tell: they are not 0 for that, and what is left is not comparable then."""
+    one, other = set(before.not_told), set(after.not_told)
+    return one | other | ({_UNEXPLAINED} if one != other else set())
+
+
 def _rows(balance: Balance) -> dict[str, int]:
-    return {**{row.kind: row.pages for row in balance.rows}, "unexplained": balance.unexplained_pages}
+    return {**{row.kind: row.pages for row in balance.rows}, _UNEXPLAINED: balance.unexplained_pages}
 
 
 def _in_pages(kind: str, name: str, pages: tuple[int, int], scale: Scale, stack: Stack | None = None) -> Change:

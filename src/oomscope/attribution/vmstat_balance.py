@@ -64,7 +64,7 @@ def vmstat_balance(
     """
     found: list[BalanceRow] = []
     notes: list[str] = []
-    missing: list[str] = []
+    not_told: list[str] = []
     if meminfo is not None and page_bytes is not None and _FREE in counters and "MemFree" in meminfo.kib:
         free_pages = meminfo.kib["MemFree"] * 1024 // page_bytes
         if abs(free_pages - counters[_FREE]) > _OF_ONE_MOMENT * ram_pages:
@@ -90,10 +90,10 @@ def vmstat_balance(
             if kib is None and kind == rows.FILE and (kib := _sum(meminfo.kib, kib_names[:2], None)) is not None:
                 notes.append("page cache: shmem is in it; the input does not show how much")
             told, used = None if kib is None else kib * 1024 // page_bytes, kib_names
-        if told is None and kind == rows.FREE:
-            return None
-        if told is None and kind in _ALWAYS_TOLD and page_bytes is not None:
-            missing.append(kind)
+        if told is None:
+            if kind == rows.FREE:
+                return None
+            not_told.append(kind)
         if told and told > _MORE_THAN_ALL * ram_pages > _MORE_THAN_ALL:
             notes.append(f"{used[0]}: {told:,} pages are more than all of RAM: left out")
             continue
@@ -104,9 +104,19 @@ def vmstat_balance(
         found.append(BalanceRow(rows.SWAP_CACHE, swapped[0], (), swapped[1]))
     unexplained_pages = ram_pages - sum(row.pages for row in found)
     unexplained = others.parts_of_the_rest(page_bytes)
+    missing = () if page_bytes is None else tuple(kind for kind in not_told if kind in _ALWAYS_TOLD)
     if missing:
         notes.append(f"{', '.join(missing)}: not in the input, and part of the unexplained")
-    return Balance(ram_pages, None, tuple(found), unexplained_pages, unexplained, tuple(notes), tuple(missing))
+    return Balance(
+        ram_pages,
+        None,
+        tuple(found),
+        unexplained_pages,
+        unexplained,
+        tuple(notes),
+        missing=missing,
+        not_told=tuple(not_told),
+    )
 
 
 def _in_swap_cache_alone(

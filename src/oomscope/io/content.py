@@ -14,7 +14,7 @@ Content = bytes | bytearray | memoryview | Iterable[str] | Iterable[bytes]
 Paths = str | os.PathLike[str]
 
 
-_END = object()
+_END = object()  # of the lines
 
 
 class ContentReader:
@@ -38,13 +38,21 @@ class ContentReader:
                     f"<file>: it cannot be read: {error}", advice="open it for reading, in binary"
                 ) from error
         pieces, have = [self._ready], len(self._ready)
-        while self._file is None and have < size and (line := next(self._lines, _END)) is not _END:
+        while self._file is None and have < size and (line := self._next_line()) is not _END:
             piece = _encoded(line)
             pieces.append(piece if piece.endswith(b"\n") else piece + b"\n")
             have += len(pieces[-1])
         together = b"".join(pieces)
         self._ready = together[size:]
         return together[:size]
+
+    def _next_line(self) -> object:
+        try:
+            return next(self._lines, _END)
+        except OSError:
+            raise
+        except Exception as error:  # whatever the caller's own iterator raises
+            raise Unreadable(f"<lines>: they cannot be read: {error}", advice="") from error
 
 
 def reader_of(given: Content) -> tuple[str, Any]:

@@ -25,6 +25,7 @@ class Balance:
     A negative remainder means that the inputs were not taken at one moment (`is_consistent` is False).
     `unexplained_parts` names who holds it, as far as other evidence tells; `notes` are bounds and contradictions.
     `missing` are rows that a kernel always counts and the input does not tell: they stand among the unexplained.
+    `not_told` are all rows whose counters the input does not have: without a row, and not 0 for that.
     """
 
     ram_pages: int
@@ -34,6 +35,7 @@ class Balance:
     unexplained_parts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    not_told: tuple[str, ...] = ()
 
     @property
     def is_consistent(self) -> bool:

@@ -137,11 +137,23 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """Processes of one name: what they hold together, in pages, and the largest of them."""
+
+    comm: str
+    count: int
+    pages: int
+    swap_pages: int
+    largest: Process
+    counts_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OomAnalysis:
     """The event and all that was worked out from its numbers.
 
     `is_served` tells whether the allocator would have served the request from `zones` as they stood; None where the log
-    does not show what decides.
+    does not show what decides. `process_groups` are the processes by name, the greatest first.
     """
 
     event: OomEvent
@@ -152,3 +164,4 @@ class OomAnalysis:
     areas: tuple[Area, ...]
     page_bytes: int | None
     scores: tuple[Score, ...] = ()
+    process_groups: tuple[ProcessGroup, ...] = ()

@@ -126,6 +126,9 @@ class Process:
         return self.values.get(column)
 
 
+_UNLIMITED_KIB = 1 << 42
+
+
 def own_pages(process: Process) -> int:
     """rss_anon where the table tells it (6.8 and later), else rss, which counts shared pages too."""
     value = process.values.get("rss_anon")
@@ -216,6 +219,11 @@ class Memcg:
     line: int | None = None
     is_v1: bool = False
     pressure_percent: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bound_kib(self) -> int | None:
+        """The limit, None where there is none: the kernel prints PAGE_COUNTER_MAX for that."""
+        return None if self.limit_kib is None or self.limit_kib > _UNLIMITED_KIB else self.limit_kib
 
 
 @dataclass(frozen=True, slots=True)

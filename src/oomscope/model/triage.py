@@ -19,6 +19,7 @@ from oomscope.model.verdict import Finding
 # Raised when equal causes get other names than before. 1 named nobody where a report cannot tell and stacks do, 2 put
 # the limits of all memory cgroups together.
 SIGNATURE_VERSION = 3
+BY_SIDECAR, BY_LOG, BY_FILE = "sidecar", "log", "file"  # who says when a case happened
 ANSWERS = (BY_REPORT, BY_STACKS, LACKING, UNDETERMINED)  # what it took to explain a case: see model.answer
 
 

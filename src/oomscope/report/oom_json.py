@@ -99,6 +99,10 @@ def _report(analysis: OomAnalysis) -> dict[str, Any]:
             for s in event.call_sites
         ],
         "processes": [{"pid": p.pid, "comm": p.comm, **p.values} for p in event.processes],
+        "process_groups": [
+            {"comm": g.comm, "processes": g.count, "pages": g.pages, "swap_pages": g.swap_pages}
+            for g in analysis.process_groups
+        ],
         "scores": [
             {"pid": s.process.pid, "score": s.per_mille, "unkillable": s.is_unkillable} for s in analysis.scores
         ],

@@ -88,8 +88,8 @@ class Processes:
                     else:
                         yield task, Failed(f"the process that read it died ({ended}), {_ATTEMPTS} times")
                     continue
-                worker.tasks_left -= 1
-                if worker.tasks_left:
+                worker.tasks_left -= len(task) if isinstance(task, tuple) else 1  # of a lot, as many as it holds
+                if worker.tasks_left > 0:
                     idle.append(worker)
                 else:
                     self._ended(worker)

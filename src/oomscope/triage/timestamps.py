@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from oomscope.model.triage import BY_FILE, BY_LOG, BY_SIDECAR
 from oomscope.triage.labels import parsed_time
 
-BY_SIDECAR, BY_LOG, BY_FILE = "sidecar", "log", "file"
 # dmesg -T and ctime(3); syslog, which tells no year; Android's logcat, which tells none, either.
 _WITH_YEAR = (
     (re.compile(r"[A-Z][a-z]{2} +([A-Z][a-z]{2}) +(\d{1,2}) (\d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})"), "{0} {1} {2} {3}"),

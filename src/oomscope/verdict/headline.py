@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oomscope.attribution.oom.zones import free_in
 from oomscope.model.oom_event import (
@@ -39,14 +38,12 @@ from oomscope.verdict.oom.case import (
 )
 from oomscope.verdict.oom.kernel_stacks import tables_bytes
 from oomscope.verdict.oom.lowmem_zone import exhausted
-from oomscope.verdict.oom.memcg_limit import is_below, limit_kib
-from oomscope.verdict.oom.user_anon import process_groups
+from oomscope.verdict.oom.memcg_limit import is_below
+from oomscope.verdict.oom.user_anon import largest_by_kill
 
 _MOST = 0.5
 _NEARLY_ALL = 0.7  # of process memory, that the rows must have for anything to follow from them
 _SHARED = 1.15  # rows that have more than that of process memory count shared pages several times
-# user_anon.by_kill(): what a kill line alone tells.
-_HELD = re.compile(r"(?P<who>.{1,80} \(pid (?P<pid>\d+)\))(?:, which was killed,)?(?P<held> held [^;]+)")
 _SUBJECTS = {
     SHMEM: "tmpfs and shared memory",
     PAGE_CACHE: "page cache",
@@ -80,11 +77,10 @@ def headline(case: OomCase, cause: Cause) -> Headline:
 
 
 def when(case: OomCase) -> str:
-    """` (Sep 29 08:12:34)`: the log's own stamp, else seconds since boot as the kernel prints them."""
-    event = case.event
-    if event.stamp is not None:
-        return f" ({event.stamp.strip()})"
-    return "" if event.at_ns is None else f" ({event.at_ns / 10**9:.6f} s after boot)"
+    """` (Sep 29 08:12:34)`, ` (1234.567890 s after boot)`."""
+    if not case.moment:
+        return ""
+    return f" ({case.moment})" if case.event.stamp is not None else f" ({case.moment} after boot)"
 
 
 def outcome(case: OomCase, named_pid: int | None = None) -> str:
@@ -126,23 +122,17 @@ def _subject(case: OomCase, cause: Cause) -> _Subject:
         return _of_memcg(case, cause)
     if cause.oom_class == USER_ANON and pages is not None:
         return _of_processes(case, pages)
-    if cause.oom_class == USER_ANON and (match := _HELD.match(cause.finding.claim)) is not None:
-        return _Subject(match["who"], match["held"], int(match["pid"]))
+    if cause.oom_class == USER_ANON and (held := largest_by_kill(case)) is not None:
+        return _Subject(held.who, f" held {held.size}", held.pid)
     if cause.oom_class == HIDDEN_KERNEL and pages is not None:
         return _Subject("", f"{_of_ram(case, pages)} is unaccounted for: the kernel or a driver took it")
     if cause.oom_class in _SUBJECTS and pages is not None:
         return _of_kind(case, cause, pages)
     failed = _of_request(case, cause)
-    return (
-        failed
-        if failed is not None
-        else _Subject("", cause.finding.claim, tells_the_end=_says_who_ended(case, cause.finding.claim))
-    )
-
-
-def _says_who_ended(case: OomCase, claim: str) -> bool:
-    """Claims of kills in user space, and of kill lines alone, may name the process that ended."""
-    return any(victim.comm in claim for victim in case.event.victims) and ("ended" in claim or "killed" in claim)
+    if failed is not None:
+        return failed
+    # Whom a killer in user space ended its own claim says.
+    return _Subject("", cause.finding.claim, tells_the_end=case.event.kind == FOREIGN)
 
 
 def _of_ram(case: OomCase, pages: int) -> str:
@@ -162,7 +152,7 @@ def _of_processes(case: OomCase, held_pages: int) -> _Subject:
     Resident memory counts shared pages in each process: where the rows have more than there is, or one of them has, it
     says nothing of whose they are. What the kill line calls anonymous is the process's own.
     """
-    groups = process_groups(case.event.processes)
+    groups = case.analysis.process_groups
     victim, own_of_victim = _victim(case)
     if victim is not None and _MOST * held_pages <= own_of_victim <= AT_ONE_MOMENT * held_pages:
         return _Subject(f"{victim.comm} (pid {victim.pid})", f" used {_of_ram(case, own_of_victim)}", victim.pid)
@@ -177,7 +167,9 @@ def _of_processes(case: OomCase, held_pages: int) -> _Subject:
     name = who if most.count == 1 else f"{most.count:,} {most.comm}"
     if most.counts_shared and told > _SHARED * held_pages:
         return _Subject("processes", f"{used}, the largest by resident memory {name}")
-    if _MOST * held_pages <= largest <= AT_ONE_MOMENT * held_pages:
+    # The victim's own is what its kill line says, which is less than that: the rest of its row is shared.
+    is_own = victim is None or not own_of_victim or most.largest.pid != victim.pid
+    if is_own and _MOST * held_pages <= largest <= AT_ONE_MOMENT * held_pages:
         return _Subject(who, f" used {_of_ram(case, largest)}", most.largest.pid)
     if most.count > 1 and _MOST * held_pages <= most.pages <= AT_ONE_MOMENT * held_pages:
         return _Subject(name, f" used {_of_ram(case, most.pages)}")
@@ -200,9 +192,9 @@ def _of_kind(case: OomCase, cause: Cause, pages: int) -> _Subject:
         own = tables_bytes(most, page_bytes) // page_bytes
         if _MOST * pages <= own <= AT_ONE_MOMENT * pages:
             return _Subject(f"{most.comm} (pid {most.pid})", f" used {_of_ram(case, own)} for page tables", most.pid)
-    if cause.oom_class == SLAB and case.event.slab_caches:
+    if cause.oom_class == SLAB and case.event.slab_caches and case.event.page_kib is not None:
         cache = max(case.event.slab_caches, key=lambda each: each.total_kib)
-        own = cache.total_kib // (case.event.page_kib or 4)
+        own = cache.total_kib // case.event.page_kib
         if _MOST * pages <= own <= AT_ONE_MOMENT * pages:
             return _Subject(f"slab cache {cache.name}", f" used {_of_ram(case, own)}")
     if cause.oom_class == SLAB and not case.accounting.rows:
@@ -228,8 +220,8 @@ def _of_request(case: OomCase, cause: Cause) -> _Subject | None:
         return _Subject(who, f" got no memory: its request may not wait, and {left}", tells_the_end=True)
     if cause.oom_class == LOWMEM_ZONE and case.allowed:
         zones = list(dict.fromkeys(check.zone.name for check in case.allowed))
-        cma = case.of_it_cma(case.allowed).partition(", which")[0]
-        left = f" ({case.size(free_in(case.allowed))} free{cma})" if cma else ""
+        free_pages, cma_pages = free_in(case.allowed), sum(check.cma_pages for check in case.allowed)
+        left = f" ({case.size(free_pages)} free, {case.size(cma_pages)} of it CMA)" if cma_pages else ""
         beyond = "" if case.event.kind == SHOWN else ", and the request may use no other"
         return _Subject("", f"{exhausted(zones)}{left}{beyond}")
     return None
@@ -245,7 +237,7 @@ def _of_memcg(case: OomCase, cause: Cause) -> _Subject:
     if memcg is None:
         return _Subject("", cause.finding.claim)
     group = f"memory cgroup {memcg.path}" if memcg.path else "its memory cgroup"
-    limit = limit_kib(memcg)
+    limit = memcg.bound_kib
     victim = case.event.victims[0] if case.event.victims else None
     of_limit = "" if limit is None else f" of {bytes_text(limit * 1024)}{_which(memcg)}"
     found = None if limit is None or is_below(memcg) else _of_group_member(case, memcg, limit)
@@ -269,6 +261,9 @@ def _of_group_member(case: OomCase, memcg: Memcg, limit: int) -> tuple[Process, 
     most = max(case.event.processes, key=own_pages, default=None)
     if most is None or page_kib is None:
         return None
+    victim, own_of_victim = _victim(case)
+    if victim is not None and victim.pid == most.pid and "anon-rss" in victim.kib:
+        most = replace(most, values={**most.values, "rss_anon": own_of_victim})
     with_swap = memcg.reached == "memory+swap"
     kib = (own_pages(most) + (most.values.get("swapents", 0) if with_swap else 0)) * page_kib
     if "rss_anon" not in most.values:  # resident memory counts what is shared, too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oomscope.attribution.oom.balance import account, areas
+from oomscope.attribution.oom.process_groups import process_groups
 from oomscope.attribution.oom.request import request_facts
 from oomscope.attribution.oom.scores import scores
 from oomscope.attribution.oom.zones import is_served, zone_checks
@@ -24,4 +25,5 @@ def analyse(event: OomEvent) -> OomAnalysis:
         areas=areas(event),
         page_bytes=None if event.page_kib is None else event.page_kib * 1024,
         scores=scores(event, accounting),
+        process_groups=process_groups(event.processes),
     )

@@ -31,7 +31,6 @@ MOST_ROWS = 1000
 _MOST_PROCESSES = 15
 # What stands first on the page, by the class.
 _LEADS = {"user-anon": "processes", "memcg-limit": "processes", "fragmentation": "free", "cma": "free"}
-_NO_LIMIT_KIB = 1 << 42
 _LINE = re.compile(r"\bline (\d+)\b(?:: (.*))?")
 
 
@@ -299,20 +298,21 @@ class Bar:
 def _processes(verdict: Verdict) -> list[Bar]:
     """Processes by name, the largest first; shared pages count in each process."""
     analysis = None if verdict.oom is None else verdict.oom.analysis
-    if analysis is None or not analysis.event.processes:
+    groups = () if analysis is None else analysis.process_groups[:_MOST_PROCESSES]
+    if analysis is None or not groups:
         return []
-    killed = {victim.pid for victim in analysis.event.victims}
-    groups: dict[str, tuple[int, int, bool]] = {}
-    for process in analysis.event.processes:
-        pages, count, was_killed = groups.get(process.comm, (0, 0, False))
-        groups[process.comm] = (pages + own_pages(process), count + 1, was_killed or process.pid in killed)
-    ranked = sorted(groups.items(), key=lambda item: -item[1][0])[:_MOST_PROCESSES]
-    most = max(ranked[0][1][0], 1)
-    page_bytes = analysis.page_bytes
+    killed = {victim.comm for victim in analysis.event.victims}
+    most = max(groups[0].pages, 1)
     return [
-        Bar(name, count, size_text(pages, page_bytes).partition(" (")[0], pages / most, was_killed)
-        for name, (pages, count, was_killed) in ranked
-        if pages
+        Bar(
+            group.comm,
+            group.count,
+            size_text(group.pages, analysis.page_bytes).partition(" (")[0],
+            group.pages / most,
+            group.comm in killed,
+        )
+        for group in groups
+        if group.pages
     ]
 
 
@@ -329,9 +329,9 @@ def _composition(verdict: Verdict) -> tuple[str, list[Bar]] | None:
     ranked = sorted(in_ram, key=lambda pair: -pair[1])[:_MOST_PROCESSES]
     if not ranked:
         return None
-    is_limited = memcg.limit_kib is not None and memcg.limit_kib < _NO_LIMIT_KIB
-    whole = max((memcg.limit_kib or 0) * 1024 if is_limited else 0, ranked[0][1], 1)
-    of = f", against its limit of {bytes_text((memcg.limit_kib or 0) * 1024)}" if is_limited else ""
+    limit_kib = memcg.bound_kib
+    whole = max((limit_kib or 0) * 1024, ranked[0][1], 1)
+    of = "" if limit_kib is None else f", against its limit of {bytes_text(limit_kib * 1024)}"
     title = f"In {memcg.path or 'the memory cgroup'}{of}"
     return title, [Bar(name, 1, bytes_text(size), size / whole, killed=False) for name, size in ranked]
 

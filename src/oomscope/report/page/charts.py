@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oomscope.model.oom_analysis import ANON, FREE
-from oomscope.model.oom_event import own_pages
 from oomscope.report.cells import page_bytes_of
 from oomscope.units import AT_ONE_MOMENT, uptime_text
 
@@ -105,13 +104,10 @@ def _balance(verdict: Verdict, balance: Balance) -> dict[str, Any]:
 def _process_names(verdict: Verdict, anon_pages: int) -> tuple[tuple[str, int], ...]:
     """Anonymous memory by the names of its processes, where the task table tells it and it is a part of the whole."""
     analysis = None if verdict.oom is None else verdict.oom.analysis
-    processes = () if analysis is None else analysis.event.processes
-    by_name: dict[str, int] = {}
-    for process in processes:
-        by_name[process.comm] = by_name.get(process.comm, 0) + own_pages(process)
-    if not by_name or sum(by_name.values()) > anon_pages * AT_ONE_MOMENT:
+    groups = () if analysis is None else analysis.process_groups
+    if sum(group.pages for group in groups) > anon_pages * AT_ONE_MOMENT:
         return ()
-    return tuple(sorted(by_name.items(), key=lambda item: -item[1])[:_NAMED])
+    return tuple((group.comm, group.pages) for group in groups[:_NAMED])
 
 
 def _within(parts: tuple[tuple[str, int], ...], pages: int) -> list[dict[str, Any]]:

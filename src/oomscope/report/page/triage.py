@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oomscope.model.triage import Case, CaseResult, Cluster, Triage
+from oomscope.model.triage import BY_FILE, Case, CaseResult, Cluster, Triage
 from oomscope.report.page import MOST_ROWS, Cell, Link, Table, filled
 from oomscope.report.triage_answer import amounts, failures, minute, sentence
 
-BY_FILE = "file"  # see triage/timestamps.py
 MOST_CLUSTERS = 200
 MOST_CASES = 100  # of a cluster; of the failed ones as many as a table has rows
 _CLASSES_DRAWN = 8

@@ -173,6 +173,13 @@ class OomCase:
         return tuple(dict.fromkeys(line for name in names if (line := self.line(name)) is not None))
 
     @property
+    def moment(self) -> str:
+        """`Sep 29 08:12:34`, `1234.567890 s`: the log's own stamp, else time since boot as the kernel prints it."""
+        if self.event.stamp is not None:
+            return self.event.stamp.strip()
+        return "" if self.event.at_ns is None else f"{self.event.at_ns / 10**9:.6f} s"
+
+    @property
     def needs(self) -> str:
         """`1 page`, `8 pages in one block (order 3)`."""
         order, pages = self.request.order, self.request.pages

@@ -12,7 +12,6 @@ _NEARLY = 0.98  # of a limit: what is charged in batches is given back meanwhile
 _NEVER = -1000
 _JUST_BEFORE_NS = 60 * 10**9
 _PLENTY_FREE = 0.1
-_UNLIMITED_KIB = 1 << 42  # the kernel prints PAGE_COUNTER_MAX for no limit
 # memory.stat: what fills a group, by the names of cgroup v2 and, behind them, of v1 (mm/memcontrol.c).
 _FILLERS = (
     ("anonymous memory", ("anon", "rss")),
@@ -58,13 +57,8 @@ def rule(case: OomCase) -> Cause | None:
 
 def is_below(memcg: Memcg) -> bool:
     """Whether the group was below all its limits when the report was printed, as far as they are told."""
-    limit = limit_kib(memcg)
+    limit = memcg.bound_kib
     return limit is not None and memcg.usage_kib is not None and memcg.usage_kib < _NEARLY * limit
-
-
-def limit_kib(memcg: Memcg) -> int | None:
-    """The limit, None where there is none."""
-    return None if memcg.limit_kib is None or memcg.limit_kib > _UNLIMITED_KIB else memcg.limit_kib
 
 
 def _name(memcg: Memcg) -> str:
@@ -72,7 +66,7 @@ def _name(memcg: Memcg) -> str:
 
 
 def _reached(memcg: Memcg) -> str:
-    limit = limit_kib(memcg)
+    limit = memcg.bound_kib
     of = "" if memcg.reached == "memory" else f" of {memcg.reached}"
     if limit is None:
         return f"reached its limit{of}"
@@ -136,7 +130,7 @@ def _behind_a_page_fault(case: OomCase) -> Cause | None:
     if before.kind != MEMCG_KILL or not near or case.share(free) < _PLENTY_FREE:
         return None
     path = "" if before.memcg is None or before.memcg.path is None else f" {before.memcg.path}"
-    limit = None if before.memcg is None else limit_kib(before.memcg)
+    limit = None if before.memcg is None else before.memcg.bound_kib
     of = "" if limit is None else f" ({bytes_text(limit * 1024)}{_kernel_memory(before.memcg)})"
     return Cause(
         MEMCG_LIMIT,

@@ -104,10 +104,7 @@ def what_happened(case: OomCase) -> str:
 
 
 def _when(case: OomCase) -> str:
-    event = case.event
-    if event.stamp is not None:
-        return f"{event.stamp.strip()}: "
-    return "" if event.at_ns is None else f"{event.at_ns / 10**9:.6f} s: "
+    return f"{case.moment}: " if case.moment else ""
 
 
 def _ended(case: OomCase) -> str:

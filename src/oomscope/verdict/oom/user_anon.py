@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oomscope.model import oom_analysis as rows
+from oomscope.model.oom_analysis import ProcessGroup
 from oomscope.model.oom_event import PANIC, Process, Victim, own_pages
 from oomscope.model.verdict import LIKELY, POSSIBLE, Finding
 from oomscope.units import bytes_text, counted, pages_text
@@ -48,7 +48,7 @@ def locked_pages(case: OomCase) -> int:
 def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
     """Which processes, whether swap could have helped, and whether a kill could."""
     accounting = case.accounting
-    who = ", ".join(_named(case, group) for group in process_groups(case.event.processes)[:_SHOWN])
+    who = ", ".join(_named(case, group) for group in case.analysis.process_groups[:_SHOWN])
     lru = accounting.pages(rows.LRU)
     what = "process memory" + (", page cache included: this kernel counts them together" if lru else " (anonymous)")
     return Finding(
@@ -61,37 +61,6 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
         refuted_by="a /proc/meminfo of that moment with a small AnonPages",
         next=_next(case, accounting.swap_total_pages),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessGroup:
-    """Processes of one name: what they hold together, in pages, and the largest of them."""
-
-    comm: str
-    count: int
-    pages: int
-    swap_pages: int
-    largest: Process
-    counts_shared: bool
-
-
-def process_groups(processes: Iterable[Process]) -> list[ProcessGroup]:
-    """The processes of a task table by their names, the greatest group first."""
-    by_name: dict[str, list[Process]] = {}
-    for process in processes:
-        by_name.setdefault(process.comm, []).append(process)
-    groups = [
-        ProcessGroup(
-            comm,
-            len(own),
-            sum(map(own_pages, own)),
-            sum(process.values.get("swapents", 0) for process in own),
-            max(own, key=own_pages),
-            "rss_anon" not in own[0].values,
-        )
-        for comm, own in by_name.items()
-    ]
-    return sorted(groups, key=lambda group: -group.pages)
 
 
 def _named(case: OomCase, group: ProcessGroup) -> str:
@@ -118,35 +87,51 @@ def _not_in_the_rows(case: OomCase, held_pages: int) -> str:
     return f"; the {counted(len(processes), 'row')} of the task table in this log have only {case.size(told)} of that"
 
 
-def by_kill(case: OomCase) -> Cause | None:
-    """Without counters: the processes and victims alone tell that there was much user memory, not that it was most."""
-    victims = [v for v in case.event.victims if v.kib.get("anon-rss", 0) + v.kib.get("shmem-rss", 0)]
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process held by a kill line or its row: `who` with its pid, `kib` with its swap, `size` as text."""
+
+    who: str
+    pid: int
+    kib: int
+    size: str
+    is_victim: bool
+
+
+def largest_by_kill(case: OomCase) -> Held | None:
+    """Without counters: the process that held most, by kill lines and rows; None where that is not much."""
     page_kib = case.event.page_kib or 4
-    swapped = {p.pid: p.values.get("swapents", 0) * page_kib for p in case.event.processes}
-    if case.event.memcg is not None:
-        swapped = {}  # a group's limit is of RAM, unless it says so
-    held = [(own_pages(p) * page_kib, f"{p.comm} (pid {p.pid})", p.pid) for p in case.event.processes]
-    held += [(_resident_kib(v), f"{v.comm} (pid {v.pid}), which was killed,", v.pid) for v in victims]
+    # A group's limit is of RAM, unless it says so.
+    swapped = {} if case.event.memcg is not None else {p.pid: p.values.get("swapents", 0) for p in case.event.processes}
+    held = [(own_pages(p) * page_kib, False, p.pid, p.comm) for p in case.event.processes]
+    # Of one process in both, the kill line: it is told in kB and of the moment.
+    held += [(_resident_kib(v), True, v.pid, v.comm) for v in case.event.victims if _resident_kib(v)]
     if not held:
         return None
-    # Of one process in both, the kill line: it is told in kB and of the moment.
-    kib, who, pid = max(held, key=lambda each: (each[0] + swapped.get(each[2], 0), "killed" in each[1]))
-    most_kib = kib + swapped.get(pid, 0)
-    if most_kib < _LARGE_VICTIM_KIB:
+    kib, is_victim, pid, comm = max(held, key=lambda each: (each[0] + swapped.get(each[2], 0) * page_kib, each[1]))
+    swap_kib = swapped.get(pid, 0) * page_kib
+    if kib + swap_kib < _LARGE_VICTIM_KIB:
         return None
-    # Rows are in pages; a kill line has kB.
-    is_known = case.event.page_kib is not None or "killed" in who
     size = bytes_text(kib * 1024)
-    if not is_known:
+    if case.event.page_kib is None and not is_victim:  # rows are in pages; a kill line has kB
         size = f"{pages_text(kib // page_kib)} ({size} with pages of {page_kib} KiB)"
-    who += f" held {size}{_and_swap(swapped.get(pid, 0)) if is_known else ''}"
+    return Held(f"{comm} (pid {pid})", pid, kib + swap_kib, f"{size}{_and_swap(swap_kib)}", is_victim)
+
+
+def by_kill(case: OomCase) -> Cause | None:
+    """Without counters: the processes and victims alone tell that there was much user memory, not that it was most."""
+    held = largest_by_kill(case)
+    if held is None:
+        return None
+    killed = ", which was killed," if held.is_victim else ""
+    victims = [victim for victim in case.event.victims if _resident_kib(victim)][:1]
     return Cause(
         USER_ANON,
         Finding(
-            claim=f"{who}; what else held RAM is not in this log",
+            claim=f"{held.who}{killed} held {held.size}; what else held RAM is not in this log",
             pages=None,
-            certainty=LIKELY if most_kib >= _VERY_LARGE_KIB else POSSIBLE,
-            because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims[:1]), "task table"),
+            certainty=LIKELY if held.kib >= _VERY_LARGE_KIB else POSSIBLE,
+            because=case.evidence("oom-kill", *(f"victim {v.pid}" for v in victims), "task table"),
             refuted_by="the Mem-Info of this event, which is not in this log",
             next=f"find the whole report: {advice.whole_log(has_ended=case.event.kind == PANIC)}",
         ),
@@ -168,7 +153,7 @@ def top_processes(case: OomCase) -> list[tuple[Process, int]]:
 
 def _next(case: OomCase, swap_total_pages: int | None) -> str:
     most = top_processes(case)
-    groups = process_groups(case.event.processes)
+    groups = case.analysis.process_groups
     limit = advice.memory_limit(case.release)
     if most and case.share(most[0][1]) < _WORTH_KILLING:
         name = f" of {groups[0].comm}" if groups[0].count > 1 else ""

@@ -22,8 +22,8 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
 
 
 def _is_growth(change: Change) -> bool:
-    if change.kind == BALANCE and (change.name in _NOT_HELD or not change.before_pages):
-        return False  # a row that the first reading does not have is no growth from 0
+    if change.kind == BALANCE and change.name in _NOT_HELD:
+        return False
     if change.change_bytes is not None:
         return change.change_bytes >= _WORTH_SAYING_BYTES
     return (change.change_pages or 0) >= _WORTH_SAYING_PAGES

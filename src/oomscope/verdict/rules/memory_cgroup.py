@@ -6,7 +6,7 @@ from oomscope.attribution.memcgs import memcgs
 from oomscope.model.oom_event import Memcg
 from oomscope.model.verdict import CERTAIN, POSSIBLE, Finding
 from oomscope.units import AT_ONE_MOMENT, bytes_text, share_text
-from oomscope.verdict.oom.memcg_limit import filled_with, fillers, limit_kib
+from oomscope.verdict.oom.memcg_limit import filled_with, fillers
 from oomscope.verdict.rules.case import RuleCase
 
 _NEARLY = 0.9
@@ -19,7 +19,7 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     if not told or not case.is_of_accounts:
         return ()
     memcg = told[0]
-    used, limit = _used_bytes(memcg), limit_kib(memcg)
+    used, limit = _used_bytes(memcg), memcg.bound_kib
     name = f"the memory cgroup {memcg.path}" if memcg.path else "the memory cgroup"
     words = [f"{name} uses {bytes_text(used)}"]
     share = None if not limit else used / (limit * 1024)
