@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lab import build, host, matrix, refresh, results, witnesses
-from lab.errors import LabError
+from lab.errors import LabError, Vanished
 from lab.kernels import KERNELS, Kernel
 from lab.scenarios import SCENARIOS, Scenario
 
@@ -76,10 +76,13 @@ def build_(everything: bool, kernel_names: tuple[str, ...]) -> None:
 
 @main.command()
 @_all
+@click.option("--stock", is_flag=True, help="Distributions' own kernels, all of them.")
 @_kernel
 @_scenario
-def run(everything: bool, kernel_names: tuple[str, ...], scenario_names: tuple[str, ...]) -> None:
+def run(everything: bool, stock: bool, kernel_names: tuple[str, ...], scenario_names: tuple[str, ...]) -> None:
     """Boot, provoke and capture: a folder below lab/out for each kernel and scenario."""
+    if stock:
+        kernel_names += tuple(kernel.name for kernel in KERNELS if kernel.stock)
     kernels = _kernels(kernel_names, everything)
     scenarios = _scenarios(scenario_names, everything)
     host.require({kernel.architecture for kernel in kernels})
@@ -91,6 +94,8 @@ def run(everything: bool, kernel_names: tuple[str, ...], scenario_names: tuple[s
         try:
             built = _built(kernel)
             pairs += [(built, scenario) for scenario in chosen]
+        except Vanished as vanished:
+            click.echo(f"kernel {kernel.name}: skipped: {vanished}")
         except LabError as error:
             click.echo(f"kernel {kernel.name}: {error}")
             outcomes += [matrix.Outcome(kernel.name, scenario.name, 0, str(error)) for scenario in chosen]

@@ -41,7 +41,7 @@ _IDENTITY = {
 class Built:
     """A kernel that can be booted.
 
-    `tree` builds modules for it; `vmlinux` is the ELF file with DWARF and BTF, which Debian's own images come without;
+    `tree`, where it is there, builds modules for it; `vmlinux` is the ELF file with DWARF and BTF, which Debian's own images come without;
     `modules` are to be loaded first.
     """
 
@@ -75,15 +75,20 @@ def cached(kernel: Kernel) -> Built | None:
 def build(kernel: Kernel) -> Built:
     """The kernel, from the cache where it is there.
 
-    A cached kernel is taken without asking whether Debian has a newer one; removing its folder does that.
+    A cached kernel is taken without asking whether Debian has a newer one; removing its folder does that. Those of the
+    same name, of another version or configuration, are removed: each takes gigabytes.
     """
     kernels = CACHE / "kernels"
     with only_one(kernels / kernel.name):
         built = cached(kernel)
+        for other in kernels.glob(f"{kernel.name}_*"):
+            if not other.name.endswith(f"_{_recipe(kernel)}") or (built and not built.tree.is_relative_to(other)):
+                shutil.rmtree(other)
         if built is None:
-            version = archive(kernel).version(kernel.package)
+            image = stock.newest_image(kernel, archive(kernel)) if kernel.flavour else None
+            version = image.version if image else archive(kernel).version(kernel.package)
             folder = kernels / f"{kernel.name}_{version}_{_recipe(kernel)}"
-            release = _make_stock(kernel, folder, version) if kernel.flavour else _make_own(kernel, folder)
+            release = _make_stock(kernel, folder, image) if image else _make_own(kernel, folder)
             (folder / "built.json").write_text(json.dumps({"release": release, "package_version": version}) + "\n")
             built = cached(kernel)
             assert built is not None
@@ -91,7 +96,9 @@ def build(kernel: Kernel) -> Built:
 
 
 def build_modules(built: Built) -> list[Path]:
-    """The lab's modules for a kernel, built once per text of them."""
+    """The lab's modules for a kernel, built once per text of them; none where nothing is there to build them with."""
+    if not built.tree.exists():
+        return []
     source = HERE / "module"
     texts = sorted(path for path in source.iterdir() if path.is_file())
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()[:12]
@@ -108,19 +115,21 @@ def build_modules(built: Built) -> list[Path]:
 
 
 def _recipe(kernel: Kernel) -> str:
-    """A hash of everything but the source package that makes the kernel what it is."""
+    """A hash of everything but the package that makes the kernel what it is."""
     digest = hashlib.sha256(kernel.architecture.name.encode())
+    if kernel.flavour:
+        digest.update(f"{kernel.flavour} {kernel.modules}".encode())
+        return digest.hexdigest()[:12]
     for path in kernel.fragments:
         digest.update(path.read_bytes())
     if kernel.patch is not None:
         digest.update((HERE / kernel.patch).read_bytes())
-    digest.update(f"{kernel.flavour} {kernel.modules}".encode() if kernel.flavour else b"")
     return digest.hexdigest()[:12]
 
 
-def _make_stock(kernel: Kernel, folder: Path, version: str) -> str:
+def _make_stock(kernel: Kernel, folder: Path, image: stock.Image) -> str:
     shutil.rmtree(folder, ignore_errors=True)
-    return stock.unpack_image(kernel, archive(kernel), folder, version)
+    return stock.unpack_image(kernel, archive(kernel), folder, image)
 
 
 def _make_own(kernel: Kernel, tree: Path) -> str:

@@ -2,6 +2,7 @@
 
 LabError
 ├── Missing        the machine lacks a program or a package
+│   └── Vanished   Debian has no image of that kind (any more)
 ├── BuildFailed    a kernel or module did not build
 └── GuestFailed    a guest did not do what its scenario asks: hung, crashed, or left something out
 """
@@ -15,6 +16,10 @@ class LabError(Exception):
 
 class Missing(LabError):
     """The machine lacks something; the sentence says what to install."""
+
+
+class Vanished(Missing):
+    """Debian has no such image, or has it no more: nobody's fault, and a reason to skip it."""
 
 
 class BuildFailed(LabError):

@@ -49,7 +49,8 @@ class Kernel:
     """A kernel of the lab, made from a Debian package of a suite.
 
     Usually `package` is the source, configured by the lab, and for a witness changed by `patch`. With a `flavour`, the
-    image that Debian itself built from that source is taken as it is; `modules` are those it needs to find its disk.
+    newest image that Debian itself built of a series ("linux-image-6.12") is taken as it is; `modules` are those it
+    needs to find its disk. A `stock` one has its row for being as its users run it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Kernel:
     scenarios: tuple[str, ...] | None = None  # these only
     page_owner_is_fatal_in: tuple[str, ...] = ()
     can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
+    stock: bool = False
     default: bool = False
     default_scenarios: tuple[str, ...] | None = None  # of the default ones, these only
 
@@ -91,7 +93,27 @@ _DIFFER_BY_KERNEL = (
     *("asks", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
 )
 
+# What runs on an image without headers, for which no module can be built.
+_WITHOUT_MODULES = ("tracked-pipe-panic", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 _LEAKS = ("leaks-of-modules-tracked", "leaks-by-calls-tracked", "leaks-by-files-tracked")
+
+_DISK_OF_CLOUD = ("virtio_blk",)
+
+
+def _stock(
+    name: str, series: str, suite: str, flavour: str = "cloud-amd64", scenarios: tuple[str, ...] = _WITHOUT_MODULES
+) -> Kernel:
+    return Kernel(
+        name,
+        f"linux-image-{series}",
+        suite,
+        ARM64 if "arm64" in flavour else X86_64,
+        flavour=flavour,
+        modules=_DISK_OF_CLOUD if flavour.startswith("cloud") else _DISK_OF_DEBIAN,
+        scenarios=scenarios,
+        stock=True,
+    )
+
 
 KERNELS = (
     Kernel("6.1", "linux-source-6.1", "bookworm", default=True, default_scenarios=_DIFFER_BY_KERNEL),
@@ -109,7 +131,7 @@ KERNELS = (
     ),
     Kernel(
         "6.12-debian",
-        "linux-source-6.12",
+        "linux-image-6.12",
         "bookworm",
         flavour="cloud-amd64",
         modules=("virtio_blk",),
@@ -119,7 +141,7 @@ KERNELS = (
     ),
     Kernel(
         "6.1-debian",
-        "linux-source-6.1",
+        "linux-image-6.1",
         "bookworm",
         flavour="amd64",
         modules=_DISK_OF_DEBIAN,
@@ -129,4 +151,11 @@ KERNELS = (
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
+    _stock("6.12-trixie", "6.12", "trixie", scenarios=("page-panic", "tracked-page-panic", "kdump", *_WITHOUT_MODULES)),
+    _stock("6.16-trixie", "6.16", "trixie-backports"),
+    _stock("6.17-trixie", "6.17", "trixie-backports"),
+    _stock("6.18-trixie", "6.18", "trixie-backports"),
+    _stock("6.19-trixie", "6.19", "trixie-backports"),
+    _stock("7.0-trixie", "7.0", "trixie-backports"),
+    _stock("7.3-trixie", "7.3", "trixie-backports", scenarios=("tracked-page-panic", *_WITHOUT_MODULES, *_LEAKS)),
 )

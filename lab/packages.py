@@ -19,6 +19,7 @@ from lab.errors import Missing
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LISTS_STAY_FRESH_S = 24 * 3600
+_WITH_SECURITY = ("bullseye", "bookworm", "trixie")  # that have a suite of security updates beside them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Archive:
         uris = _machine_uris()
         signed = f"[signed-by={KEYRING}]" if KEYRING.exists() else ""
         sources = [f"deb {signed} {uris['debian']} {self.suite} main"]
-        if self.suite != "sid" and "debian-security" in uris:
+        if self.suite in _WITH_SECURITY and "debian-security" in uris:
             sources.append(f"deb {signed} {uris['debian-security']} {self.suite}-security main")
         return sources
 

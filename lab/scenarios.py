@@ -845,6 +845,31 @@ _TRACKED = (
         default=True,
     ),
     Scenario(
+        "tracked-pipe-panic",
+        # The same on a kernel for which no module can be built: what programs leak through pipes takes the last of memory.
+        """
+        oomscope doctor > /case/doctor.txt || true
+        oomscope arm --track --top 8 > /case/arm.txt
+        oomscope arm --status > /case/status.txt
+        capture at-rest
+        leaks pipe 20011
+        capture taken
+        oomscope explain --live --format json > /case/taken/live.json
+        echo 1 > /proc/sys/vm/panic_on_oom
+        sync
+        while :; do leak pipe 10007; done
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        culprit="pipe_write|anon_pipe_write",
+        memory_mib=768,
+        arguments="",
+        runs_oomscope=True,
+        arms=True,
+        limit_s=400,
+    ),
+    Scenario(
         "tracked-kernel-only",
         # Only the kernel's: what a file of tmpfs holds is counted, and not by stack.
         """

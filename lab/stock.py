@@ -5,46 +5,66 @@ from __future__ import annotations
 import lzma
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import Missing
+from lab.errors import Vanished
 from lab.kernels import Kernel
 from lab.packages import Archive, unpack
 
 
-def unpack_image(kernel: Kernel, archive: Archive, tree: Path, version: str) -> str:
-    """The image as tree/vmlinuz, the tree that builds modules as tree/headers, and kernel modules below tree/modules.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a flavour: its release ("6.12.117+deb12-cloud-amd64") and the version of its packages."""
 
-    Returns the release ("6.12.117+deb12-cloud-amd64"). The names of the packages contain it, so they are looked up.
+    release: str
+    version: str
+
+
+def newest_image(kernel: Kernel, archive: Archive) -> Image:
+    """The newest image of a series and flavour. Raises Vanished where the suite has none, or has none any more."""
+    pattern = re.compile(rf"{re.escape(kernel.package)}\.[\w.+]+(-\d+)?-{kernel.flavour}")
+    names = [name for name in archive.names(f"{kernel.package}.") if pattern.fullmatch(name)]
+    if not names:
+        raise Vanished(f"Debian's {kernel.suite} has no {kernel.package}.*-{kernel.flavour} (any more)")
+    images = [Image(name.removeprefix("linux-image-"), archive.version(name)) for name in names]
+    return max(images, key=lambda image: [int(number) for number in re.findall(r"\d+", image.version)])
+
+
+def unpack_image(kernel: Kernel, archive: Archive, tree: Path, image: Image) -> str:
+    """The image as tree/vmlinuz and kernel modules below tree/modules; the tree that builds modules as tree/headers.
+
+    Debian keeps the headers of the newest images of a suite only: without them there is no tree/headers. Returns the
+    release.
     """
-    image = _image(kernel, archive, version)
-    release = image.removeprefix("linux-image-")
+    release = image.release
     abi = release.removesuffix(f"-{kernel.flavour}")
     files = tree / "files"
-    series = kernel.package.removeprefix("linux-source-")
+    there = set(archive.names("linux-"))
+    # Since 6.19 the image is a package of its own, since 7.2 its modules, too.
+    for package in (f"linux-image-{release}", f"linux-binary-{release}", f"linux-modules-{release}"):
+        if package in there:
+            unpack(archive.fetch(package), files)
+    modules = next(path for path in (files / "lib/modules", files / "usr/lib/modules") if path.exists()) / release
+    image_files = (files / "boot" / f"vmlinuz-{release}", modules / "vmlinuz")
+    shutil.copy(next(path for path in image_files if path.exists()), tree / "vmlinuz")
+    (tree / "modules").mkdir()
+    for name in kernel.modules:
+        (found,) = modules.rglob(f"{name}.ko*")
+        content = found.read_bytes()
+        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(content) if found.suffix == ".xz" else content)
+    if f"linux-headers-{release}" in there:
+        _unpack_headers(kernel, archive, files, abi, release)
+        (tree / "headers").symlink_to(files / "usr" / "src" / f"linux-headers-{release}")
+    return release
+
+
+def _unpack_headers(kernel: Kernel, archive: Archive, files: Path, abi: str, release: str) -> None:
+    series = kernel.package.removeprefix("linux-image-")
     (kbuild,) = {f"linux-kbuild-{abi}", f"linux-kbuild-{series}"} & set(archive.names("linux-kbuild-"))
-    for package in (image, f"linux-headers-{release}", f"linux-headers-{abi}-common", kbuild):
+    for package in (f"linux-headers-{release}", f"linux-headers-{abi}-common", kbuild):
         unpack(archive.fetch(package), files)
     headers = files / "usr" / "src" / f"linux-headers-{release}"
     for makefile in (headers / "Makefile", headers / ".kernelvariables"):
         # The headers expect to be installed.
         makefile.write_text(re.sub(r"(?<![\w/])/usr/(?=src|lib)", f"{files}/usr/", makefile.read_text()))
-    (tree / "headers").symlink_to(headers)
-    shutil.copy(files / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
-    (tree / "modules").mkdir()
-    for name in kernel.modules:
-        (found,) = (files / "lib" / "modules" / release).rglob(f"{name}.ko*")
-        content = found.read_bytes()
-        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(content) if found.suffix == ".xz" else content)
-    return release
-
-
-def _image(kernel: Kernel, archive: Archive, version: str) -> str:
-    """The package of the flavour's image of this version, "linux-image-6.1.0-56-amd64" and the like."""
-    series = kernel.package.removeprefix("linux-source-")
-    pattern = re.compile(rf"linux-image-{re.escape(series)}\.[\w.+]+(-\d+)?-{kernel.flavour}")
-    names = [name for name in archive.names(f"linux-image-{series}.") if pattern.fullmatch(name)]
-    for name in names:
-        if archive.version(name) == version:
-            return name
-    raise Missing(f"no image of {kernel.flavour} is of the version {version}; there are: {' '.join(names) or 'none'}")

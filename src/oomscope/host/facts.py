@@ -143,6 +143,11 @@ class Machine:
         """Whether /proc/kallsyms shows zeros."""
         return not any(self.symbols.values())
 
+    @property
+    def core_text(self) -> tuple[int, int]:
+        """Where the kernel's own code begins and ends: no module's, no BPF program's."""
+        return self.symbols.get("_stext", 0), self.symbols.get("_etext", 0)
+
     def functions_like(self, name: str) -> list[str]:
         """A function and its forms with a compiler's suffix (.isra.0, .constprop.0), the plain one first.
 

@@ -20,6 +20,7 @@
 #define PROBES 16
 #define MOST_ALLOCATORS 8
 #define MOST_OWN_FRAMES 8 /* of programs and trampolines, above the allocator's */
+#define FRAMES_OF_TRACING 2
 #define OFFSET_BASIS 14695981039346656037ULL /* FNV-1a, a frame at a time */
 #define PRIME 1099511628211ULL
 #define GFP_MOVABLE 0x08u /* ___GFP_MOVABLE: user memory and page cache, which the OOM report itself names */
@@ -38,9 +39,18 @@ const volatile struct {
 		__u64 start;
 		__u64 end;
 	} allocator[MOST_ALLOCATORS]; /* the functions in which an allocation's stack begins */
+	__u64 text_start; /* the kernel's own code, modules and programs excepted */
+	__u64 text_end;
 } owner_options SEC(".rodata.owners");
 
 struct owner_state owner_state SEC(".data.owners") = {};
+
+/*
+ * 0, which the verifier does not know. It takes bpf_get_stack() of a raw tracepoint for one that only reads its buffer
+ * (kernel/trace/bpf_trace.c, MEM_RDONLY), and from 6.14 to 6.17 believes that what stood there before still does: of a
+ * buffer of zeros it knows every branch, and removes them.
+ */
+volatile __u64 unknown_zero = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -139,31 +149,55 @@ static __always_inline bool is_allocator(__u64 address)
 	return 0;
 }
 
+static __always_inline bool is_core_text(__u64 address)
+{
+	return address >= owner_options.text_start && address < owner_options.text_end;
+}
+
+/*
+ * Whether a stack is taken from where it should be: from the allocator's function. One that has jumped to a trampoline
+ * (CONFIG_DYNAMIC_FTRACE_WITH_JMP, 7.2 and later) has left no frame: its caller's comes next after the trampoline's.
+ */
+static __always_inline bool is_beginning(__u64 address, __u32 hook)
+{
+	return is_allocator(address) || (hook != HOOK_ALLOC && is_core_text(address));
+}
+
 /* How many frames stand above the allocator's: they differ from hook to hook, and change when others trace there, too. */
 static __always_inline void count_own_frames(void *ctx, __u32 hook)
 {
-	__u64 frame[MOST_OWN_FRAMES] = {};
+	__u64 frame[MOST_OWN_FRAMES];
+	__u32 own = 0;
 
+	for (__u32 i = 0; i < MOST_OWN_FRAMES; i++)
+		frame[i] = unknown_zero;
 	if (bpf_get_stack(ctx, frame, sizeof(frame), 0) < 0)
 		return;
 	for (__u32 i = 0; i < MOST_OWN_FRAMES; i++) {
 		if (is_allocator(frame[i])) {
 			owner_state.own_frames[hook] = i;
-			break;
+			return;
 		}
 	}
+	/* The program and the trampoline, which is all that can be known without the allocator's frame. */
+	for (__u32 i = 0; i < FRAMES_OF_TRACING && own == i; i++)
+		own += !is_core_text(frame[i]);
+	owner_state.own_frames[hook] = own;
 }
 
 /* The slot of the stack that leads here, a new one if need be; what cannot have one of its own is counted. */
 static __always_inline __u32 slot_of_stack(void *ctx, __u32 hook, struct owner_counters *counted)
 {
-	__u64 frame[OWNER_FRAMES] = {}, hash = OFFSET_BASIS, seen, differ;
+	__u64 frame[OWNER_FRAMES], hash = OFFSET_BASIS, seen, differ;
 	struct owned_stack *stack;
 	__u32 frames, slot;
 	long bytes;
 
+#pragma unroll
+	for (int i = 0; i < OWNER_FRAMES; i++)
+		frame[i] = unknown_zero;
 	bytes = bpf_get_stack(ctx, frame, sizeof(frame), owner_state.own_frames[hook] & 0xff);
-	if (bytes >= (long)sizeof(__u64) && !is_allocator(frame[0])) {
+	if (bytes >= (long)sizeof(__u64) && !is_beginning(frame[0], hook)) {
 		count_own_frames(ctx, hook);
 		bytes = bpf_get_stack(ctx, frame, sizeof(frame), owner_state.own_frames[hook] & 0xff);
 	}

@@ -32,7 +32,7 @@ MAPS = {
     "page_owners": "page_owners",
     "owner_counters": "owner_counters",
 }
-_OPTIONS = struct.Struct("<IIIIII16Q")  # `owner_options`
+_OPTIONS = struct.Struct("<IIIIII18Q")  # `owner_options`
 _MOST_ALLOCATORS = 8
 _SYSTEM_RAM = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : System RAM\b", re.MULTILINE)
 _PAGES_PER_STACK = 32
@@ -193,7 +193,7 @@ def prepare(
     ends = [end for extent in extents for end in extent]
     ends += [0] * (2 * _MOST_ALLOCATORS - len(ends))
     constants = (plan.stacks, len(plan.blocks), plan.kernel_only, plan.page_shift, sections, len(extents))
-    program_object.set_constants(".rodata.owners", _OPTIONS.pack(*constants, *ends))
+    program_object.set_constants(".rodata.owners", _OPTIONS.pack(*constants, *ends, *machine.core_text))
 
 
 def start(
