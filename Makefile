@@ -3,6 +3,7 @@
 # make slow   the longest tests, which CI runs, too
 # make lab    real kernels in QEMU, run out of memory on purpose: the default matrix, and its tests (docs/lab.md)
 # make lab-all  every kernel and scenario there is; writes docs/lab-results.md
+# make lab-stock  Debian's own kernels of several suites, unmodified; writes docs/lab-results.md
 # make bpf    build the programs that run inside the kernel (clang, llvm, libbpf-dev)
 # make coverage  the branches of src/ that the tests run
 # make site    the documentation as a site, with the page that explains a log in the browser (needs npm)
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASE := examples/leak-6.12
 
-.PHONY: demo test lint types tests slow site golden coverage release bundle deb fuzz bpf lab lab-all bench clean
+.PHONY: demo test lint types tests slow site golden coverage release bundle deb fuzz bpf lab lab-all lab-stock bench clean
 
 demo: $(VENV)/.base
 	$(BIN)/oomscope explain $(CASE)
@@ -75,10 +76,12 @@ lab: $(VENV)/.dev
 	$(BIN)/pytest tests/lab
 
 # What cannot be captured, or fails its test, stands in the table; the exit status tells too.
-lab-all: $(VENV)/.dev
+lab-all: KERNELS := --all
+lab-stock: KERNELS := --stock
+lab-all lab-stock: $(VENV)/.dev
 	$(BIN)/python -m lab setup --all
 	$(MAKE) bpf
-	$(BIN)/python -m lab run --all; captured=$$?; \
+	$(BIN)/python -m lab run $(KERNELS); captured=$$?; \
 	$(BIN)/pytest tests/lab --junitxml=lab/out/tests.xml; passed=$$?; \
 	$(BIN)/python -m lab results lab/out/tests.xml > docs/lab-results.md && exit $$((captured + passed))
 

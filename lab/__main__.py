@@ -76,20 +76,20 @@ def build_(everything: bool, kernel_names: tuple[str, ...]) -> None:
 
 @main.command()
 @_all
-@click.option("--stock", is_flag=True, help="Distributions' own kernels, all of them.")
+@click.option("--stock", is_flag=True, help="Debian's own images, and all their scenarios.")
 @_kernel
 @_scenario
 def run(everything: bool, stock: bool, kernel_names: tuple[str, ...], scenario_names: tuple[str, ...]) -> None:
     """Boot, provoke and capture: a folder below lab/out for each kernel and scenario."""
     if stock:
-        kernel_names += tuple(kernel.name for kernel in KERNELS if kernel.stock)
+        kernel_names += tuple(kernel.name for kernel in KERNELS if kernel.flavour)
     kernels = _kernels(kernel_names, everything)
-    scenarios = _scenarios(scenario_names, everything)
+    scenarios = _scenarios(scenario_names, everything or stock)
     host.require({kernel.architecture for kernel in kernels})
     pairs, outcomes = [], []
     for kernel in kernels:
         chosen = [scenario for scenario in scenarios if scenario.runs_on(kernel)]
-        if not everything and not scenario_names and kernel.default_scenarios is not None:
+        if not (everything or stock or scenario_names) and kernel.default_scenarios is not None:
             chosen = [scenario for scenario in chosen if scenario.name in kernel.default_scenarios]
         try:
             built = _built(kernel)

@@ -41,8 +41,8 @@ _IDENTITY = {
 class Built:
     """A kernel that can be booted.
 
-    `tree`, where it is there, builds modules for it; `vmlinux` is the ELF file with DWARF and BTF, which Debian's own images come without;
-    `modules` are to be loaded first.
+    `tree`, where it is there, builds modules for it; `vmlinux` is the ELF file with DWARF and BTF, which Debian's own
+    images come without; `modules` are to be loaded first.
     """
 
     kernel: Kernel
@@ -67,7 +67,7 @@ def cached(kernel: Kernel) -> Built | None:
         return None
     folder, facts = markers[-1].parent, json.loads(markers[-1].read_text())
     if kernel.flavour:
-        modules = tuple(folder / "modules" / f"{name}.ko" for name in kernel.modules)
+        modules = tuple(path for name in kernel.modules if (path := folder / "modules" / f"{name}.ko").exists())
         return Built(kernel, folder / "headers", folder / "vmlinuz", None, modules, **facts)
     return Built(kernel, folder, folder / kernel.architecture.image, folder / "vmlinux", (), **facts)
 

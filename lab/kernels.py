@@ -50,7 +50,7 @@ class Kernel:
 
     Usually `package` is the source, configured by the lab, and for a witness changed by `patch`. With a `flavour`, the
     newest image that Debian itself built of a series ("linux-image-6.12") is taken as it is; `modules` are those it
-    needs to find its disk. A `stock` one has its row for being as its users run it.
+    needs to find its disk; without headers no module of the lab's can be built for it.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Kernel:
     scenarios: tuple[str, ...] | None = None  # these only
     page_owner_is_fatal_in: tuple[str, ...] = ()
     can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
-    stock: bool = False
+    has_headers: bool = True
     default: bool = False
     default_scenarios: tuple[str, ...] | None = None  # of the default ones, these only
 
@@ -93,16 +93,14 @@ _DIFFER_BY_KERNEL = (
     *("asks", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
 )
 
-# What runs on an image without headers, for which no module can be built.
+# What needs no module of the lab's.
 _WITHOUT_MODULES = ("tracked-pipe-panic", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 _LEAKS = ("leaks-of-modules-tracked", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 
 _DISK_OF_CLOUD = ("virtio_blk",)
 
 
-def _stock(
-    name: str, series: str, suite: str, flavour: str = "cloud-amd64", scenarios: tuple[str, ...] = _WITHOUT_MODULES
-) -> Kernel:
+def _stock(name: str, series: str, suite: str, flavour: str = "cloud-amd64", *, default: bool = False) -> Kernel:
     return Kernel(
         name,
         f"linux-image-{series}",
@@ -110,8 +108,10 @@ def _stock(
         ARM64 if "arm64" in flavour else X86_64,
         flavour=flavour,
         modules=_DISK_OF_CLOUD if flavour.startswith("cloud") else _DISK_OF_DEBIAN,
-        scenarios=scenarios,
-        stock=True,
+        scenarios=_WITHOUT_MODULES,
+        has_headers=False,
+        default=default,
+        default_scenarios=_WITHOUT_MODULES[:1],
     )
 
 
@@ -151,11 +151,13 @@ KERNELS = (
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
-    _stock("6.12-trixie", "6.12", "trixie", scenarios=("page-panic", "tracked-page-panic", "kdump", *_WITHOUT_MODULES)),
+    _stock("6.12-trixie", "6.12", "trixie", default=True),
     _stock("6.16-trixie", "6.16", "trixie-backports"),
     _stock("6.17-trixie", "6.17", "trixie-backports"),
     _stock("6.18-trixie", "6.18", "trixie-backports"),
     _stock("6.19-trixie", "6.19", "trixie-backports"),
-    _stock("7.0-trixie", "7.0", "trixie-backports"),
-    _stock("7.3-trixie", "7.3", "trixie-backports", scenarios=("tracked-page-panic", *_WITHOUT_MODULES, *_LEAKS)),
+    _stock("7.2-trixie", "7.2", "trixie-backports"),
+    _stock("7.3-trixie", "7.3", "trixie-backports"),
+    _stock("7.2-sid", "7.2", "sid", "amd64"),
+    _stock("7.2-sid-arm64-16k", "7.2", "sid", "arm64-16k"),
 )

@@ -846,7 +846,7 @@ _TRACKED = (
     ),
     Scenario(
         "tracked-pipe-panic",
-        # The same on a kernel for which no module can be built: what programs leak through pipes takes the last of memory.
+        # The same where no module can be built: what programs leak through pipes takes the last of memory.
         """
         oomscope doctor > /case/doctor.txt || true
         oomscope arm --track --top 8 > /case/arm.txt
@@ -868,6 +868,7 @@ _TRACKED = (
         runs_oomscope=True,
         arms=True,
         limit_s=400,
+        default=True,
     ),
     Scenario(
         "tracked-kernel-only",

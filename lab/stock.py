@@ -34,8 +34,8 @@ def newest_image(kernel: Kernel, archive: Archive) -> Image:
 def unpack_image(kernel: Kernel, archive: Archive, tree: Path, image: Image) -> str:
     """The image as tree/vmlinuz and kernel modules below tree/modules; the tree that builds modules as tree/headers.
 
-    Debian keeps the headers of the newest images of a suite only: without them there is no tree/headers. Returns the
-    release.
+    Where headers are not to be had: Debian keeps those of the newest images only, and they take the compiler and libc
+    of their own suite. Returns the release.
     """
     release = image.release
     abi = release.removesuffix(f"-{kernel.flavour}")
@@ -45,15 +45,20 @@ def unpack_image(kernel: Kernel, archive: Archive, tree: Path, image: Image) -> 
     for package in (f"linux-image-{release}", f"linux-binary-{release}", f"linux-modules-{release}"):
         if package in there:
             unpack(archive.fetch(package), files)
-    modules = next(path for path in (files / "lib/modules", files / "usr/lib/modules") if path.exists()) / release
+    folders = [path / release for path in (files / "lib/modules", files / "usr/lib/modules") if path.exists()]
+    if not folders:
+        raise Vanished(f"Debian's {kernel.suite} still has linux-image-{release}, and no more its modules")
+    modules = folders[0]
     image_files = (files / "boot" / f"vmlinuz-{release}", modules / "vmlinuz")
     shutil.copy(next(path for path in image_files if path.exists()), tree / "vmlinuz")
     (tree / "modules").mkdir()
     for name in kernel.modules:
-        (found,) = modules.rglob(f"{name}.ko*")
-        content = found.read_bytes()
-        (tree / "modules" / f"{name}.ko").write_bytes(lzma.decompress(content) if found.suffix == ".xz" else content)
-    if f"linux-headers-{release}" in there:
+        for found in modules.rglob(f"{name}.ko*"):  # one that this image has built in, or no more, is no file
+            content = found.read_bytes()
+            (tree / "modules" / f"{name}.ko").write_bytes(
+                lzma.decompress(content) if found.suffix == ".xz" else content
+            )
+    if kernel.has_headers:
         _unpack_headers(kernel, archive, files, abi, release)
         (tree / "headers").symlink_to(files / "usr" / "src" / f"linux-headers-{release}")
     return release

@@ -112,7 +112,7 @@ def test_the_dying_console_names_the_culprit(case: Case) -> None:
     verdict = oomscope.explain(case.folder / next(p.name for p in case.folder.glob("console.log*")))
     assert verdict.greatest is not None
     assert verdict.greatest.holding.culprit is not None
-    assert verdict.greatest.holding.culprit.function == case.culprit_at_end
+    assert verdict.greatest.holding.culprit.function in case.culprits_at_end
 
 
 @pytest.mark.parametrize("case", each(ALONE))
@@ -268,7 +268,7 @@ def test_pstore_brings_the_report_over_the_reboot(case: Case) -> None:
     assert kept.greatest is not None
     assert kept.greatest.pages == int(on_console.pages.max())
     assert kept.greatest.holding.culprit is not None
-    assert kept.greatest.holding.culprit.function == case.culprit_at_end
+    assert kept.greatest.holding.culprit.function in case.culprits_at_end
 
 
 @pytest.mark.parametrize("case", each([case for case in REFUSED if case.scenario == "arm-locked-down"]))

@@ -17,6 +17,8 @@ from oomscope.host.bpf import tracker as tracking
 from oomscope.model.diff import CULPRIT
 from oomscope.pipeline.api import compare
 from oomscope.sources.tracker import layout
+from oomscope.sources.tracker.tracing_frames import is_tracing
+from oomscope.sources.vmcore.bpf_code import bpf_code
 from oomscope.sources.vmcore.bpf_maps import page_owners
 from oomscope.sources.vmcore.dump import open_dump
 from oomscope.sources.vmcore.modules import modules
@@ -91,7 +93,7 @@ def test_the_dying_console_says_what_the_table_in_the_dump_says(case: Case) -> N
     for stack, pages in zip(console.counts.stacks, console.counts.pages.tolist(), strict=True):
         by_module = any(frame.module == "oomlab" for frame in stack.frames)
         assert abs(in_dump.get(stack, 0) - pages) <= (0 if by_module else GOES_ON_PAGES)
-    assert explained(case).culprits[0].culprit.function == case.culprit_at_end
+    assert explained(case).culprits[0].culprit.function in case.culprits_at_end
     assert console.totals is not None
     assert console.totals.older_pages == report.older_pages > 0
     assert abs((console.totals.tracked_since_ns or 0) - report.since_ns) < 1000  # it is printed in microseconds
@@ -105,6 +107,29 @@ def test_the_doctor_proposes_it_and_the_living_machine_tells_of_it(case: Case) -
     live = json.loads(case.text("taken/live.json"))
     pages = {row["function"]: row["pages"] for row in live["culprits"]}
     assert pages["take_page"] == json.loads(case.text("truth.json"))["moments"]["taken"][0]["pages"]
+
+
+@pytest.mark.parametrize("case", each(PANICS))
+def test_no_stack_begins_in_the_tracing(case: Case) -> None:
+    """In the dump: programs and trampolines have names, and every kept stack begins in what asked for the pages."""
+    dump = open_dump(dump_of(case))
+    table = page_owners(dump, kernel_log(dump))
+    assert table is not None
+    dump.symbols.add_modules(modules(dump))
+    images = list(bpf_code(dump))
+    assert any(image.names[0].endswith("_on_alloc") for image in images)
+    assert any(image.names[0].startswith("bpf_trampoline_") for image in images)
+    dump.symbols.add_modules(images)
+    whole = table.stacks[table.stacks["frames"] > 0]
+    firsts = {dump.symbols.name(address) for address in np.unique(whole["frame"][:, 0]).tolist()}
+    assert not [first for first in firsts if is_tracing(first)]
+
+
+@pytest.mark.parametrize("case", each([case for case in TRACKED if (case.folder / "status.txt").exists()]))
+def test_the_living_machine_says_where_the_stacks_begin(case: Case) -> None:
+    """`arm --status` looks at all of them."""
+    told = r"^check: all [\d,]+ kept stacks begin in the page allocator or its caller$"
+    assert re.search(told, case.text("status.txt"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("case", each([case for case in TRACKED if case.end == "panic"]))

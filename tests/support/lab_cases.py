@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab import case
+from lab.kernels import KERNELS
 
+_STOCK = {kernel.name for kernel in KERNELS if kernel.flavour}
 OUT = Path(__file__).parents[2] / "lab" / "out"
 WITHOUT_CASES = "lab/out has no such case: `make lab` and `make lab-all` run kernels in QEMU and then these tests"
 
@@ -61,6 +63,21 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.kernel}-{self.scenario}"
+
+    @property
+    def culprits_at_end(self) -> tuple[str, ...]:
+        """The names that releases have for who took the last of memory."""
+        return tuple((self.culprit_at_end or "").split("|"))
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether `arm --track` keeps the owners of pages."""
+        return "tracked" in self.scenario
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether Debian built the kernel itself, without page_owner."""
+        return self.kernel in _STOCK
 
     @property
     def moments(self) -> list[Path]:

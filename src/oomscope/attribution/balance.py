@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from oomscope.attribution.side_accounts import SideAccounts
 from oomscope.model import oom_analysis as rows
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.holding import KERNEL, KINDS, SLAB, Holding
+from oomscope.model.holding import KERNEL, KERNEL_STACKS, KINDS, PAGE_TABLES, SLAB, Holding
 from oomscope.model.oom_analysis import Accounting, OomAnalysis
 from oomscope.units import AT_ONE_MOMENT, pages_text
 
@@ -72,6 +72,7 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
     notes = [f"{kind}: {reason}" for kind, reason in accounting.bounds]
     notes += accounting.problems
     slab, kernel = split(held, SLAB), split(held, KERNEL)
+    tables_and_stacks = split(held, PAGE_TABLES).pages + split(held, KERNEL_STACKS).pages
     slab_pages = accounting.pages(rows.SLAB, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
     beside = _fitting(accounts.parts_of_slab(), slab_pages, "slab caches", notes)
     of_slab = slab.parts or beside or _caches(analysis)
@@ -82,7 +83,7 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
         replace(row, parts=of_slab) if row.kind == rows.SLAB_UNRECLAIMABLE else row for row in accounting.rows
     )
     if kernel.pages:
-        notes.append(_beside(accounting, kernel.pages))
+        notes.append(_beside(accounting, kernel.pages + tables_and_stacks))
     return Balance(
         ram_pages=accounting.ram_pages,
         reserved_pages=accounting.reserved_pages,
@@ -124,5 +125,8 @@ def _beside(accounting: Accounting, stacks_pages: int) -> str:
     )
     if stacks_pages == left:
         return says
-    between = "memory from before page_owner started, and what changed between the two readings"
+    if stacks_pages < left:
+        between = "memory from before page_owner started, and what changed between the two readings"
+    else:
+        between = "memory that the report counts as something else, and what changed between the two readings"
     return f"{says}; the {abs(left - stacks_pages):,} between them: {between}"

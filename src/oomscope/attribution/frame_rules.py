@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 _NAMES_REMEMBERED = 1 << 14
+_TAG_OF_PROGRAM = re.compile(r"bpf_prog_[0-9a-f]{16}")  # kernel/bpf/core.c bpf_get_prog_name()
 Role = str  # plumbing | entry | answers | label
 
 
@@ -26,6 +28,7 @@ class Row:
 def frame_row(function: str) -> Row | None:
     """The row for a function name (see Frame.function): exact, else the longest prefix; None for all others."""
     exact, prefixes = _frame_rows()
+    function = _TAG_OF_PROGRAM.sub("bpf_prog_TAG", function)
     if function in exact:
         return exact[function]
     return prefixes.longest(function)

@@ -15,6 +15,7 @@ from oomscope.units import bytes_text
 if TYPE_CHECKING:
     from oomscope.host.bpf import tracker
     from oomscope.host.bpf.arm import Tracking
+    from oomscope.host.bpf.beginnings import Beginnings
 
 
 @click.command()
@@ -121,6 +122,9 @@ def _status(machine: Machine) -> None:
         say(f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
     if machine.is_root and (audit := arming.audit(machine)) is not None:
         _tell_tracking(audit, None if armed is None else armed.tracking)
+        if (found := arming.tracked_beginnings(machine)) is not None:
+            wrong = found.told()
+            say(f"check: {wrong}: what is named may be wrong" if wrong else _beginnings_are_right(found))
     if machine.is_root:
         reports = arming.reports(machine)
         say(f"{len(reports) or 'no'} {'report' if len(reports) == 1 else 'reports'} since")
@@ -158,6 +162,10 @@ def _tell_tracking(audit: tracker.Audit, tracking: Tracking | None) -> None:
     )
     if tracking is not None:
         _tell_cost(tracking)
+
+
+def _beginnings_are_right(found: Beginnings) -> str:
+    return f"check: all {found.stacks:,} kept stacks begin in the page allocator or its caller"
 
 
 def _tell_cost(tracking: Tracking) -> None:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 # Repeated here so that --help needs neither NumPy nor the library; a test holds them against it.
 PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp", "order", "node", "zone", "memcg")
 SORTS = ("pages", "blocks", "age", "name")
-KINDS = ("kernel", "slab", "user", "page-cache", "hugetlb", "early", "untracked")
+KINDS = (
+    *("kernel", "slab", "large-kmalloc", "user", "page-cache", "hugetlb", "page-tables", "kernel-stacks"),
+    *("early", "untracked"),
+)
 _RULE = 80
 FORMATS = ("text", "short", "markdown", "kernel", "json", "html")
 _DEFAULT_TOP = {"text": 10, "short": 1, "markdown": 10, "kernel": 1, "json": None, "html": None}

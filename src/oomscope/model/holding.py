@@ -14,9 +14,12 @@ SLAB = "slab"  # slab caches; the stack says who grew the cache
 USER = "user"  # memory of processes
 PAGE_CACHE = "page-cache"  # file contents, tmpfs and shared memory included
 HUGETLB = "hugetlb"  # pools of huge pages, whether a process uses them or nobody does
+LARGE_KMALLOC = "large-kmalloc"  # kmalloc() beyond the largest cache: whole pages, counted as slab
+PAGE_TABLES = "page-tables"  # of processes, which the kernel counts (pagetables)
+KERNEL_STACKS = "kernel-stacks"  # of threads, which it counts as well (kernel_stack)
 EARLY = "early"  # allocated before page_owner started
 UNTRACKED = "untracked"  # allocated, with no stack on record
-KINDS = (KERNEL, SLAB, USER, PAGE_CACHE, HUGETLB, EARLY, UNTRACKED)
+KINDS = (KERNEL, SLAB, LARGE_KMALLOC, USER, PAGE_CACHE, HUGETLB, PAGE_TABLES, KERNEL_STACKS, EARLY, UNTRACKED)
 
 _KINDS_OF_MEMORY = {USER: "User memory", PAGE_CACHE: "Page cache", HUGETLB: "Huge page pool"}
 

@@ -12,7 +12,20 @@ from rich.text import Text
 
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
-from oomscope.model.holding import EARLY, HUGETLB, KERNEL, PAGE_CACHE, SLAB, UNTRACKED, USER, Holding, HoldingDetail
+from oomscope.model.holding import (
+    EARLY,
+    HUGETLB,
+    KERNEL,
+    KERNEL_STACKS,
+    LARGE_KMALLOC,
+    PAGE_CACHE,
+    PAGE_TABLES,
+    SLAB,
+    UNTRACKED,
+    USER,
+    Holding,
+    HoldingDetail,
+)
 from oomscope.model.ranked import Consumer
 from oomscope.model.verdict import Verdict, WitnessReport
 from oomscope.report import accounts, oom_text
@@ -27,6 +40,9 @@ _KIND_TEXTS = {
     USER: "user: memory of processes",
     PAGE_CACHE: "page cache, tmpfs and shared memory",
     HUGETLB: "hugetlb: pools of huge pages, in use or not",
+    LARGE_KMALLOC: "large-kmalloc: whole pages by kmalloc, which an OOM report counts as slab",
+    PAGE_TABLES: "page-tables: counted as such in an OOM report",
+    KERNEL_STACKS: "kernel-stacks: of threads, counted as such in an OOM report",
     EARLY: "allocated before page_owner started",
     UNTRACKED: "allocated, with no stack on record",
 }

@@ -25,7 +25,7 @@ from oomscope.model.account import (
 )
 from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, NO_REPORT, Answer
 from oomscope.model.answer import UNDETERMINED as NOT_TOLD
-from oomscope.model.holding import KERNEL
+from oomscope.model.holding import KERNEL, LARGE_KMALLOC
 from oomscope.model.holding import SLAB as SLAB_KIND
 from oomscope.model.oom_event import CallSite, OomEvent, own_pages
 from oomscope.model.ranked import CulpritRow
@@ -114,14 +114,16 @@ def row_for(causes: Collection[tuple[str, int | None]], culprits: Iterable[Culpr
 def _is_of(row: CulpritRow, oom_class: str, pages: int | None) -> bool:
     """Whether a culprit's memory is what the class leaves without a name.
 
-    kmalloc() of more than two pages takes no slab and is counted as slab (mm/slub.c ___kmalloc_large_node()): such a
-    culprit is one that holds as much as all slab.
+    Before 6.1 kmalloc() of more than two pages goes by names that do not tell that it is counted as slab (mm/slub.c):
+    such a culprit is one that holds as much as all slab.
     """
     if row.pages < _PART_OF_CLASS * (pages or 0):
         return False
     if oom_class != SLAB:
         return oom_class in WANTS_A_NAME and KERNEL in row.kinds
-    return SLAB_KIND in row.kinds or (KERNEL in row.kinds and pages is not None and row.pages >= pages)
+    return bool({SLAB_KIND, LARGE_KMALLOC} & set(row.kinds)) or (
+        KERNEL in row.kinds and pages is not None and row.pages >= pages
+    )
 
 
 def _paragraph(oom: Oom, holder: _Holder, first: Finding | None) -> tuple[str, ...]:

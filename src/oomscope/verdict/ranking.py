@@ -9,7 +9,7 @@ from oomscope.attribution.holdings import Details, ages_of, culprits
 from oomscope.attribution.witness_comparison import pages_by_stack
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
-from oomscope.model.holding import KERNEL, SLAB, Holding
+from oomscope.model.holding import KERNEL, LARGE_KMALLOC, SLAB, Holding
 from oomscope.model.ranked import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.model.unknown import Unknown
 from oomscope.numeric import np
@@ -136,8 +136,8 @@ def greatest(consumers: Iterable[Consumer]) -> Consumer | None:
 
 
 def greatest_kernel(consumers: Iterable[Consumer]) -> Consumer | None:
-    """The first among kernel and slab."""
-    return next((c for c in consumers if c.holding.kind in (KERNEL, SLAB)), None)
+    """The first among kernel, slab and large kmalloc."""
+    return next((c for c in consumers if c.holding.kind in (KERNEL, SLAB, LARGE_KMALLOC)), None)
 
 
 def _known(value: int | Unknown) -> int | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from oomscope.errors import NothingToExplain, NotOffered
 from oomscope.host.bpf import trace_output, tracker
+from oomscope.host.bpf.beginnings import Beginnings, beginnings, provoke_allocations
 from oomscope.host.bpf.fault_benchmark import page_fault_ns
 from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
 from oomscope.host.bpf.requirements import (
@@ -40,6 +41,7 @@ STATE = Path("/run/oomscope/armed.json")
 LOCK = STATE.with_name("lock")
 HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
+_REPORT_IT = "set up kdump, and tell us: `oomscope doctor` and this line"
 TRACKED = "owners"  # and of counting what the programs here recorded
 _REPORTS = PINS / panic_report.MAP_NAME
 _OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
@@ -260,6 +262,12 @@ def audit(machine: Machine) -> tracker.Audit | None:
         raise NotOffered(f"the kernel does not tell of its programs: {error}") from error
 
 
+def tracked_beginnings(machine: Machine) -> Beginnings | None:
+    """Where the kept stacks begin; None where nothing tracks. Raises NotOffered or OSError."""
+    table = tracked(machine)
+    return None if table is None else beginnings(machine, table)
+
+
 def cannot_track(machine: Machine) -> str | None:
     """Why this kernel can never track pages, one clause; None where it can, or root alone could tell."""
     if machine.architecture is None:
@@ -293,6 +301,9 @@ def _load_tracking(
         program_object.set_entries("oom_counts", 1)
         _load_reporter(machine, program_object, options, program)
         uncovered = tracker.start(machine, library, program_object, plan, PINS, kprobes=kprobes)
+        provoke_allocations()
+        if wrong := beginnings(machine, tracker.read(library, machine.path(PINS))).told():
+            raise NotOffered(f"tracking does not work on this kernel: {wrong}", advice=_REPORT_IT)
         _attach_reporter(machine, program_object, program, functions)
     return uncovered
 

@@ -11,6 +11,7 @@ from oomscope.model.unknown import Unknown
 from oomscope.numeric import np
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import PageOwners, Words
+from oomscope.sources.tracker.tracing_frames import is_tracing
 from oomscope.units import pages_text, uptime_text
 
 FORMAT = "tracked pages"
@@ -74,6 +75,10 @@ class OwnerRows:
         if counted.untracked_pages:
             what = f"who allocated in memory that was added later, {counted.untracked_pages:,} times a page"
             told.append(Unknown(what, "its page frames are not in the table"))
+        begin_in_tracing = sum(is_tracing(stack.frames[0].text) for stack in self.tables.stacks)
+        if begin_in_tracing:
+            what = f"the outermost callers of {begin_in_tracing:,} of {len(self.tables.stacks):,} tracked stacks"
+            told.append(Unknown(what, "these begin in the tracing itself, which takes the room of as many frames"))
         since = f"tracking began {uptime_text(self._table.since_ns)} after boot"
         self.notes.absent = (Unknown("who allocated earlier pages", since), *told)
 

@@ -62,6 +62,7 @@ GLOBALS = {
     "__cpu_online_mask": "struct cpumask",  # kernel/cpu.c
     "__cpu_possible_mask": "struct cpumask",
     "_totalram_pages": "atomic_long_t",  # mm/page_alloc.c
+    "bpf_kallsyms": "struct list_head",  # kernel/bpf/core.c
     "cma_area_count": "unsigned int",  # mm/cma.c
     "cma_areas": "struct cma [0]",
     "contig_page_data": "struct pglist_data",  # mm/memblock.c, without NUMA

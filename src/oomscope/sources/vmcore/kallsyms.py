@@ -13,7 +13,10 @@ Addresses = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class ModuleSymbols:
-    """A loaded module: where its code lies as (start, end), and its symbols by address, names beside them."""
+    """A loaded module: where its code lies as (start, end), and its symbols by address, names beside them.
+
+    BPF code, which the kernel prints without a module, has the `name` "".
+    """
 
     name: str
     ranges: tuple[tuple[int, int], ...]
@@ -70,11 +73,12 @@ class Kallsyms:
 
 def _in_module(module: ModuleSymbols, address: int, range_end: int) -> str:
     """find_kallsyms_symbol(): the nearest symbol below; it ends at the next one, or where the module's code does."""
+    suffix = f" [{module.name}]" if module.name else ""
     last = int(np.searchsorted(module.addresses, np.uint64(address), side="right")) - 1
     if last < 0:
-        return f"{address:#x} [{module.name}]"
+        return f"{address:#x}{suffix}"
     start = int(module.addresses[last])
     first = int(np.searchsorted(module.addresses, np.uint64(start), side="left"))
     behind = int(np.searchsorted(module.addresses, np.uint64(start), side="right"))
     end = int(module.addresses[behind]) if behind < len(module.addresses) else range_end
-    return f"{module.names[first]}+{address - start:#x}/{min(end, range_end) - start:#x} [{module.name}]"
+    return f"{module.names[first]}+{address - start:#x}/{min(end, range_end) - start:#x}{suffix}"

@@ -18,6 +18,7 @@ from oomscope.sources.tracker.layout import PageOwners
 from oomscope.sources.tracker.reports import rows_of
 from oomscope.sources.tracker.table import OwnerRows
 from oomscope.sources.vmcore import page_owner
+from oomscope.sources.vmcore.bpf_code import bpf_code
 from oomscope.sources.vmcore.bpf_maps import page_owners
 from oomscope.sources.vmcore.gfp_names import GfpNames
 from oomscope.sources.vmcore.modules import modules
@@ -47,6 +48,7 @@ class Reader:
         self._dump = dump
         loaded = list(modules(dump))
         dump.symbols.add_modules(loaded)
+        dump.symbols.add_modules(bpf_code(dump))
         self.log = kernel_log(dump)
         self.notes = Notes(
             release=dump.vmcoreinfo.get("OSRELEASE"),

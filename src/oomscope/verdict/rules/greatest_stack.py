@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oomscope.model.holding import HUGETLB, PAGE_CACHE, SLAB, USER
+from oomscope.model.holding import HUGETLB, KERNEL_STACKS, PAGE_CACHE, PAGE_TABLES, SLAB, USER
 from oomscope.model.ranked import Consumer
 from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import pages_text, share_text
@@ -94,6 +94,10 @@ def _next(case: RuleCase, consumer: Consumer) -> str:
         return "page cache is freed under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"
     if holding.kind == HUGETLB:
         return "compare HugePages_Total, Free and Rsvd in meminfo with what is in use; vm.nr_hugepages sets the pool"
+    if holding.kind == PAGE_TABLES:
+        return "see whose they are: grep VmPTE /proc/[0-9]*/status"
+    if holding.kind == KERNEL_STACKS:
+        return "see who has the threads: grep Threads /proc/[0-9]*/status"
     where = where_command(holding.stack.texts, holding.culprit)
     if holding.kind == SLAB and case.slab_ownership([holding.stack]) is None:
         return f"{where}; the objects' holders: {advice.slab_owners(case.release)}"
