@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import struct
 import time
@@ -26,6 +27,7 @@ from tests.support.lab_cases import CASES, Case, each
 
 UNTOLD = [case for case in CASES if case.kernel.endswith("-debian") and case.end == "panic"]
 SPOILT = [case for case in CASES if case.scenario == "page-panic" and case.kernel in ("6.1", "6.12")]
+CUT = [*SPOILT, *(case for case in CASES if case.scenario == "tracked-pipe-panic")]
 ROUNDS = 8
 DEADLINE_S = 60
 Place = Callable[[Dump], tuple[int, int]]
@@ -128,10 +130,13 @@ def test_a_list_that_goes_round_in_a_circle_ends(case: Case) -> None:
     assert verdict.counted_pages == explained(case).counted_pages
 
 
-@pytest.mark.parametrize("case", each(SPOILT))
-@pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
+@pytest.mark.parametrize("case", each(CUT))
+@pytest.mark.parametrize("part", [0.99, 0.9, 0.5, 0.1, 0.01])
 def test_a_core_cut_short_gives_what_is_left(case: Case, part: float, tmp_path: Path) -> None:
-    """A truncated core is refused in a sentence, or explained in part, with the share that could not be read."""
+    """The kernel log first, with the whole OOM report in it, then what else is there, and the share that is not.
+
+    Where the cut took the kernel's image or its log, one sentence says so: of 99 % it took neither.
+    """
     whole = dump_of(case)
     cut = tmp_path / "core"
     with whole.open("rb") as source, cut.open("wb") as target:
@@ -140,10 +145,15 @@ def test_a_core_cut_short_gives_what_is_left(case: Case, part: float, tmp_path: 
         verdict = oomscope.explain(cut)
     except oomscope.OomscopeError as error:
         assert error.exit_code == 3
-        assert "\n" not in str(error)
+        assert re.fullmatch(r"[^\n]* (is|are) not in it[^\n]*; cut short: [\d,]+ of [\d,]+ bytes are there", str(error))
+        assert part < 0.99
     else:
         assert verdict.partial
         assert any("of what was asked of" in absent.what for absent in verdict.absent)
+        sound = explained(case).oom
+        assert verdict.oom is not None
+        assert sound is not None
+        assert verdict.oom.analysis == sound.analysis
 
 
 @pytest.mark.parametrize("case", each(SPOILT))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from oomscope.attribution.side_accounts import SideAccounts
 from oomscope.model import oom_analysis as rows
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.holding import KERNEL, KERNEL_STACKS, KINDS, PAGE_TABLES, SLAB, Holding
+from oomscope.model.holding import KERNEL, KERNEL_STACKS, KINDS, LARGE_KMALLOC, PAGE_TABLES, SLAB, Holding
 from oomscope.model.oom_analysis import Accounting, OomAnalysis
 from oomscope.units import AT_ONE_MOMENT, pages_text
 
@@ -50,11 +50,11 @@ class KindSplit:
     parts: tuple[tuple[str, int], ...]
 
 
-def split(held: Iterable[Holding], kind: str) -> KindSplit:
-    """The holdings of a kind, rolled up to their culprits, the greatest first."""
+def split(held: Iterable[Holding], *kinds: str) -> KindSplit:
+    """The holdings of some kinds, rolled up to their culprits, the greatest first."""
     pages: dict[str, int] = {}
     for holding in held:
-        if holding.kind == kind and holding.pages:
+        if holding.kind in kinds and holding.pages:
             name = str(holding.culprit) if holding.culprit is not None else "no culprit"
             pages[name] = pages.get(name, 0) + holding.pages
     ranked = sorted(pages.items(), key=lambda part: -part[1])
@@ -71,8 +71,8 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
         return None
     notes = [f"{kind}: {reason}" for kind, reason in accounting.bounds]
     notes += accounting.problems
-    slab, kernel = split(held, SLAB), split(held, KERNEL)
-    tables_and_stacks = split(held, PAGE_TABLES).pages + split(held, KERNEL_STACKS).pages
+    slab, kernel = split(held, SLAB, LARGE_KMALLOC), split(held, KERNEL)
+    tables_and_stacks = split(held, PAGE_TABLES, KERNEL_STACKS)
     slab_pages = accounting.pages(rows.SLAB, rows.SLAB_RECLAIMABLE, rows.SLAB_UNRECLAIMABLE)
     beside = _fitting(accounts.parts_of_slab(), slab_pages, "slab caches", notes)
     of_slab = slab.parts or beside or _caches(analysis)
@@ -83,7 +83,7 @@ def report_balance(analysis: OomAnalysis, held: list[Holding], accounts: SideAcc
         replace(row, parts=of_slab) if row.kind == rows.SLAB_UNRECLAIMABLE else row for row in accounting.rows
     )
     if kernel.pages:
-        notes.append(_beside(accounting, kernel.pages + tables_and_stacks))
+        notes.append(_beside(accounting, kernel.pages + tables_and_stacks.pages))
     return Balance(
         ram_pages=accounting.ram_pages,
         reserved_pages=accounting.reserved_pages,

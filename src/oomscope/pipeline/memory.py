@@ -107,7 +107,7 @@ def read_armed() -> list[Reading]:
         reports = arm.reports(machine) if machine.is_root else []
     except OSError as error:
         raise NoAccess(f"{ARMED}: {(error.strerror or str(error)).lower()}", advice="oomscope arm --status") from error
-    return _by_program(rows_of(reports, lambda addresses: _frames(machine, addresses)), ARMED)
+    return _by_program(rows_of(reports, lambda addresses: _frames(machine, addresses)), ARMED, ARMED)
 
 
 def _frames(machine: Machine, addresses: Iterable[int]) -> tuple[Frame, ...]:
@@ -128,10 +128,11 @@ def _read(
             census.add(batch)
     notes = reader.notes
     assert notes.system is not None
-    whole = Reading(
-        origin, Vmcore.format, Role.MEMORY, notes, tally.counts(), census=census.census(notes.system.vmstat)
-    )
+    counts = tally.counts()
+    whole = Reading(origin, Vmcore.format, Role.MEMORY, notes, counts, census=census.census(notes.system.vmstat))
     readings = [whole]
+    # Of a dump without its page frames, what else counts the pages is no second count of them.
+    counted_origin = origin if counts.stacks or whole.census is not None else None
     for name, counted in (("stack depot", reader.counted_by_depot()), ("stack_list", reader.counted_by_list())):
         if counted is not None and selection.is_empty:
             witness = Tally(selection)
@@ -144,23 +145,23 @@ def _read(
                     Role.STACK_COUNTS,
                     its_notes,
                     witness.counts(),
-                    witness_of=origin,
+                    witness_of=counted_origin,
                 )
             )
     if selection.is_empty:
-        readings += _by_program(reader.counted_by_program(), origin)
+        readings += _by_program(reader.counted_by_program(), origin, counted_origin)
     reader.finish()
     log_notes, printed = _from_log(reader.log)
     notes.log.events, notes.log.events_left_out = log_notes.log.events, log_notes.log.events_left_out
     if selection.is_empty and log_notes.log.reports:
         log_notes.log.events = ()
         readings.append(
-            Reading(f"{origin}: kernel log", KernelLog.format, Role.LOG, log_notes, printed, witness_of=origin)
+            Reading(f"{origin}: kernel log", KernelLog.format, Role.LOG, log_notes, printed, witness_of=counted_origin)
         )
     return readings
 
 
-def _by_program(kept: list[tuple[Notes, Batch]], origin: str) -> list[Reading]:
+def _by_program(kept: list[tuple[Notes, Batch]], origin: str, witness_of: str | None) -> list[Reading]:
     """What the program on the OOM path kept: at a panic a witness of the dump, at a kill an earlier moment."""
     readings = []
     for number, (notes, batch) in enumerate(kept, 1):
@@ -169,7 +170,7 @@ def _by_program(kept: list[tuple[Notes, Batch]], origin: str) -> list[Reading]:
         of_kill = not notes.log.panicked
         name = f"{origin}: report of OOM kill {number}" if of_kill else f"{origin}: report of the OOM panic"
         readings.append(
-            Reading(name, KernelLog.format, Role.LOG, notes, tally.counts(), witness_of=None if of_kill else origin)
+            Reading(name, KernelLog.format, Role.LOG, notes, tally.counts(), witness_of=None if of_kill else witness_of)
         )
     return readings
 

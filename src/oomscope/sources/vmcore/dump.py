@@ -21,6 +21,7 @@ from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplai
 from oomscope.model.unknown import Unknown
 from oomscope.sources.vmcore import LIVE, debug_info, elf, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
+from oomscope.sources.vmcore.fixed_maps import map_image, map_linear
 from oomscope.sources.vmcore.kallsyms import Kallsyms
 
 # drgn tells of its troubles by itself, on stderr; what matters of them stands in our errors.
@@ -147,12 +148,21 @@ def open_dump(
     except PermissionError as error:
         raise NoAccess(f"{origin}: permission denied") from error
     except _REFUSALS as error:
+        if missing_end(path) is not None:
+            raise CorruptInput(
+                f"{origin}: the part that tells where the kernel lies is not in it", advice=""
+            ) from error
         told = _one_line(error)
         advice = _NO_ARCHITECTURE if "KDUMP_ATTR_ARCH_NAME" in told else ""
         raise CorruptInput(f"{origin}: not a core dump that can be read ({told})", advice=advice) from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise _no_kernel(prog, path, origin)
-    return _equipped(prog, origin, vmlinux, beside)
+    if missing_end(path) is None:
+        try:
+            return _equipped(prog, origin, vmlinux, beside)
+        except CorruptInput:
+            prog = _opened(path)
+    return _equipped(prog, origin, vmlinux, beside, without_page_tables=True)
 
 
 def missing_end(path: Path) -> str | None:
@@ -249,8 +259,17 @@ def _is_of_qemu(path: Path) -> bool:
     return b"QEMU\0" in _tail_of_notes(path)
 
 
-def _equipped(prog: drgn.Program, origin: str, vmlinux: Path | None, beside: tuple[Path, ...]) -> Dump:
+def _equipped(
+    prog: drgn.Program,
+    origin: str,
+    vmlinux: Path | None,
+    beside: tuple[Path, ...],
+    *,
+    without_page_tables: bool = False,
+) -> Dump:
     told = vmcoreinfo.of(prog)
+    if without_page_tables:
+        map_image(prog, told)
     found = debug_info.find(origin, vmlinux, beside, told.get("BUILD-ID"), told.get("OSRELEASE"))
     if found is not None:
         try:
@@ -270,6 +289,8 @@ def _equipped(prog: drgn.Program, origin: str, vmlinux: Path | None, beside: tup
     else:
         table = [(s.address, s.name) for s in prog.symbols()]
     symbols = Kallsyms(np.array([address for address, _ in table], np.uint64), [name for _, name in table])
+    if without_page_tables:
+        map_linear(prog, told, symbols.address_of("page_offset_base"))
     if found is None:
         _register_btf(prog, origin, symbols)
     return Dump(prog, symbols, told, found)

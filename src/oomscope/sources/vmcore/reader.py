@@ -56,12 +56,7 @@ class Reader:
             system=system(dump, loaded, self.log),
         )
         self.notes.log.panicked = self.notes.system is not None and self.notes.system.panic_message is not None
-        try:
-            self._sections = sections(dump)
-        except (LookupError, drgn.FaultError, AttributeError) as error:
-            raise CorruptInput(f"{origin}: the table of memory sections cannot be read ({error})", advice="") from error
-        if not self._sections:
-            raise CorruptInput(f"{origin}: not one memory section can be read: the dump is damaged", advice="")
+        self._sections = self._page_frames(origin)
         self._tables = Tables()
         self._names = Symbolizer(dump)
         self._stack_of: dict[int, int] = {}
@@ -79,6 +74,11 @@ class Reader:
 
     def batches(self, *, ranking_only: bool = False, progress: PagesDone | None = None) -> Iterator[Batch | PageFrames]:
         """Rows of page_owner and the uses of page frames, section by section; with `ranking_only` stacks alone."""
+        if not self._sections:
+            if self._tracked is not None:
+                yield from self._tracked[0].batches()
+                self._take_notes(self._tracked[0])
+            return
         uses = None if ranking_only and self.has_page_owner else PageFrameUses(self._dump, self._sections)
         done, total = 0, sum(section.pages for section in self._sections)
         for section in self._sections:
@@ -138,6 +138,19 @@ class Reader:
     def counted_by_program(self) -> list[tuple[Notes, Batch]]:
         """What oomscope's own program on the OOM path kept: the panic's report, else that of each OOM kill."""
         return rows_of(panic_reports(self._dump), lambda addresses: tuple(map(self._names.frame, addresses)))
+
+    def _page_frames(self, origin: str) -> list[Section]:
+        """The sections; none where the dump lacks their table and still has the kernel log, which is the answer then."""
+        try:
+            found, reason = sections(self._dump), "not one memory section can be read"
+        except (LookupError, drgn.FaultError, AttributeError) as error:
+            found, reason = [], f"the table of memory sections cannot be read ({error})"
+        if not found and not self.log:
+            raise CorruptInput(f"{origin}: {reason}", advice="")
+        if not found:
+            self._dump.damage.append(Unknown("what the pages of RAM hold", reason))
+            self.notes.stats.unread_share = 1.0
+        return found
 
     def _counted(self, pages: dict[int, int]) -> Batch:
         tables = Tables(stacks=[self._names.stack(self._depot, h) for h in pages] if self._depot is not None else [])

@@ -1,0 +1,55 @@
+"""The kernel's image and its linear map read without page tables, for dumps that lack these.
+
+Both lie at a distance from physical memory that VMCOREINFO tells (arch/x86/kernel/vmcore_info.c,
+arch/arm64/kernel/vmcore_info.c). Page tables are allocated at the end of memory, which is what a dump that was cut
+short is the first to lose.
+"""
+
+from __future__ import annotations
+
+import drgn
+
+_X86_IMAGE_AT, _X86_IMAGE_BYTES = 0xFFFFFFFF80000000, 1 << 30  # __START_KERNEL_map
+_X86_LINEAR_AT = {False: 0xFFFF888000000000, True: 0xFF11000000000000}  # __PAGE_OFFSET_BASE_L4, _L5
+_MOST_LINEAR_BYTES = 1 << 46
+_WORD = 1 << 64
+
+
+def map_image(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
+    """Let the kernel's image be read; nothing where VMCOREINFO does not tell where it is."""
+    architecture = None if prog.platform is None else prog.platform.arch
+    try:
+        if architecture == drgn.Architecture.X86_64:
+            distance = _X86_IMAGE_AT - int(vmcoreinfo["NUMBER(phys_base)"])
+            _map(prog, _X86_IMAGE_AT, _X86_IMAGE_BYTES, distance)
+        elif architecture == drgn.Architecture.AARCH64:
+            start = int(vmcoreinfo["SYMBOL(_stext)"], 16)
+            distance = int(vmcoreinfo["NUMBER(kimage_voffset)"], 0)
+            _map(prog, start & ~((2 << 20) - 1), _X86_IMAGE_BYTES, distance)
+    except (LookupError, ValueError):
+        return
+
+
+def map_linear(prog: drgn.Program, vmcoreinfo: dict[str, str], page_offset_base_at: int | None) -> None:
+    """Let the linear map be read: x86-64 keeps its beginning in page_offset_base, at the given address of the image."""
+    architecture = None if prog.platform is None else prog.platform.arch
+    try:
+        if architecture == drgn.Architecture.X86_64:
+            is_five_level = vmcoreinfo.get("NUMBER(pgtable_l5_enabled)", "0") != "0"
+            start = _X86_LINEAR_AT[is_five_level]
+            if page_offset_base_at is not None:
+                start = int.from_bytes(prog.read(page_offset_base_at, 8), "little")
+            _map(prog, start, _MOST_LINEAR_BYTES, start)
+        elif architecture == drgn.Architecture.AARCH64:
+            bits = int(vmcoreinfo["NUMBER(VA_BITS)"])
+            start = _WORD - (1 << bits)
+            _map(prog, start, 1 << (bits - 1), start - int(vmcoreinfo["NUMBER(PHYS_OFFSET)"], 0))
+    except (LookupError, ValueError, drgn.FaultError):
+        return
+
+
+def _map(prog: drgn.Program, start: int, size: int, distance: int) -> None:
+    def read(address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
+        return bytes(prog.read((address - distance) % _WORD, count, physical=True))
+
+    prog.add_memory_segment(start, size, read)
