@@ -94,13 +94,21 @@ _DIFFER_BY_KERNEL = (
 )
 
 # What needs no module of the lab's.
-_WITHOUT_MODULES = ("tracked-pipe-panic", "leaks-by-calls-tracked", "leaks-by-files-tracked")
+_WITHOUT_MODULES = ("pipe-panic", "tracked-pipe-panic", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 _LEAKS = ("leaks-of-modules-tracked", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 
 _DISK_OF_CLOUD = ("virtio_blk",)
 
 
-def _stock(name: str, series: str, suite: str, flavour: str = "cloud-amd64", *, default: bool = False) -> Kernel:
+def _stock(
+    name: str,
+    series: str,
+    suite: str,
+    flavour: str = "cloud-amd64",
+    *,
+    can_be_armed: bool = True,
+    default: bool = False,
+) -> Kernel:
     return Kernel(
         name,
         f"linux-image-{series}",
@@ -110,8 +118,9 @@ def _stock(name: str, series: str, suite: str, flavour: str = "cloud-amd64", *, 
         modules=_DISK_OF_CLOUD if flavour.startswith("cloud") else _DISK_OF_DEBIAN,
         scenarios=_WITHOUT_MODULES,
         has_headers=False,
+        can_be_armed=can_be_armed,
         default=default,
-        default_scenarios=_WITHOUT_MODULES[:1],
+        default_scenarios=("tracked-pipe-panic",),
     )
 
 
@@ -151,6 +160,7 @@ KERNELS = (
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
+    _stock("5.10-bullseye", "5.10", "bullseye", can_be_armed=False),
     _stock("6.12-trixie", "6.12", "trixie", default=True),
     _stock("6.16-trixie", "6.16", "trixie-backports"),
     _stock("6.17-trixie", "6.17", "trixie-backports"),

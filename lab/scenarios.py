@@ -845,6 +845,23 @@ _TRACKED = (
         default=True,
     ),
     Scenario(
+        "pipe-panic",
+        # Without a module and without a record of owners: what a dump alone tells.
+        """
+        capture at-rest
+        leaks pipe 20011
+        capture taken
+        echo 1 > /proc/sys/vm/panic_on_oom
+        sync
+        while :; do leak pipe 10007; done
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says="Out of memory: system-wide panic_on_oom is enabled",
+        arguments="",
+        cores=(ELF,),
+    ),
+    Scenario(
         "tracked-pipe-panic",
         # The same where no module can be built: what programs leak through pipes takes the last of memory.
         """

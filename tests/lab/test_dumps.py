@@ -22,6 +22,8 @@ from oomscope.model.census import Census
 from oomscope.model.stack import UNLOADED, Stack
 from oomscope.model.verdict import Verdict
 from oomscope.report import json_report
+from oomscope.sources.vmcore import log_buffer, system
+from oomscope.sources.vmcore.dump import open_dump
 from tests.support.lab_cases import ACCOUNTS, CASES, Case, HolderTruth, each
 
 Record = Callable[[str, object], None]
@@ -102,6 +104,13 @@ def test_the_dump_of_a_panic_names_the_culprit(case: Case, record_property: Reco
     assert ("page_owner=on" in (verdict.system.command_line or "")) != case.is_tracked
     assert case.scenario == "tracked-pipe-panic" or verdict.system.modules[:1] == ("oomlab",)
     record_property("explained", f"dump: {case.culprit_at_end} {verdict.culprits[0].pages:,}")
+
+
+@pytest.mark.parametrize("case", each(DUMPED))
+def test_the_log_by_vmcoreinfo_alone_is_the_log(case: Case) -> None:
+    """Without types and symbols the same text as drgn prints with them."""
+    dump = open_dump(dump_of(case), vmlinux=vmlinux_of(case) if case.kernel in NEEDS_VMLINUX else None)
+    assert log_buffer.kernel_log(dump.prog, dump.vmcoreinfo) == system.kernel_log(dump) != b""
 
 
 @pytest.mark.parametrize("account", each(LAST))

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from oomscope.attribution.census import CensusTally
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
-from oomscope.errors import CorruptInput, NoAccess
+from oomscope.errors import CorruptInput, NoAccess, OomscopeError
 from oomscope.host.facts import Machine
 from oomscope.model.batch import Batch
 from oomscope.model.counts import Counts
 from oomscope.model.reading import Notes, ParseStats, Reading, Role
 from oomscope.model.stack import Frame, parse_frame
+from oomscope.model.unknown import Unknown
 from oomscope.sources.kernel_log.source import KernelLog
 from oomscope.sources.page_owner.stacks import PageOwnerStacks
 from oomscope.sources.tracker.reports import rows_of
@@ -56,12 +57,30 @@ def read_dump(
         defect = stream.defect or missing_end(path)
         try:
             dump = open_dump(path, origin=each.origin, vmlinux=vmlinux, beside=images)
+            defect = defect or dump.lacks
             readings = _read(dump, each.origin, selection, ranking_only=ranking_only, progress=progress)
-        except CorruptInput as error:
-            if defect is None:
+        except (CorruptInput, NoAccess) as error:
+            if readings := _log_alone(path, each.origin, error, defect):
+                return readings
+            if defect is None or not isinstance(error, CorruptInput):
                 raise
             raise CorruptInput(f"{error}; {defect}", advice="copy the file again") from error
         return [replace(readings[0], defect=defect), *readings[1:]]
+
+
+def _log_alone(path: Path, origin: str, error: OomscopeError, defect: str | None) -> list[Reading]:
+    """The kernel log of a dump that is not to be read otherwise; none where it is not there either."""
+    from oomscope.sources.vmcore.dump import log_alone
+
+    log, release = log_alone(path)
+    if not log:
+        return []
+    notes, counts = _from_log(log)
+    notes.release = notes.release or release
+    advice = f"; {error.advice}" if error.advice else ""
+    reason = f"{str(error).removeprefix(f'{origin}: ')}{advice}"
+    notes.absent = (*notes.absent, Unknown("what the memory itself tells", reason))
+    return [Reading(f"{origin}: kernel log", KernelLog.format, Role.LOG, notes, counts, defect=defect)]
 
 
 def read_live(

@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 
 _RELEASE = re.compile(r"(\d{1,2})\.(\d{1,3})(?:\.(\d{1,4}))?")
+_WITHOUT_PAGE_OWNER = re.compile(
+    r"\+(?:deb|rpt)\d|\d-\d{1,3}-(?:cloud-|rt-)?(?:amd64|arm64|686|686-pae|armmp)$"
+    r"|-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|raspi|oem|kvm|nvidia)(?:-\w+)?$"
+)
 _SLAB_LEAK = "/proc/slab_allocators, where CONFIG_DEBUG_SLAB_LEAK is set"
 
 
@@ -15,6 +19,14 @@ def has(release: str | None, *since: int) -> bool:
     """Whether a kernel of this release is of `since` (5, 14) or later; one that is not known is."""
     match = _RELEASE.match(release or "")
     return match is None or tuple(int(number or 0) for number in match.groups()) >= since
+
+
+def has_no_page_owner(release: str | None) -> bool:
+    """Whether the name of a release tells that its distribution builds it without page_owner: Debian and Ubuntu do.
+
+    RHEL and its rebuilds, Fedora, SUSE, Oracle and Android's GKI build it in; of others nothing is known.
+    """
+    return _WITHOUT_PAGE_OWNER.search(release or "") is not None
 
 
 def memory_limit(release: str | None) -> str:
@@ -27,6 +39,9 @@ def memory_limit(release: str | None) -> str:
 def name_next_time(release: str | None) -> str:
     """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10)."""
     dump = "keep a core dump and run `oomscope explain vmcore`"
+    if has_no_page_owner(release):
+        track = "run `oomscope arm --track`, or " if has(release, 5, 17) else ""
+        return f"to identify it next time: {track}{dump}; this kernel is built without page_owner"
     if not has(release, 4, 0):
         return f"to identify it next time: {dump}; this kernel has no page_owner, which came with 4.0"
     if not has(release, 5, 17):
@@ -37,10 +52,19 @@ def name_next_time(release: str | None) -> str:
     return f"{armed}{', or with sysctl.vm.mem_profiling=1' if has(release, 6, 10) else ''}; or {dump}"
 
 
+def dump_with_owners(release: str | None) -> str:
+    """What has the next dump name who took kernel memory."""
+    recorded = "run `oomscope arm --track`" if has_no_page_owner(release) and has(release, 5, 17) else None
+    return f"{recorded or 'boot with page_owner=on'}: the next dump names who took them"
+
+
 def page_takers(release: str | None) -> str:
     """What names who takes pages on a living machine."""
     if not has(release, 4, 0):
         return "read /proc/vmallocinfo: it names who takes mapped pages; this kernel has no page_owner"
+    if has_no_page_owner(release):
+        track = "run `oomscope arm --track`, or " if has(release, 5, 17) else ""
+        return f"{track}read /proc/vmallocinfo: they name who takes such pages"
     if not has(release, 6, 10):
         return "boot with page_owner=on, or read /proc/vmallocinfo: they name who takes such pages"
     return "boot with page_owner=on, or read /proc/allocinfo and /proc/vmallocinfo: they name who takes such pages"

@@ -19,7 +19,7 @@ from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, Unreadable
 from oomscope.model.unknown import Unknown
-from oomscope.sources.vmcore import LIVE, debug_info, elf, vmcoreinfo
+from oomscope.sources.vmcore import LIVE, debug_info, elf, kdump, log_buffer, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
 from oomscope.sources.vmcore.fixed_maps import map_image, map_linear
 from oomscope.sources.vmcore.kallsyms import Kallsyms
@@ -52,8 +52,10 @@ class Dump:
 
     `symbols` names addresses; `vmlinux` is the debug info in use, None where BTF serves. `unread_bytes` of
     `asked_bytes` could not be read so far (a truncated core, pages that makedumpfile left out); `damage` names what
-    turned out to be unreadable on the way.
+    turned out to be unreadable on the way. `lacks` is one clause on what the file itself lacks.
     """
+
+    lacks: str | None = None
 
     def __init__(self, prog: drgn.Program, symbols: Kallsyms, vmcoreinfo: dict[str, str], vmlinux: Path | None) -> None:
         self.prog = prog
@@ -148,6 +150,8 @@ def open_dump(
     except PermissionError as error:
         raise NoAccess(f"{origin}: permission denied") from error
     except _REFUSALS as error:
+        if kdump.is_kdump(path):
+            return _incomplete(path, origin, vmlinux, beside)
         if missing_end(path) is not None:
             raise CorruptInput(
                 f"{origin}: the part that tells where the kernel lies is not in it", advice=""
@@ -157,16 +161,55 @@ def open_dump(
         raise CorruptInput(f"{origin}: not a core dump that can be read ({told})", advice=advice) from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise _no_kernel(prog, path, origin)
-    if missing_end(path) is None:
+    is_kdump = kdump.is_kdump(path)
+    if is_kdump or missing_end(path) is None:
         try:
             return _equipped(prog, origin, vmlinux, beside)
         except CorruptInput:
+            if is_kdump:
+                return _incomplete(path, origin, vmlinux, beside)
             prog = _opened(path)
     return _equipped(prog, origin, vmlinux, beside, without_page_tables=True)
 
 
+def _incomplete(path: Path, origin: str, vmlinux: Path | None, beside: tuple[Path, ...]) -> Dump:
+    """A kdump file that drgn does not open, for what it lacks."""
+    try:
+        pages = kdump.Kdump(path)
+        prog = pages.program()
+    except CorruptInput as error:
+        raise CorruptInput(f"{origin}: {error}", advice="copy the file again") from error
+    try:
+        dump = _equipped(prog, origin, vmlinux, beside, without_page_tables=True)
+    except CorruptInput as error:
+        raise error if pages.lacks is None else CorruptInput(f"{error}; {pages.lacks}", advice="") from error
+    dump.lacks = pages.lacks
+    return dump
+
+
+def log_alone(path: Path) -> tuple[bytes, str | None]:
+    """The kernel log and the release of a dump that cannot be opened; empty where it does not have the log either."""
+    for open_it in (_opened, lambda each: kdump.Kdump(each).program()):
+        try:
+            prog = open_it(path)
+            told = vmcoreinfo.of(prog)
+        except (*_REFUSALS, CorruptInput):
+            continue
+        if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
+            continue
+        if log := log_buffer.kernel_log(prog, told):
+            return log, told.get("OSRELEASE")
+        map_image(prog, told)
+        map_linear(prog, told, None)
+        if log := log_buffer.kernel_log(prog, told):
+            return log, told.get("OSRELEASE")
+    return b"", None
+
+
 def missing_end(path: Path) -> str | None:
-    """One clause on how much an ELF core lacks of what its headers announce, None where it is whole or another form."""
+    """One clause on how much a core lacks of what its headers announce, None where it is whole, or flattened."""
+    if kdump.is_kdump(path):
+        return kdump.missing_end(path)
     found = elf.headers(path)
     if found is None:
         return None

@@ -140,7 +140,7 @@ class Reader:
         return rows_of(panic_reports(self._dump), lambda addresses: tuple(map(self._names.frame, addresses)))
 
     def _page_frames(self, origin: str) -> list[Section]:
-        """The sections; none where the dump lacks their table and still has the kernel log, which is the answer then."""
+        """The sections; none where the dump lacks their table and still has the kernel log, the answer then."""
         try:
             found, reason = sections(self._dump), "not one memory section can be read"
         except (LookupError, drgn.FaultError, AttributeError) as error:

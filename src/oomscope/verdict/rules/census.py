@@ -6,6 +6,7 @@ from oomscope.model.balance import BalanceRow
 from oomscope.model.census import FREE, KERNEL, MEMMAP, PAGE_EXT, PER_CPU_LISTS, UNREAD, USES
 from oomscope.model.verdict import CERTAIN, Finding
 from oomscope.units import pages_text, share_text
+from oomscope.verdict import advice
 from oomscope.verdict.rules.case import RuleCase
 
 _ENOUGH_TO_NAME = 0.05  # of RAM
@@ -37,7 +38,7 @@ def _finding(case: RuleCase, row: BalanceRow, ram_pages: int) -> Finding:
         certainty=CERTAIN,
         because=(f"every page frame was looked at: {pages_text(ram_pages)} of RAM",),
         refuted_by="a page frame that its struct page describes wrongly: a damaged dump",
-        next="boot with page_owner=on: the next dump names who took them"
+        next=advice.dump_with_owners(case.release)
         if hidden
         else f"its parts are the row {row.kind} of the balance, by name (--format json has them all)",
     )

@@ -86,7 +86,11 @@ def _next(case: RuleCase, consumer: Consumer) -> str:
     if holding.kind == USER:
         tasks = () if consumer.detail is None else consumer.detail.tasks
         who = ", ".join(f"{task.comm} (pid {task.pid})" for task, _ in tasks[:2] if task.pid is not None)
-        return f"see who grew: {who}; --by comm lists all" if who else "see which process grew: --by comm"
+        return (
+            f"see who grew: {who}; --by comm lists all"
+            if who
+            else "see which process grew: ps -eo rss,pid,comm --sort=-rss"
+        )
     census = case.evidence.latest.reading.census
     if holding.kind == PAGE_CACHE and census is not None and census.pages["shmem"] > census.pages["file"]:
         return "mostly tmpfs and shared memory, which is not given back under pressure: see df -t tmpfs and ipcs -m"

@@ -1,0 +1,207 @@
+"""makedumpfile's compressed dumps, page by page, as far as they go: for files that lack a part.
+
+The library that reads whole ones looks for the kernel's code when it opens a file, through page tables that may be in
+the part that is gone. Layout: makedumpfile's diskdump_mod.h; the flattened form is of makedumpfile.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import weakref
+import zlib
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import drgn
+import numpy as np
+import numpy.typing as npt
+
+from oomscope.errors import CorruptInput
+
+_MAGIC, _FLATTENED = b"KDUMP   ", b"makedumpfile\0"
+_MACHINE_AT, _MACHINE_BYTES = 12 + 4 * 65, 65  # utsname.machine
+_HEADER = struct.Struct("<iiI")  # block_size, sub_hdr_size, bitmap_blocks
+_HEADER_AT = 428
+_SUB_HEADER = struct.Struct("<QiiQQQQ")  # phys_base, dump_level, split, start_pfn, end_pfn, VMCOREINFO's place and size
+_PFNS_OF_64_BITS = struct.Struct("<QQ")
+_PFNS_OF_64_BITS_AT, _SINCE_VERSION = 80, 6
+_DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
+_ZLIB, _LZO, _SNAPPY, _ZSTD = 1, 2, 4, 0x20
+_RECORD = struct.Struct(">qq")  # of the flattened form: where in the file, and how much
+_FLATTENED_HEADER_BYTES = 4096
+_ELF_MACHINES = {b"x86_64": 62, b"aarch64": 183, b"ppc64le": 21, b"riscv64": 243}
+_MOST_VMCOREINFO_BYTES, _MOST_BLOCK_BYTES, _MOST_PAGES = 1 << 16, 1 << 16, 1 << 36
+_LAST_DESCRIPTORS = 4096
+_BITS_OF_BYTE = np.array([byte.bit_count() for byte in range(256)], np.uint8)
+_PAGES_REMEMBERED, _CHUNK_BYTES = 4096, 1 << 20
+
+
+class Kdump:
+    """An open file, closed when nobody has it any more."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CorruptInput where its headers are not there."""
+        self._fd = _unflattened(path) if _is_flattened(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._fd)
+        self._size = os.fstat(self._fd).st_size
+        head = self._bytes(0, 4096)
+        if not head.startswith(_MAGIC) or len(head) < 4096:
+            raise CorruptInput("its first header is not in it", advice="")
+        version = struct.unpack_from("<i", head, 8)[0]
+        self._machine = _ELF_MACHINES.get(head[_MACHINE_AT:][:_MACHINE_BYTES].split(b"\0")[0])
+        self.page_bytes, sub_blocks, bitmap_blocks = _HEADER.unpack_from(head, _HEADER_AT)
+        if not 4096 <= self.page_bytes <= _MOST_BLOCK_BYTES or sub_blocks < 1 or bitmap_blocks < 2:
+            raise CorruptInput("its header is damaged", advice="")
+        sub = self._bytes(self.page_bytes, self.page_bytes)
+        if len(sub) < self.page_bytes:
+            raise CorruptInput("its second header is not in it", advice="")
+        _, _, is_part, start_pfn, end_pfn, told_at, told_bytes = _SUB_HEADER.unpack_from(sub)
+        if version >= _SINCE_VERSION:
+            start_pfn, end_pfn = _PFNS_OF_64_BITS.unpack_from(sub, _PFNS_OF_64_BITS_AT)
+        self._vmcoreinfo = self._bytes(told_at, min(told_bytes, _MOST_VMCOREINFO_BYTES)) if version >= 3 else b""
+        half = bitmap_blocks // 2 * self.page_bytes
+        bitmap = self._bytes((1 + sub_blocks) * self.page_bytes + half, half)
+        if len(bitmap) < half:
+            raise CorruptInput("the list of its pages is not in it", advice="")
+        self._bitmap = np.frombuffer(bitmap, np.uint8)
+        self._descriptors_at = (1 + sub_blocks + bitmap_blocks) * self.page_bytes
+        self._part = (start_pfn, end_pfn) if is_part == 1 else None
+        self.page = lru_cache(maxsize=_PAGES_REMEMBERED)(self._page)
+
+    @cached_property
+    def lacks(self) -> str | None:
+        """One clause on what of its pages is not in it, None where all are."""
+        announced, descriptors = self._pages
+        ends = descriptors["offset"] + descriptors["size"]
+        there = int(np.count_nonzero((descriptors["offset"] > 0) & (ends <= self._size)))
+        if there < len(announced):
+            return f"cut short: {there:,} of {len(announced):,} pages are there"
+        if self._part is None:
+            return None
+        return f"one part of a split dump: page frames {self._part[0]:,} to {self._part[1]:,}"
+
+    def ends_early(self) -> bool:
+        """Whether the file ends before its pages do, by the last of them: they are written in their order."""
+        pages = int(_BITS_OF_BYTE[self._bitmap].sum(dtype=np.int64))
+        last = min(pages, _LAST_DESCRIPTORS)
+        raw = self._bytes(self._descriptors_at + (pages - last) * _DESCRIPTOR.itemsize, last * _DESCRIPTOR.itemsize)
+        if len(raw) < last * _DESCRIPTOR.itemsize:
+            return True
+        rows = np.frombuffer(raw, _DESCRIPTOR)
+        return bool((rows["offset"] + rows["size"] > self._size).any())
+
+    @cached_property
+    def _pages(self) -> tuple[npt.NDArray[np.int64], np.ndarray[tuple[int, ...], np.dtype[np.void]]]:
+        """The page frames that the file announces, and as many of their descriptors as are in it."""
+        pfns = np.flatnonzero(np.unpackbits(self._bitmap, bitorder="little"))
+        if self._part is not None:
+            pfns = pfns[(pfns >= self._part[0]) & (pfns < self._part[1])]
+        raw = self._bytes(self._descriptors_at, len(pfns) * _DESCRIPTOR.itemsize)
+        return pfns, np.frombuffer(raw[: len(raw) // _DESCRIPTOR.itemsize * _DESCRIPTOR.itemsize], _DESCRIPTOR)
+
+    def read(self, address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
+        """Physical memory, for drgn. Raises drgn.FaultError where a page is not in the file."""
+        found = bytearray()
+        while len(found) < count:
+            pfn, at = divmod(address + len(found), self.page_bytes)
+            found += self.page(pfn)[at : at + count - len(found)]
+        return bytes(found)
+
+    def program(self) -> drgn.Program:
+        """The memory in it, opened by drgn. Raises CorruptInput where it does not tell of its kernel."""
+        if self._machine is None or b"OSRELEASE=" not in self._vmcoreinfo:
+            raise CorruptInput("the part that tells where the kernel lies is not in it", advice="")
+        program = drgn.Program()
+        with tempfile.NamedTemporaryFile(prefix="oomscope-") as headers:
+            headers.write(_elf(self._machine, self._vmcoreinfo))
+            headers.flush()
+            program.set_core_dump(headers.name)
+        program.add_memory_segment(0, 1 << 52, self.read, physical=True)
+        return program
+
+    def _page(self, pfn: int) -> bytes:
+        pfns, descriptors = self._pages
+        at = int(np.searchsorted(pfns, pfn))
+        if at < len(descriptors) and int(pfns[at]) == pfn:
+            row = descriptors[at]
+            content = self._bytes(int(row["offset"]), min(int(row["size"]), self.page_bytes))
+            try:
+                content = _unpacked(content, int(row["flags"]), self.page_bytes)
+            except (zlib.error, ValueError):
+                content = b""
+            if len(content) == self.page_bytes:
+                return content
+        raise drgn.FaultError("the page is not in the dump", pfn * self.page_bytes)
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        """Fewer where the file ends."""
+        return os.pread(self._fd, size, at)
+
+
+def is_kdump(path: Path) -> bool:
+    """Whether a file begins as makedumpfile's compressed form does, flattened or not."""
+    with path.open("rb") as file:
+        head = file.read(len(_FLATTENED))
+    return head.startswith(_MAGIC) or head == _FLATTENED
+
+
+def missing_end(path: Path) -> str | None:
+    """One clause where the file ends before its pages do; None where it does not, or is of the flattened form."""
+    if _is_flattened(path):
+        return None
+    try:
+        found = Kdump(path)
+    except CorruptInput:
+        return None
+    return found.lacks if found.ends_early() else None
+
+
+def _is_flattened(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_FLATTENED)) == _FLATTENED
+
+
+def _unflattened(path: Path) -> int:
+    """A file without a name: the records up to the one that ends the file, or is not whole, each where it belongs."""
+    with path.open("rb") as source, tempfile.TemporaryFile(prefix="oomscope-") as file:
+        source.seek(_FLATTENED_HEADER_BYTES)
+        while len(head := source.read(_RECORD.size)) == _RECORD.size:
+            start, length = _RECORD.unpack(head)
+            if start < 0 or length <= 0:
+                break
+            file.seek(start)
+            while length and (chunk := source.read(min(length, _CHUNK_BYTES))):
+                file.write(chunk)
+                length -= len(chunk)
+            if length:
+                break
+        file.flush()
+        return os.dup(file.fileno())
+
+
+def _unpacked(content: bytes, flags: int, page_bytes: int) -> bytes:
+    if flags & _ZLIB:
+        return zlib.decompress(content)
+    if flags & _ZSTD:
+        import zstandard
+
+        try:
+            return zstandard.ZstdDecompressor().decompress(content, max_output_size=page_bytes)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+    if flags & (_LZO | _SNAPPY):
+        raise ValueError("LZO and snappy are not read here")
+    return content
+
+
+def _elf(machine: int, vmcoreinfo: bytes) -> bytes:
+    """An ELF core with nothing but VMCOREINFO's note: its memory comes from elsewhere."""
+    name = b"VMCOREINFO\0"
+    text = vmcoreinfo.rstrip(b"\0")
+    note = struct.pack("<III", len(name), len(text), 0) + name.ljust(12, b"\0") + text + bytes(-len(text) % 4)
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = identity + struct.pack("<HHIQQQIHHHHHH", 4, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 4, 0, 64 + 56, 0, 0, len(note), len(note), 4)
+    return header + segment + note
