@@ -104,6 +104,8 @@ def _machine(built: Built, scenario: Scenario, folder: Path, work: Path) -> Mach
         command += ["-d", str(work / "on-disk")]
     subprocess.run([*command, disk], check=True)
     devices = scenario.devices
+    if built.kernel.processor is not None:
+        devices += ("-cpu", built.kernel.processor)
     if scenario.runs_oomscope and built.kernel.flavour:
         devices += ("-drive", f"file={_debian_disk(built, work)},format=raw,if=virtio")
     elif scenario.runs_oomscope:

@@ -64,6 +64,7 @@ class Kernel:
     page_owner_is_fatal_in: tuple[str, ...] = ()
     can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
     has_headers: bool = True
+    processor: str | None = None  # another one than the architecture's
     default: bool = False
     default_scenarios: tuple[str, ...] | None = None  # of the default ones, these only
 
@@ -80,7 +81,7 @@ _ARMED = tuple(f"armed-{name}" for name in _PANICS)
 # page_owner ends in an oops as soon as a page is charged to any cgroup but the root.
 _CHARGED_TO_A_CGROUP = ("memcg-kill", "panic-on-oom-2")
 
-# In the order in which they depend on each other: Debian's general image has even these as modules.
+# In the order in which they depend on each other: Debian's general image has even these as modules, others some.
 _DISK_OF_DEBIAN = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"),
     *("crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"),
@@ -96,8 +97,6 @@ _DIFFER_BY_KERNEL = (
 # What needs no module of the lab's.
 _WITHOUT_MODULES = ("pipe-panic", "tracked-pipe-panic", "leaks-by-calls-tracked", "leaks-by-files-tracked")
 _LEAKS = ("leaks-of-modules-tracked", "leaks-by-calls-tracked", "leaks-by-files-tracked")
-
-_DISK_OF_CLOUD = ("virtio_blk",)
 
 
 def _stock(
@@ -115,12 +114,13 @@ def _stock(
         suite,
         ARM64 if "arm64" in flavour else X86_64,
         flavour=flavour,
-        modules=_DISK_OF_CLOUD if flavour.startswith("cloud") else _DISK_OF_DEBIAN,
+        modules=_DISK_OF_DEBIAN,
         scenarios=_WITHOUT_MODULES,
         has_headers=False,
         can_be_armed=can_be_armed,
+        processor="max" if flavour.endswith("16k") else None,  # for 16 KiB pages QEMU's Cortex-A72 is too old
         default=default,
-        default_scenarios=("tracked-pipe-panic",),
+        default_scenarios=("tracked-pipe-panic",) if can_be_armed else ("pipe-panic",),
     )
 
 
@@ -160,7 +160,7 @@ KERNELS = (
     ),
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
-    _stock("5.10-bullseye", "5.10", "bullseye", can_be_armed=False),
+    _stock("5.10-bullseye", "5.10", "bullseye", can_be_armed=False, default=True),
     _stock("6.12-trixie", "6.12", "trixie", default=True),
     _stock("6.16-trixie", "6.16", "trixie-backports"),
     _stock("6.17-trixie", "6.17", "trixie-backports"),

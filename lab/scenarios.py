@@ -860,6 +860,7 @@ _TRACKED = (
         says="Out of memory: system-wide panic_on_oom is enabled",
         arguments="",
         cores=(ELF,),
+        default=True,
     ),
     Scenario(
         "tracked-pipe-panic",

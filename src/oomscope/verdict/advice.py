@@ -54,8 +54,13 @@ def name_next_time(release: str | None) -> str:
 
 def dump_with_owners(release: str | None) -> str:
     """What has the next dump name who took kernel memory."""
-    recorded = "run `oomscope arm --track`" if has_no_page_owner(release) and has(release, 5, 17) else None
-    return f"{recorded or 'boot with page_owner=on'}: the next dump names who took them"
+    if not has_no_page_owner(release):
+        recorded = "boot with page_owner=on"
+    elif has(release, 5, 17):
+        recorded = "run `oomscope arm --track`"
+    else:
+        recorded = "boot a kernel that has page_owner (CONFIG_PAGE_OWNER) with page_owner=on"
+    return f"{recorded}: the next dump names who took them"
 
 
 def page_takers(release: str | None) -> str:

@@ -90,6 +90,7 @@ GLOBALS = {
     "pcpu_unit_offsets": "const unsigned long *",
     "prb": "struct printk_ringbuffer *",  # kernel/printk/printk.c
     "saved_command_line": "char *",  # init/main.c
+    "runqueues": "struct rq",  # kernel/sched/core.c; some builds of 5.10 have no per-cpu variables in their types
     "slab_caches": "struct list_head",  # mm/slab_common.c
     "stack_list": "struct stack *",  # mm/page_owner.c
     "stack_pools": "void *[0]",  # lib/stackdepot.c; a pointer from 6.17 on

@@ -19,7 +19,7 @@ from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, Unreadable
 from oomscope.model.unknown import Unknown
-from oomscope.sources.vmcore import LIVE, debug_info, elf, kdump, log_buffer, vmcoreinfo
+from oomscope.sources.vmcore import LIVE, debug_info, elf, kallsyms_scan, kdump, log_buffer, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
 from oomscope.sources.vmcore.fixed_maps import map_image, map_linear
 from oomscope.sources.vmcore.kallsyms import Kallsyms
@@ -256,6 +256,9 @@ def _opened(path: Path) -> drgn.Program:
             if (prog := _opened_with(path, text)) is not None:
                 return prog
         raise
+    if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:  # of arm64 drgn takes such a file without a word
+        found = (_opened_with(path, text) for text in vmcoreinfo.in_memory(path))
+        return next((each for each in found if each is not None), prog)
     return prog
 
 
@@ -320,6 +323,9 @@ def _equipped(
         except _REFUSALS as error:
             raise BadQuestion(f"{found}: not the debug info of {origin} ({_one_line(error)})") from error
         _add_kallsyms_to_vmcoreinfo(prog, told)
+    elif "SYMBOL(kallsyms_names)" not in told and not prog.flags & drgn.ProgramFlags.IS_LIVE:
+        places = kallsyms_scan.places(prog, told)
+        _tell_kallsyms(prog, {} if places is None else {f"kallsyms_{name}": at for name, at in places.items()})
     try:
         index = load_vmlinux_kallsyms(prog)
     except _REFUSALS as error:
@@ -380,13 +386,16 @@ def _add_kallsyms_to_vmcoreinfo(prog: drgn.Program, vmcoreinfo: dict[str, str]) 
     """Where VMCOREINFO does not tell the place of kallsyms, the symbols of vmlinux do."""
     if "SYMBOL(kallsyms_names)" in vmcoreinfo:
         return
-    lines = []
-    for name in _KALLSYMS:
-        try:
-            lines.append(f"SYMBOL({name})={prog.symbol(name).address:x}\n")
-        except LookupError:
-            return
-    text = prog["VMCOREINFO"].string_() + b"\n" + "".join(lines).encode()
+    try:
+        _tell_kallsyms(prog, {name: prog.symbol(name).address for name in _KALLSYMS})
+    except LookupError:
+        return
+
+
+def _tell_kallsyms(prog: drgn.Program, places: dict[str, int]) -> None:
+    """Let drgn find the places of kallsyms in VMCOREINFO."""
+    lines = "".join(f"SYMBOL({name})={address:x}\n" for name, address in places.items())
+    text = prog["VMCOREINFO"].string_() + b"\n" + lines.encode()
     whole = drgn.Object(prog, prog.array_type(prog.int_type("char", 1, True), len(text)), list(text))
 
     def find(_: drgn.Program, name: str, __: drgn.FindObjectFlags, ___: str | None) -> drgn.Object | None:
