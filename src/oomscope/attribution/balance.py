@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from oomscope.attribution.side_accounts import SideAccounts
 from oomscope.model import oom_analysis as rows
 from oomscope.model.balance import Balance, BalanceRow
-from oomscope.model.holding import KERNEL, KERNEL_STACKS, KINDS, LARGE_KMALLOC, PAGE_TABLES, SLAB, Holding
+from oomscope.model.census import OFFLINE, USES
+from oomscope.model.holding import BALLOON, KERNEL, KERNEL_STACKS, KINDS, LARGE_KMALLOC, PAGE_TABLES, SLAB, Holding
 from oomscope.model.oom_analysis import Accounting, OomAnalysis
 from oomscope.units import AT_ONE_MOMENT, pages_text
 
@@ -29,8 +30,25 @@ def balance(held: Iterable[Holding], *, ram_pages: int, free_pages: int) -> Bala
         pages[holding.kind] += holding.pages or 0
     counted = [BalanceRow("free", free_pages)]
     counted += [BalanceRow(kind, count) for kind, count in pages.items() if count]
-    unexplained_pages = ram_pages - sum(row.pages for row in counted)
-    return Balance(ram_pages, None, tuple(counted), unexplained_pages)
+    return without_given_back(Balance(ram_pages, None, tuple(counted), ram_pages - sum(row.pages for row in counted)))
+
+
+def without_given_back(balance: Balance) -> Balance:
+    """The balance without what the host took, where the kernel does not count that as RAM any more.
+
+    A balloon takes its pages out of the managed ones (adjust_managed_page_count()), but for virtio's, where it is to be
+    given back when memory runs out (VIRTIO_BALLOON_F_DEFLATE_ON_OOM): then the rows fit as they are.
+    """
+    given_back = [row for row in balance.rows if row.kind in (BALLOON, USES[OFFLINE])]
+    pages = sum(row.pages for row in given_back)
+    if not pages or abs(balance.unexplained_pages + pages) >= abs(balance.unexplained_pages):
+        return balance
+    return replace(
+        balance,
+        rows=tuple(row for row in balance.rows if row not in given_back),
+        unexplained_pages=balance.unexplained_pages + pages,
+        notes=(*balance.notes, f"{pages_text(pages)} are with the host, or offline: no part of RAM"),
+    )
 
 
 def through_vmalloc(held: Iterable[Holding]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from oomscope.attribution.balance import without_given_back
 from oomscope.attribution.culprit import attribute, name_of
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.census import (
@@ -114,7 +115,7 @@ def census_balance(census: Census, ram_pages: int) -> Balance:
     ]
     rows.sort(key=lambda row: -row.pages)
     unexplained_pages = ram_pages - sum(row.pages for row in rows)
-    return Balance(ram_pages, census.pages[USES[RESERVED]], tuple(rows), unexplained_pages)
+    return without_given_back(Balance(ram_pages, census.pages[USES[RESERVED]], tuple(rows), unexplained_pages))
 
 
 def _parts_of(census: Census, use: str) -> tuple[tuple[str, int], ...]:

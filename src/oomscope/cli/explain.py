@@ -21,7 +21,7 @@ PROPERTIES = ("stack", "culprit", "module", "kind", "comm", "pid", "tgid", "gfp"
 SORTS = ("pages", "blocks", "age", "name")
 KINDS = (
     *("kernel", "slab", "large-kmalloc", "user", "page-cache", "hugetlb", "page-tables", "kernel-stacks"),
-    *("early", "untracked"),
+    *("balloon", "early", "untracked"),
 )
 _RULE = 80
 FORMATS = ("text", "short", "markdown", "kernel", "json", "html")

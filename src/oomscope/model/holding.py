@@ -17,9 +17,10 @@ HUGETLB = "hugetlb"  # pools of huge pages, whether a process uses them or nobod
 LARGE_KMALLOC = "large-kmalloc"  # kmalloc() beyond the largest cache: whole pages, counted as slab
 PAGE_TABLES = "page-tables"  # of processes, which the kernel counts (pagetables)
 KERNEL_STACKS = "kernel-stacks"  # of threads, which it counts as well (kernel_stack)
+BALLOON = "balloon"  # what a driver took for the host: no part of the guest's RAM as long as it lasts
 EARLY = "early"  # allocated before page_owner started
 UNTRACKED = "untracked"  # allocated, with no stack on record
-KINDS = (KERNEL, SLAB, LARGE_KMALLOC, USER, PAGE_CACHE, HUGETLB, PAGE_TABLES, KERNEL_STACKS, EARLY, UNTRACKED)
+KINDS = (KERNEL, SLAB, LARGE_KMALLOC, USER, PAGE_CACHE, HUGETLB, PAGE_TABLES, KERNEL_STACKS, BALLOON, EARLY, UNTRACKED)
 
 _KINDS_OF_MEMORY = {USER: "User memory", PAGE_CACHE: "Page cache", HUGETLB: "Huge page pool"}
 

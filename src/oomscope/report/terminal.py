@@ -13,6 +13,7 @@ from rich.text import Text
 from oomscope.model.balance import Balance, BalanceRow
 from oomscope.model.batch import Place, Request, Task
 from oomscope.model.holding import (
+    BALLOON,
     EARLY,
     HUGETLB,
     KERNEL,
@@ -43,6 +44,7 @@ _KIND_TEXTS = {
     LARGE_KMALLOC: "large-kmalloc: whole pages by kmalloc, which an OOM report counts as slab",
     PAGE_TABLES: "page-tables: counted as such in an OOM report",
     KERNEL_STACKS: "kernel-stacks: of threads, counted as such in an OOM report",
+    BALLOON: "balloon: given back to the host, which is no part of RAM meanwhile",
     EARLY: "allocated before page_owner started",
     UNTRACKED: "allocated, with no stack on record",
 }

@@ -9,7 +9,7 @@ from oomscope.attribution.holdings import Details, ages_of, culprits
 from oomscope.attribution.witness_comparison import pages_by_stack
 from oomscope.model.batch import Column
 from oomscope.model.counts import Ages
-from oomscope.model.holding import KERNEL, LARGE_KMALLOC, SLAB, Holding
+from oomscope.model.holding import BALLOON, KERNEL, LARGE_KMALLOC, SLAB, Holding
 from oomscope.model.ranked import Consumer, CulpritRow, HeldSince, Recent
 from oomscope.model.unknown import Unknown
 from oomscope.numeric import np
@@ -60,7 +60,7 @@ class Ranking:
                 holding=holding,
                 pages=pages,
                 size_bytes=None if self._page_size_bytes is None else pages * self._page_size_bytes,
-                share_of_ram=self._share(pages),
+                share_of_ram=None if holding.kind == BALLOON else self._share(pages),
                 growth=growth.one_dump(pattern, holding.first_ns, holding.last_ns)
                 if self._earlier_stacks is None
                 else growth.two_moments(pages, self._earlier_stacks.get(holding.stack, 0), self._apart_ns),
@@ -89,7 +89,7 @@ class Ranking:
                 culprit=row.culprit,
                 kinds=row.kinds,
                 pages=row.pages,
-                share_of_ram=self._share(row.pages),
+                share_of_ram=None if row.kinds == (BALLOON,) else self._share(row.pages),
                 stacks=len(row.rows),
                 growth=growth.one_dump(pattern, row.first_ns, row.last_ns)
                 if self._earlier_culprits is None
