@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import click
 
 from lab import build, host, matrix, refresh, results, witnesses
+from lab.cache import CACHE, make_room
 from lab.errors import LabError, Vanished
 from lab.kernels import KERNELS, Kernel
 from lab.scenarios import SCENARIOS, Scenario
+from oomscope.units import bytes_text
 
 CASES = Path("lab/out")
+_CASE_BYTES = 300 << 20  # a dump with its zeros left out, and what the guest told
 
 
 @click.group()
@@ -99,6 +103,11 @@ def run(everything: bool, stock: bool, kernel_names: tuple[str, ...], scenario_n
         except LabError as error:
             click.echo(f"kernel {kernel.name}: {error}")
             outcomes += [matrix.Outcome(kernel.name, scenario.name, 0, str(error)) for scenario in chosen]
+    wanted_bytes = len(pairs) * _CASE_BYTES
+    for path in make_room(wanted_bytes, (built.image for built, _ in pairs)):
+        click.echo(f"removed, to make room: {path}")
+    if (free := shutil.disk_usage(CACHE).free) < wanted_bytes:
+        click.echo(f"{len(pairs)} cases may take {bytes_text(wanted_bytes)}; {bytes_text(free)} are free")
     started = time.monotonic()
     outcomes += matrix.run(pairs, CASES.resolve(), _tell)
     results.save(outcomes, CASES / "outcomes.json")

@@ -24,6 +24,7 @@ import zstandard
 
 from lab import debian, initramfs
 from lab.build import Built
+from lab.cache import WORK_PREFIX
 from lab.errors import GuestFailed
 from lab.kernels import ARM64, HERE
 from lab.qemu import Guest, Machine
@@ -39,7 +40,7 @@ def run(built: Built, scenario: Scenario, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "scenario.sh").write_text(textwrap.dedent(scenario.script).lstrip())
-    with tempfile.TemporaryDirectory(prefix="oomscope-lab-") as work_name:
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as work_name:
         work = Path(work_name)
         machine = _machine(built, scenario, folder, work)
         with Guest(machine) as guest:

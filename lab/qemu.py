@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lab.cache import WORK_PREFIX
 from lab.errors import GuestFailed
 from lab.kernels import Architecture
 
@@ -46,7 +47,7 @@ class Guest:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._work = tempfile.TemporaryDirectory(prefix="oomscope-lab-")
+        self._work = tempfile.TemporaryDirectory(prefix=WORK_PREFIX)
         self._socket = Path(self._work.name) / "qmp"
         self._complaints = Path(self._work.name) / "stderr"
         self.console = machine.share / "console.log"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import build, case, debian, host, matrix, results, witnesses
+from lab import build, cache, case, debian, host, matrix, results, witnesses
 from lab.errors import Missing
 from lab.kernels import ARM64, KERNELS, X86_64
 from lab.matrix import Outcome
@@ -99,6 +99,20 @@ def test_a_tool_that_fails_costs_its_own_case_only(tmp_path: Path, monkeypatch: 
     built = build.Built(KERNELS[0], tmp_path, tmp_path, None, (), "6.1.0", "6.1.0-1")
     outcomes = matrix.run([(built, SCENARIOS[0]), (built, SCENARIOS[1])], tmp_path, lambda _: None)
     assert ["mke2fs" in str(outcome.error) for outcome in outcomes] == [True, True]
+
+
+def test_room_is_made_of_what_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of older configurations go, those that are needed stay; where there is room, all stays."""
+    monkeypatch.setattr(cache, "CACHE", tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    needed, older = tmp_path / "kernels" / "6.12_1_new", tmp_path / "kernels" / "6.12_1_old"
+    modules = tmp_path / "modules" / "6.12_1_old_abc"
+    for folder in (needed, older, modules):
+        folder.mkdir(parents=True)
+    assert cache.make_room(0, [needed / "bzImage"]) == []
+    assert older.exists()
+    assert cache.make_room(1 << 60, [needed / "bzImage"]) == [older, modules]
+    assert (needed.exists(), older.exists(), modules.exists()) == (True, False, False)
 
 
 def test_the_guests_wheels_are_pinned_as_pip_takes_it() -> None:
