@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +204,44 @@ def test_one_part_of_a_split_dump_gives_what_is_in_it(case: Case, half: int, tmp
     else:
         assert verdict.partial
         assert any("one part of a split dump" in absent.reason for absent in verdict.absent)
+
+
+# Where in the file, and what: fields of makedumpfile's headers (diskdump_mod.h), and lines of VMCOREINFO.
+HEADER_DAMAGE = {
+    "block_size": (428, struct.pack("<i", 65536)),
+    "bitmap_blocks": (436, struct.pack("<I", 7000)),
+    "offset_vmcoreinfo": (4096 + 32, struct.pack("<Q", 1 << 63)),
+}
+VMCOREINFO_DAMAGE = {
+    b"PAGESIZE=4096": b"PAGESIZE=4611686018427387904",
+    b"OSRELEASE=": b"OSRELEASF=",
+    b"SYMBOL(kallsyms_names)=": b"SYMBOL(kallsyms_naems)=z",
+    b"NUMBER(phys_base)=": b"NUMBER(phys_base)=99999999999999999999",
+}
+CUTS_IN_HEADERS = (5, 4097, 8193, 32769, 40000, 53248)
+
+
+@pytest.mark.parametrize("case", each([case for case in COMPRESSED_CASES if case.has("vmcore")]))
+def test_damaged_headers_are_a_sentence_or_an_answer(case: Case, tmp_path: Path) -> None:
+    """In a process of its own: no signal, no traceback, the exit codes of the guide; also where headers are cut."""
+    whole = (case.folder / "vmcore").read_bytes()
+    damaged = [whole[:cut] for cut in CUTS_IN_HEADERS]
+    damaged += [whole[:at] + new + whole[at + len(new) :] for at, new in HEADER_DAMAGE.values()]
+    told_at, told_bytes = struct.unpack_from("<QQ", whole, 4096 + 32)
+    for old, new in VMCOREINFO_DAMAGE.items():
+        text = whole[told_at : told_at + told_bytes].replace(old, new)
+        for end in (len(whole), len(whole) - 100_000):
+            dump = bytearray(whole[:end])
+            dump[told_at : told_at + len(text)] = text
+            struct.pack_into("<QQ", dump, 4096 + 32, told_at, len(text))
+            damaged.append(bytes(dump))
+    path = tmp_path / "vmcore"
+    for content in damaged:
+        path.write_bytes(content)
+        done = subprocess.run([sys.executable, "-m", "oomscope", "explain", path], capture_output=True, text=True)
+        assert done.returncode in (0, 3, 4), done.stderr
+        assert done.stderr.count("\n") <= 1
+        assert "bug in oomscope" not in done.stderr
 
 
 def _part_of(whole: bytes, half: int) -> bytes:

@@ -62,7 +62,7 @@ def read_dump(
         except (CorruptInput, NoAccess) as error:
             if readings := _log_alone(path, each.origin, error, defect):
                 return readings
-            if defect is None or not isinstance(error, CorruptInput):
+            if defect is None or defect in str(error) or not isinstance(error, CorruptInput):
                 raise
             raise CorruptInput(f"{error}; {defect}", advice="copy the file again") from error
         return [replace(readings[0], defect=defect), *readings[1:]]

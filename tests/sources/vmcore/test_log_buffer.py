@@ -68,6 +68,27 @@ def test_what_vmcoreinfo_does_not_tell_gives_nothing(damage: str) -> None:
     assert kernel_log(memory(log, 0, len(log)), layout) == b""
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SIZE(printk_log)", "0"),
+        ("SIZE(printk_log)", "-16"),
+        ("OFFSET(printk_log.ts_nsec)", "-9"),
+        ("OFFSET(printk_log.len)", "9"),
+    ],
+)
+def test_a_layout_that_cannot_be_gives_nothing(key: str, value: str) -> None:
+    """No text, rather than a wrong time or half of it."""
+    log = record(1, b"one")
+    assert kernel_log(memory(log, 0, len(log)), LAYOUT | {key: value}) == b""
+
+
+def test_a_text_longer_than_its_record_is_none() -> None:
+    """And not the memory behind it."""
+    spoilt = PRINTK_LOG.pack(1, 20, 60000, 0, 0, 0) + b"one "
+    assert kernel_log(memory(spoilt, 0, len(spoilt)), LAYOUT) == b""
+
+
 def test_a_damaged_length_ends() -> None:
     """A log that says it is larger than any, and records that lead round for ever."""
     told = struct.pack("<QIII", LOG_BUF, 0xFFFFFFFF, 0, 4)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
-from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, Unreadable
+from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, OomscopeError, Unreadable
 from oomscope.model.unknown import Unknown
 from oomscope.sources.vmcore import LIVE, debug_info, elf, kallsyms_scan, kdump, log_buffer, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
@@ -36,6 +36,7 @@ _MOST_BYTES = 1 << 30  # no array that is read in one go is larger
 # What drgn raises where a file is not what it seems; libkdumpfile's own errors come as plain Exceptions.
 _NO_ARCHITECTURE = "its header names no architecture, as QEMU leaves it for arm64: take the dump without -z, -l, -s"
 _REFUSALS = (OSError, ValueError, LookupError, RuntimeError, drgn.BadDataError, drgn.FaultError, Exception)
+_PAGE_SIZES = ("4096", "8192", "16384", "65536")
 _SYMBOL = re.compile(r"^SYMBOL\((?P<name>\w+)\)=(?P<address>[0-9a-f]+)$", re.MULTILINE)
 _KALLSYMS = (
     "kallsyms_names",
@@ -177,12 +178,21 @@ def _incomplete(path: Path, origin: str, vmlinux: Path | None, beside: tuple[Pat
     try:
         pages = kdump.Kdump(path)
         prog = pages.program()
-    except CorruptInput as error:
-        raise CorruptInput(f"{origin}: {error}", advice="copy the file again") from error
+    except NoAccess:
+        raise
+    except _REFUSALS as error:
+        told = f"{origin}: not a core dump that can be read: {_one_line(error)}"
+        raise CorruptInput(told, advice="copy the file again") from error
     try:
         dump = _equipped(prog, origin, vmlinux, beside, without_page_tables=True)
     except CorruptInput as error:
         raise error if pages.lacks is None else CorruptInput(f"{error}; {pages.lacks}", advice="") from error
+    except OomscopeError:
+        raise
+    except _REFUSALS as error:
+        raise CorruptInput(
+            f"{origin}: what it tells of its kernel is damaged ({_one_line(error)})", advice=""
+        ) from error
     dump.lacks = pages.lacks
     return dump
 
@@ -242,6 +252,8 @@ def _opened(path: Path) -> drgn.Program:
     QEMU's kdump files do not say which architecture they are of, but their header does. A dump of QEMU that was not
     told of VMCOREINFO has it all the same: the kernel keeps it in its memory.
     """
+    if kdump.is_kdump(path):
+        kdump.require_headers(path)
     prog = drgn.Program()
     try:
         prog.set_core_dump(path)
@@ -314,6 +326,8 @@ def _equipped(
     without_page_tables: bool = False,
 ) -> Dump:
     told = vmcoreinfo.of(prog)
+    if told.get("PAGESIZE") not in _PAGE_SIZES:
+        raise CorruptInput(f"{origin}: no kernel has pages of {told.get('PAGESIZE')} bytes, as it says", advice="")
     if without_page_tables:
         map_image(prog, told)
     found = debug_info.find(origin, vmlinux, beside, told.get("BUILD-ID"), told.get("OSRELEASE"))

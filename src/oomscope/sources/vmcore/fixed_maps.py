@@ -26,7 +26,7 @@ def map_image(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
             start = int(vmcoreinfo["SYMBOL(_stext)"], 16)
             distance = int(vmcoreinfo["NUMBER(kimage_voffset)"], 0)
             _map(prog, start & ~((2 << 20) - 1), _X86_IMAGE_BYTES, distance)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, OverflowError):
         return
 
 
@@ -42,9 +42,11 @@ def map_linear(prog: drgn.Program, vmcoreinfo: dict[str, str], page_offset_base_
             _map(prog, start, _MOST_LINEAR_BYTES, start)
         elif architecture == drgn.Architecture.AARCH64:
             bits = int(vmcoreinfo["NUMBER(VA_BITS)"])
+            if not 32 < bits < 64:
+                return
             start = _WORD - (1 << bits)
             _map(prog, start, 1 << (bits - 1), start - int(vmcoreinfo["NUMBER(PHYS_OFFSET)"], 0))
-    except (LookupError, ValueError, drgn.FaultError):
+    except (LookupError, ValueError, OverflowError, MemoryError, drgn.FaultError):
         return
 
 

@@ -8,6 +8,7 @@ its marker says: a wrong table is none.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import drgn
@@ -21,6 +22,7 @@ _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 _FIRST_DIGIT, _TOKENS = 48, 256
 _NAMES_PER_MARKER, _LONGEST_NAME_BYTES, _FEWEST_MARKERS = 256, 128, 12
 _WORD = 1 << 64
+_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 
 
 def places(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> dict[str, int] | None:
@@ -28,7 +30,7 @@ def places(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> dict[str, int] | N
     known = {
         key.removeprefix("SYMBOL(").rstrip(")"): int(value, 16)
         for key, value in vmcoreinfo.items()
-        if key.startswith("SYMBOL(")
+        if key.startswith("SYMBOL(") and _ADDRESS.fullmatch(value)
     }
     if "_stext" not in known:
         return None
@@ -92,13 +94,13 @@ def _markers_before(image: bytes, end: int) -> Iterator[tuple[int, list[int]]]:
     for width in (4, 8):
         count = min(end // width, 1 << 16)
         words = np.frombuffer(image, f"<u{width}", count, end - count * width).tolist()
-        while words and not words[-1]:
-            end, words = end - width, words[:-1]
+        last = len(words) - (1 if width == 4 and words and not words[-1] else 0)  # tables begin at multiples of 8
+        words = words[:last]
         first = len(words) - 1
         while first > 0 and 512 <= words[first] - words[first - 1] <= _NAMES_PER_MARKER * _LONGEST_NAME_BYTES * 2:
             first -= 1
         if first >= 0 and words and words[first] == 0 and len(words) - first >= _FEWEST_MARKERS:
-            yield end - width * (len(words) - first), words[first:]
+            yield end - width * (count - first), words[first:]
 
 
 def _names_before(image: bytes, markers_at: int, marks: list[int]) -> Iterator[tuple[int, int, list[int]]]:
@@ -110,8 +112,15 @@ def _names_before(image: bytes, markers_at: int, marks: list[int]) -> Iterator[t
         if not (len(marks) - 1) * _NAMES_PER_MARKER < count <= len(marks) * _NAMES_PER_MARKER:
             continue
         names_at = count_at + 8
+        start = _walk(image, names_at, _NAMES_PER_MARKER, markers_at)
+        if start is None or start[-1] - names_at != marks[1]:
+            continue
         ends = _walk(image, names_at, count, markers_at)
-        if ends is not None and [end - names_at for end in ends[:-1:_NAMES_PER_MARKER]] == marks:
+        if (
+            ends is not None
+            and markers_at - ends[-1] < 8
+            and [end - names_at for end in ends[:-1:_NAMES_PER_MARKER]] == marks
+        ):
             yield count_at, names_at, ends
 
 
@@ -123,7 +132,7 @@ def _walk(image: bytes, at: int, count: int, end: int) -> list[int] | None:
             return None
         at += 1 + image[at]
         found.append(at)
-    return found if end - 8 < at <= end else None
+    return found if at <= end else None
 
 
 def _decoded(image: bytes, ends: list[int], tokens: list[bytes]) -> list[bytes]:

@@ -7,6 +7,7 @@ the part that is gone. Layout: makedumpfile's diskdump_mod.h; the flattened form
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import tempfile
 import weakref
@@ -18,21 +19,21 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
-from oomscope.errors import CorruptInput
+from oomscope.errors import CorruptInput, NoAccess
 
 _MAGIC, _FLATTENED = b"KDUMP   ", b"makedumpfile\0"
 _MACHINE_AT, _MACHINE_BYTES = 12 + 4 * 65, 65  # utsname.machine
-_HEADER = struct.Struct("<iiI")  # block_size, sub_hdr_size, bitmap_blocks
+_HEADER = struct.Struct("<iiII")  # block_size, sub_hdr_size, bitmap_blocks, max_mapnr
 _HEADER_AT = 428
 _SUB_HEADER = struct.Struct("<QiiQQQQ")  # phys_base, dump_level, split, start_pfn, end_pfn, VMCOREINFO's place and size
 _PFNS_OF_64_BITS = struct.Struct("<QQ")
-_PFNS_OF_64_BITS_AT, _SINCE_VERSION = 80, 6
+_PFNS_OF_64_BITS_AT, _MAX_MAPNR_OF_64_BITS_AT, _SINCE_VERSION = 80, 96, 6
 _DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
 _ZLIB, _LZO, _SNAPPY, _ZSTD = 1, 2, 4, 0x20
 _RECORD = struct.Struct(">qq")  # of the flattened form: where in the file, and how much
 _FLATTENED_HEADER_BYTES = 4096
 _ELF_MACHINES = {b"x86_64": 62, b"aarch64": 183, b"ppc64le": 21, b"riscv64": 243}
-_MOST_VMCOREINFO_BYTES, _MOST_BLOCK_BYTES, _MOST_PAGES = 1 << 16, 1 << 16, 1 << 36
+_MOST_VMCOREINFO_BYTES, _MOST_BLOCK_BYTES, _MOST_PAGES = 1 << 16, 1 << 16, 1 << 34
 _LAST_DESCRIPTORS = 4096
 _BITS_OF_BYTE = np.array([byte.bit_count() for byte in range(256)], np.uint8)
 _PAGES_REMEMBERED, _CHUNK_BYTES = 4096, 1 << 20
@@ -51,7 +52,7 @@ class Kdump:
             raise CorruptInput("its first header is not in it", advice="")
         version = struct.unpack_from("<i", head, 8)[0]
         self._machine = _ELF_MACHINES.get(head[_MACHINE_AT:][:_MACHINE_BYTES].split(b"\0")[0])
-        self.page_bytes, sub_blocks, bitmap_blocks = _HEADER.unpack_from(head, _HEADER_AT)
+        self.page_bytes, sub_blocks, bitmap_blocks, max_mapnr = _HEADER.unpack_from(head, _HEADER_AT)
         if not 4096 <= self.page_bytes <= _MOST_BLOCK_BYTES or sub_blocks < 1 or bitmap_blocks < 2:
             raise CorruptInput("its header is damaged", advice="")
         sub = self._bytes(self.page_bytes, self.page_bytes)
@@ -62,6 +63,10 @@ class Kdump:
             start_pfn, end_pfn = _PFNS_OF_64_BITS.unpack_from(sub, _PFNS_OF_64_BITS_AT)
         self._vmcoreinfo = self._bytes(told_at, min(told_bytes, _MOST_VMCOREINFO_BYTES)) if version >= 3 else b""
         half = bitmap_blocks // 2 * self.page_bytes
+        if version >= _SINCE_VERSION:
+            (max_mapnr,) = struct.unpack_from("<Q", sub, _MAX_MAPNR_OF_64_BITS_AT)
+        if half > max_mapnr // 8 + 2 * self.page_bytes:
+            raise CorruptInput("its header is damaged", advice="")
         bitmap = self._bytes((1 + sub_blocks) * self.page_bytes + half, half)
         if len(bitmap) < half:
             raise CorruptInput("the list of its pages is not in it", advice="")
@@ -73,33 +78,54 @@ class Kdump:
     @cached_property
     def lacks(self) -> str | None:
         """One clause on what of its pages is not in it, None where all are."""
-        announced, descriptors = self._pages
-        ends = descriptors["offset"] + descriptors["size"]
-        there = int(np.count_nonzero((descriptors["offset"] > 0) & (ends <= self._size)))
-        if there < len(announced):
-            return f"cut short: {there:,} of {len(announced):,} pages are there"
+        announced, (_, descriptors) = self._announced_pages, self._pages
+        fits = (descriptors["offset"] > 0) & (descriptors["offset"] <= self._size - descriptors["size"])
+        there = int(np.count_nonzero(fits))
+        if there < announced:
+            return f"cut short: {there:,} of {announced:,} pages are there"
         if self._part is None:
             return None
         return f"one part of a split dump: page frames {self._part[0]:,} to {self._part[1]:,}"
 
     def ends_early(self) -> bool:
         """Whether the file ends before its pages do, by the last of them: they are written in their order."""
-        pages = int(_BITS_OF_BYTE[self._bitmap].sum(dtype=np.int64))
+        pages = self._announced_pages
         last = min(pages, _LAST_DESCRIPTORS)
         raw = self._bytes(self._descriptors_at + (pages - last) * _DESCRIPTOR.itemsize, last * _DESCRIPTOR.itemsize)
         if len(raw) < last * _DESCRIPTOR.itemsize:
             return True
         rows = np.frombuffer(raw, _DESCRIPTOR)
-        return bool((rows["offset"] + rows["size"] > self._size).any())
+        return bool((rows["offset"] > self._size - rows["size"].astype(np.int64)).any())
 
     @cached_property
     def _pages(self) -> tuple[npt.NDArray[np.int64], np.ndarray[tuple[int, ...], np.dtype[np.void]]]:
-        """The page frames that the file announces, and as many of their descriptors as are in it."""
-        pfns = np.flatnonzero(np.unpackbits(self._bitmap, bitorder="little"))
-        if self._part is not None:
-            pfns = pfns[(pfns >= self._part[0]) & (pfns < self._part[1])]
+        """The page frames whose descriptors are in the file, and these."""
+        most = max(self._size - self._descriptors_at, 0) // _DESCRIPTOR.itemsize
+        found, pages = [np.zeros(0, np.int64)], 0
+        for start in range(0, len(self._bitmap), _CHUNK_BYTES):
+            if pages >= most:
+                break
+            bits = np.unpackbits(self._bitmap[start : start + _CHUNK_BYTES], bitorder="little")
+            found.append(self._in_part(np.flatnonzero(bits) + 8 * start))
+            pages += len(found[-1])
+        pfns = np.concatenate(found)[:most]
         raw = self._bytes(self._descriptors_at, len(pfns) * _DESCRIPTOR.itemsize)
-        return pfns, np.frombuffer(raw[: len(raw) // _DESCRIPTOR.itemsize * _DESCRIPTOR.itemsize], _DESCRIPTOR)
+        return pfns, np.frombuffer(raw[: len(pfns) * _DESCRIPTOR.itemsize], _DESCRIPTOR)
+
+    @cached_property
+    def _announced_pages(self) -> int:
+        if self._part is None:
+            return int(_BITS_OF_BYTE[self._bitmap].sum(dtype=np.int64))
+        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self._part)
+        around = np.unpackbits(self._bitmap[first // 8 : -(-last // 8)], bitorder="little")
+        return int(around[first % 8 : first % 8 + max(last - first, 0)].sum(dtype=np.int64))
+
+    def _in_part(self, pfns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self._part is None:
+            return pfns
+        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self._part)
+        inside: npt.NDArray[np.int64] = pfns[(pfns >= first) & (pfns < last)]
+        return inside
 
     def read(self, address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
         """Physical memory, for drgn. Raises drgn.FaultError where a page is not in the file."""
@@ -129,7 +155,7 @@ class Kdump:
             content = self._bytes(int(row["offset"]), min(int(row["size"]), self.page_bytes))
             try:
                 content = _unpacked(content, int(row["flags"]), self.page_bytes)
-            except (zlib.error, ValueError):
+            except (zlib.error, ValueError, MemoryError):
                 content = b""
             if len(content) == self.page_bytes:
                 return content
@@ -137,7 +163,7 @@ class Kdump:
 
     def _bytes(self, at: int, size: int) -> bytes:
         """Fewer where the file ends."""
-        return os.pread(self._fd, size, at)
+        return os.pread(self._fd, min(size, self._size - at), at) if 0 <= at < self._size else b""
 
 
 def is_kdump(path: Path) -> bool:
@@ -145,6 +171,12 @@ def is_kdump(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(len(_FLATTENED))
     return head.startswith(_MAGIC) or head == _FLATTENED
+
+
+def require_headers(path: Path) -> None:
+    """Raises CorruptInput where a file that is not flattened ends in its headers: drgn maps them, and dies of it."""
+    if not _is_flattened(path):
+        Kdump(path)
 
 
 def missing_end(path: Path) -> str | None:
@@ -171,9 +203,17 @@ def _unflattened(path: Path) -> int:
             start, length = _RECORD.unpack(head)
             if start < 0 or length <= 0:
                 break
+            if start + length > _MOST_PAGES * _MOST_BLOCK_BYTES:
+                break
             file.seek(start)
             while length and (chunk := source.read(min(length, _CHUNK_BYTES))):
-                file.write(chunk)
+                if not chunk.strip(b"\0"):
+                    file.seek(len(chunk), os.SEEK_CUR)
+                elif shutil.disk_usage(tempfile.gettempdir()).free < len(chunk):
+                    advice = "unpack it yourself with makedumpfile -R, or set TMPDIR to a larger file system"
+                    raise NoAccess(f"no room in {tempfile.gettempdir()} to unpack it", advice=advice)
+                else:
+                    file.write(chunk)
                 length -= len(chunk)
             if length:
                 break
@@ -183,12 +223,13 @@ def _unflattened(path: Path) -> int:
 
 def _unpacked(content: bytes, flags: int, page_bytes: int) -> bytes:
     if flags & _ZLIB:
-        return zlib.decompress(content)
+        return zlib.decompressobj().decompress(content, page_bytes)
     if flags & _ZSTD:
         import zstandard
 
         try:
-            return zstandard.ZstdDecompressor().decompress(content, max_output_size=page_bytes)
+            with zstandard.ZstdDecompressor().stream_reader(content) as reader:
+                return reader.read(page_bytes)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
     if flags & (_LZO | _SNAPPY):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import drgn
 
+_LARGEST_STRUCTURE_BYTES = 1 << 12
+_ALIGNED = {"ts_nsec": 8, "text_len": 2, "len": 2, "state_var": 8, "begin": 8, "next": 8}  # members, by their types
 _MOST_RECORDS, _MOST_BYTES = 1 << 20, 1 << 28
 _WORD = 8
 _ID_MASK = (1 << 62) - 1  # DESC_ID_MASK
@@ -38,10 +40,16 @@ class _Layout:
         return int(self._told[f"SYMBOL({name})"], 16)
 
     def size(self, name: str) -> int:
-        return int(self._told[f"SIZE({name})"])
+        size = int(self._told[f"SIZE({name})"])
+        if not 0 < size <= _LARGEST_STRUCTURE_BYTES:
+            raise ValueError("a size is damaged")
+        return size
 
     def offset(self, member: str) -> int:
-        return int(self._told[f"OFFSET({member})"])
+        offset = int(self._told[f"OFFSET({member})"])
+        if not 0 <= offset <= _LARGEST_STRUCTURE_BYTES or offset % _ALIGNED.get(member.rpartition(".")[2], 1):
+            raise ValueError("an offset is damaged")
+        return offset
 
     def bytes_at(self, address: int, count: int) -> bytes:
         if not 0 <= count <= _MOST_BYTES:
@@ -80,7 +88,7 @@ def _records(layout: _Layout) -> Iterator[tuple[int, bytes]]:
         length = _number(infos, info + offset("printk_info.text_len"), 2)
         begin = _number(descs, desc + block + offset("prb_data_blk_lpos.begin"))
         end = _number(descs, desc + block + offset("prb_data_blk_lpos.next"))
-        if begin & _NO_DATA:
+        if begin & _NO_DATA or length > min(end - begin & _ID_MASK, data_bytes):
             continue
         # A block that would go over the end begins at the start of the ring.
         at = (0 if begin // data_bytes != end // data_bytes and end % data_bytes else begin % data_bytes) + _WORD
@@ -93,11 +101,8 @@ def _old_records(layout: _Layout) -> Iterator[tuple[int, bytes]]:
     log = layout.bytes_at(layout.number_at(layout.symbol("log_buf")), layout.number_at(layout.symbol("log_buf_len"), 4))
     at = layout.number_at(layout.symbol("log_first_idx"), 4)
     end = layout.number_at(layout.symbol("log_next_idx"), 4)
-    head_bytes, is_first = layout.size(name), True
-    for _ in range(_MOST_RECORDS):
-        if at == end and not is_first:
-            return
-        is_first = False
+    head_bytes, passed_bytes = layout.size(name), 0
+    while passed_bytes <= len(log) and (at != end or not passed_bytes):
         length = _number(log, at + layout.offset(f"{name}.len"), 2)
         if not length:
             if at == 0:
@@ -105,9 +110,12 @@ def _old_records(layout: _Layout) -> Iterator[tuple[int, bytes]]:
             at = 0
             continue
         text_bytes = _number(log, at + layout.offset(f"{name}.text_len"), 2)
+        if head_bytes + text_bytes > length:
+            raise ValueError("a length is damaged")
         start = at + head_bytes
         yield _number(log, at + layout.offset(f"{name}.ts_nsec")), log[start : start + text_bytes]
         at += length
+        passed_bytes += length
 
 
 def _number(memory: bytes, at: int, count: int = _WORD) -> int:
