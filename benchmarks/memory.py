@@ -25,7 +25,8 @@ from oomscope.attribution.selection import Selection
 from oomscope.attribution.tally import Tally
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Reading, Role
-from oomscope.sources.vmcore.dump import Dump, open_dump
+from oomscope.sources.vmcore.dump import Dump
+from oomscope.sources.vmcore.opening import open_dump
 from oomscope.sources.vmcore.page_owner import PageOwner
 from oomscope.sources.vmcore.reader import Reader
 from oomscope.sources.vmcore.sections import sections

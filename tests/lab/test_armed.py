@@ -14,7 +14,7 @@ import oomscope
 from oomscope.model.evidence import Evidence
 from oomscope.model.verdict import Verdict
 from oomscope.sources.vmcore.arrays import column
-from oomscope.sources.vmcore.dump import open_dump
+from oomscope.sources.vmcore.opening import open_dump
 from oomscope.sources.vmcore.panic_reports import panic_reports
 from oomscope.sources.vmcore.sections import sections
 from oomscope.sources.vmcore.stack_depot import StackDepot

@@ -21,7 +21,8 @@ from oomscope.attribution.selection import Selection
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline import memory
 from oomscope.sources.vmcore import vmalloc, vmcoreinfo
-from oomscope.sources.vmcore.dump import Dump, open_dump
+from oomscope.sources.vmcore.dump import Dump
+from oomscope.sources.vmcore.opening import open_dump
 from oomscope.sources.vmcore.sections import sections
 from oomscope.sources.vmcore.stack_depot import StackDepot
 from oomscope.verdict import Question, judge

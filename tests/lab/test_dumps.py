@@ -24,7 +24,7 @@ from oomscope.model.stack import UNLOADED, Stack
 from oomscope.model.verdict import Verdict
 from oomscope.report import json_report
 from oomscope.sources.vmcore import log_buffer, system
-from oomscope.sources.vmcore.dump import open_dump
+from oomscope.sources.vmcore.opening import open_dump
 from tests.support.lab_cases import ACCOUNTS, CASES, Case, HolderTruth, each
 
 Record = Callable[[str, object], None]

@@ -20,8 +20,8 @@ from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.tracing_frames import is_tracing
 from oomscope.sources.vmcore.bpf_code import bpf_code
 from oomscope.sources.vmcore.bpf_maps import page_owners
-from oomscope.sources.vmcore.dump import open_dump
 from oomscope.sources.vmcore.modules import modules
+from oomscope.sources.vmcore.opening import open_dump
 from oomscope.sources.vmcore.page_owner import PageOwner
 from oomscope.sources.vmcore.panic_reports import panic_reports
 from oomscope.sources.vmcore.sections import sections

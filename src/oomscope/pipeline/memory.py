@@ -51,7 +51,7 @@ def read_dump(
 ) -> list[Reading]:
     """The readings of one core dump; errors as those of pipeline.read."""
     require_drgn()
-    from oomscope.sources.vmcore.dump import missing_end, open_dump
+    from oomscope.sources.vmcore.opening import missing_end, open_dump
 
     with _as_file(each, stream) as path:
         defect = stream.defect or missing_end(path)
@@ -70,7 +70,7 @@ def read_dump(
 
 def _log_alone(path: Path, origin: str, error: OomscopeError, defect: str | None) -> list[Reading]:
     """The kernel log of a dump that is not to be read otherwise; none where it is not there either."""
-    from oomscope.sources.vmcore.dump import log_alone
+    from oomscope.sources.vmcore.opening import log_alone
 
     log, release = log_alone(path)
     if not log:
@@ -93,7 +93,7 @@ def read_live(
             advice="read page_owner's text, or boot with lockdown=integrity",
         )
     require_drgn()
-    from oomscope.sources.vmcore.dump import open_live
+    from oomscope.sources.vmcore.opening import open_live
 
     return _read(open_live(vmlinux=vmlinux), LIVE, selection, ranking_only=ranking_only, progress=progress)
 
