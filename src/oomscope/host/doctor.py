@@ -9,6 +9,7 @@ from enum import Enum
 
 from oomscope.errors import NotOffered
 from oomscope.host.bpf import arm, requirements, trace_output
+from oomscope.host.distribution import boot_option, crash_kernel
 from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.units import bytes_text
 
@@ -72,6 +73,10 @@ def page_owner(machine: Machine) -> Check:
     """Whether stacks are recorded, and what that costs."""
     state = machine.page_owner
     why = "the kernel records the stack of every page only with page_owner=on"
+    if state is PageOwnerState.ON and _keeps_no_stacks(machine):
+        # lib/stackdepot.c: Android's GKI has it on its built-in command line; of two the later one counts.
+        found = "on, and no stack is kept (stack_depot_disable=on): its file is empty"
+        return Check("page_owner", State.MISSING, found, why, boot_option(machine, "stack_depot_disable=off"))
     if state is PageOwnerState.ON:
         return Check("page_owner", State.OK, "on", why)
     status = arm.status(machine)
@@ -84,7 +89,11 @@ def page_owner(machine: Machine) -> Check:
     cost = machine.page_owner_cost_bytes
     told = "" if cost is None else f"; it would take {bytes_text(cost)} here"
     instead = "" if arm.cannot_track(machine) else f", or without a reboot: {TRACK}"
-    return Check("page_owner", State.MISSING, f"off{told}{instead}", why, "boot option page_owner=on")
+    return Check("page_owner", State.MISSING, f"off{told}{instead}", why, boot_option(machine, "page_owner=on"))
+
+
+def _keeps_no_stacks(machine: Machine) -> bool:
+    return machine.boot_option("stack_depot_disable") in ("on", "1", "y", "Y")
 
 
 def types(machine: Machine) -> Check:
@@ -114,7 +123,9 @@ def programs(machine: Machine) -> Check:
     """Whether the kernel takes the program."""
     why = "the report is a BPF program; integrity, which Secure Boot sets, lets it be, confidentiality does not"
     if machine.lockdown == "confidentiality":
-        return Check("BPF", State.MISSING, "locked down: confidentiality", why, "boot option lockdown=integrity")
+        return Check(
+            "BPF", State.MISSING, "locked down: confidentiality", why, boot_option(machine, "lockdown=integrity")
+        )
     lacking = {way: requirements.missing_for(machine, way) for way in requirements.WAYS}
     ways = [way for way, missing in lacking.items() if not missing]
     if arm.cannot_track(machine) is None:
@@ -150,7 +161,7 @@ def _command(machine: Machine) -> str:
     if arm.cannot_track(machine) is None:
         return TRACK
     if machine.page_owner is PageOwnerState.OFF:
-        return "boot option page_owner=on, then oomscope arm"
+        return f"{boot_option(machine, 'page_owner=on')}, then oomscope arm"
     return "a kernel with CONFIG_PAGE_OWNER=y, then oomscope arm"
 
 
@@ -178,7 +189,7 @@ def console(machine: Machine) -> Check:
     ]
     if not real:
         found = f"no serial or network console ({', '.join(consoles) or 'none at all'})"
-        return Check("console", State.BETTER, found, why, "boot option console=ttyS0")
+        return Check("console", State.BETTER, found, why, boot_option(machine, "console=ttyS0"))
     levels = (machine.text("/proc/sys/kernel/printk") or "").split()
     if trace_output.prints_at_once(machine) and levels and int(levels[0]) <= _DEFAULT_MESSAGE_LEVEL:
         found = f"level {levels[0]} keeps the lines off {', '.join(real)}"
@@ -226,7 +237,7 @@ def kdump(machine: Machine) -> Check:
             State.BETTER,
             "no crash kernel is loaded",
             why,
-            "apt install kdump-tools; boot option crashkernel=256M",
+            crash_kernel(machine),
         )
     ram_bytes = machine.ram_bytes
     folder = machine.path(_CRASH_FOLDER)

@@ -214,6 +214,10 @@ def _unrecognised(stream: Stream) -> OomscopeError:
     if not stream.head:
         if stream.defect is not None:
             return CorruptInput(f"{stream.origin}: {stream.defect}, nothing of it could be read")
+        if "page_owner" in stream.origin:
+            # As on Android, where the kernel's built-in command line has stack_depot_disable=on.
+            advice = "page_owner is on and keeps no stack: boot with page_owner=on stack_depot_disable=off"
+            return NothingToExplain(f"{stream.origin}: empty", advice=advice)
         return NothingToExplain(f"{stream.origin}: empty")
     return UnknownContent(f"{stream.origin}: binary data of no known kind")
 

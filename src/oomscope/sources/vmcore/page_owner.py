@@ -171,4 +171,16 @@ def why_absent(dump: Dump) -> Unknown | None:
         return Unknown("who allocated the pages", "page_owner's switch cannot be read")
     if not is_on:
         return Unknown("who allocated the pages", "page_owner is off: boot with page_owner=on")
+    if _keeps_no_stacks(dump):
+        reason = "page_owner is on and keeps no stack: boot with stack_depot_disable=off behind page_owner=on"
+        return Unknown("who allocated the pages", reason)
     return None
+
+
+def _keeps_no_stacks(dump: Dump) -> bool:
+    """lib/stackdepot.c: a switch by one of two names (5.13 and later), which Android's GKI sets."""
+    for name in ("stack_depot_disabled", "stack_depot_disable"):
+        at = dump.symbols.address_of(name)
+        if at is not None and dump.bytes_at(at, 1).tobytes() == b"\1":
+            return True
+    return False
