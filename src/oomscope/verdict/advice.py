@@ -9,7 +9,7 @@ import re
 
 _RELEASE = re.compile(r"(\d{1,2})\.(\d{1,3})(?:\.(\d{1,4}))?")
 _WITHOUT_PAGE_OWNER = re.compile(
-    r"\+(?:deb|rpt)\d|\d-\d{1,3}-(?:cloud-|rt-)?(?:amd64|arm64|686|686-pae|armmp)$"
+    r"\+(?:deb\d|rpt)|\d-\d{1,3}-(?:cloud-|rt-)?(?:amd64|arm64|686|686-pae|armmp)$"
     r"|-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|raspi|oem|kvm|nvidia)(?:-\w+)?$"
 )
 _SLAB_LEAK = "/proc/slab_allocators, where CONFIG_DEBUG_SLAB_LEAK is set"
@@ -36,12 +36,19 @@ def memory_limit(release: str | None) -> str:
     return "with a memory cgroup (memory.limit_in_bytes)" if has(release, 2, 6, 25) else "with ulimit -v"
 
 
-def name_next_time(release: str | None) -> str:
-    """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10)."""
+def name_next_time(release: str | None, *, has_dump: bool = False) -> str:
+    """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10).
+
+    Where this answer is of a dump, another one is no help by itself.
+    """
     dump = "keep a core dump and run `oomscope explain vmcore`"
     if has_no_page_owner(release):
-        track = "run `oomscope arm --track`, or " if has(release, 5, 17) else ""
-        return f"to identify it next time: {track}{dump}; this kernel is built without page_owner"
+        ways = ["run `oomscope arm --track`"] if has(release, 5, 17) else []
+        ways += [] if has_dump else [dump]
+        told = ", or ".join(ways) or "boot a kernel that has page_owner (CONFIG_PAGE_OWNER) with page_owner=on"
+        return f"to identify it next time: {told}; this kernel is built without page_owner"
+    if has_dump and has(release, 4, 0):
+        return "to identify it next time: boot with page_owner=on; a dump then has the stack of every page"
     if not has(release, 4, 0):
         return f"to identify it next time: {dump}; this kernel has no page_owner, which came with 4.0"
     if not has(release, 5, 17):

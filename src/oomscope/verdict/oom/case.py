@@ -42,12 +42,13 @@ class Cause:
 class OomCase:
     """One event with all that was worked out of it; `earlier` are the events before it in the log.
 
-    `ram_bytes` is MemTotal of a /proc/meminfo beside the log.
+    `ram_bytes` is MemTotal of a /proc/meminfo beside the log. `has_dump` tells that the kernel's memory is there, too.
     """
 
     analysis: OomAnalysis
     earlier: tuple[OomEvent, ...] = ()
     ram_bytes: int | None = None
+    has_dump: bool = False
 
     @property
     def event(self) -> OomEvent:

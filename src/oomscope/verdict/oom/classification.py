@@ -96,7 +96,8 @@ def classify_events(evidence: Evidence) -> ClassifiedEvents:
     """Look at every event once."""
     events = evidence.events
     ram_bytes = None if evidence.meminfo is None else evidence.meminfo.total_bytes
-    cases = tuple(OomCase(e.analysis, _before(evidence, index), ram_bytes) for index, e in enumerate(events))
+    has_dump = any(reading.census is not None for reading in evidence.readings)
+    cases = tuple(OomCase(e.analysis, _before(evidence, index), ram_bytes, has_dump) for index, e in enumerate(events))
     told = tuple(causes(case) for case in cases)
     default = explained(events) if events else 0
     lines = tuple(

@@ -44,7 +44,7 @@ def finding(case: OomCase, held_pages: int, certainty: str) -> Finding:
         certainty=certainty,
         because=case.evidence("free", "active_anon", "slab_reclaimable", "pages RAM", "pages reserved"),
         refuted_by="a keeper that the report does not count: zram, a balloon, per-cpu memory, GPU and dma-buf pools",
-        next=advice.name_next_time(case.release),
+        next=advice.name_next_time(case.release, has_dump=case.has_dump),
     )
 
 
