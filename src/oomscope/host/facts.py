@@ -148,6 +148,15 @@ class Machine:
         """Where the kernel's own code begins and ends: no module's, no BPF program's."""
         return self.symbols.get("_stext", 0), self.symbols.get("_etext", 0)
 
+    def is_code(self, address: int) -> bool:
+        """Whether an address is in the kernel's own code or a module's memory; where that is not told, it may be."""
+        start, end = self.core_text
+        return (
+            not end
+            or start <= address < end
+            or any(int(base, 16) <= address < int(base, 16) + int(size) for _, size, base in self._loaded_modules())
+        )
+
     def functions_like(self, name: str) -> list[str]:
         """A function and its forms with a compiler's suffix (.isra.0, .constprop.0), the plain one first.
 

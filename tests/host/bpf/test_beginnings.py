@@ -71,6 +71,14 @@ def test_tracing_is_no_beginning(tmp_path: Path, first: int, example: str) -> No
     assert found.told() == f"2 of 3 kept stacks begin in the tracing itself, at {example}"
 
 
+def test_code_below_the_first_module_is_no_function_of_the_kernel(tmp_path: Path) -> None:
+    """Where kallsyms does not show programs, the symbol before them is the kernel's last: they are no part of that."""
+    hidden = "".join(line for line in KALLSYMS.splitlines(keepends=True) if "[bpf]" not in line)
+    this = machine(tmp_path, proc__kallsyms=hidden, proc__modules=MODULES)
+    found = beginnings(this, table((0xFFFFFFFFBFFF0010, ALLOCATOR), (ALLOCATOR,)))
+    assert found.in_tracing == 1
+
+
 def test_who_reads_such_a_table_is_told(tmp_path: Path) -> None:
     """The culprit is right, for tracing never answers; the outermost callers have no room, and that is said."""
     this = machine(tmp_path, proc__kallsyms=KALLSYMS, proc__modules=MODULES)

@@ -36,11 +36,16 @@ class Beginnings:
 
 
 def beginnings(machine: Machine, table: PageOwners) -> Beginnings:
-    """Look at every kept stack's first frame."""
+    """Look at every kept stack's first frame, by the symbols of now: those of BPF code come and go."""
+    machine = Machine(machine.root)
     whole = table.stacks[table.stacks["frames"] > 0]
     addresses, counts = np.unique(whole["frame"][:, 0], return_counts=True)
     frames = machine.frames(addresses.tolist())
-    wrong = [(frame, int(count)) for frame, count in zip(frames, counts, strict=True) if is_tracing(frame)]
+    wrong = [
+        (frame, int(count))
+        for address, frame, count in zip(addresses.tolist(), frames, counts, strict=True)
+        if is_tracing(frame) or not machine.is_code(address)
+    ]
     return Beginnings(len(whole), sum(count for _, count in wrong), wrong[0][0] if wrong else None)
 
 
