@@ -79,8 +79,7 @@ class Kdump:
     def lacks(self) -> str | None:
         """One clause on what of its pages is not in it, None where all are."""
         announced, (_, descriptors) = self._announced_pages, self._pages
-        fits = (descriptors["offset"] > 0) & (descriptors["offset"] <= self._size - descriptors["size"])
-        there = int(np.count_nonzero(fits))
+        there = int(np.count_nonzero((descriptors["offset"] > 0) & self._ends_within(descriptors)))
         if there < announced:
             return f"cut short: {there:,} of {announced:,} pages are there"
         if self._part is None:
@@ -95,7 +94,13 @@ class Kdump:
         if len(raw) < last * _DESCRIPTOR.itemsize:
             return True
         rows = np.frombuffer(raw, _DESCRIPTOR)
-        return bool((rows["offset"] > self._size - rows["size"].astype(np.int64)).any())
+        return not bool(self._ends_within(rows).all())
+
+    def _ends_within(self, rows: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> npt.NDArray[np.bool_]:
+        """Whether each page's content ends before the file does, however far its descriptor points."""
+        room = self._size - rows["size"].astype(np.int64)
+        inside: npt.NDArray[np.bool_] = (room >= 0) & (rows["offset"] <= room.clip(0).astype(np.uint64))
+        return inside
 
     @cached_property
     def _pages(self) -> tuple[npt.NDArray[np.int64], np.ndarray[tuple[int, ...], np.dtype[np.void]]]:
