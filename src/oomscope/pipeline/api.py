@@ -222,6 +222,8 @@ def _why_nothing(readings: list[Reading], unused: list[Unused]) -> OomscopeError
     logs = [r for r in readings if r.role is Role.LOG]
     if logs and (problem is None or problem.exit_code <= Unreadable.exit_code):
         ends = "" if logs[0].defect is None else f", as far as it could be read: {logs[0].defect}"
+        if told := next((unknown.reason for log in logs for unknown in log.notes.absent), None):
+            return NothingToExplain(f"{logs[0].origin}: {told}{ends}", advice="")
         return NothingToExplain(f"{logs[0].origin}: a kernel log without any OOM or allocation failure{ends}")
     if isinstance(problem, NoAccess):
         return problem

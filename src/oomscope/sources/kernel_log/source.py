@@ -15,12 +15,14 @@ from oomscope.io.input import Stream
 from oomscope.model.batch import Batch
 from oomscope.model.oom_event import PANIC
 from oomscope.model.reading import Notes, Reading, Role
+from oomscope.model.unknown import Unknown
 from oomscope.sources.base import Options, RowSource
 from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
 from oomscope.sources.kernel_log.events import EventsReader
 from oomscope.sources.kernel_log.interest import OF_INTEREST, lines_of_interest
 from oomscope.sources.kernel_log.prefilter import is_worth_reading, numbered_stretches
 from oomscope.sources.kernel_log.prefixes import LogLine, log_lines
+from oomscope.sources.kernel_log.told_by_others import WHERE, told_by_others
 from oomscope.sources.kernel_log.transport import in_order, mended_lines
 from oomscope.sources.procfs.version import RELEASE
 from oomscope.text import printable
@@ -58,8 +60,12 @@ class KernelLog(RowSource):
     def read(self, stream: Stream, options: Options) -> list[Reading]:
         """See Source. Raises UnknownContent where neither the beginning nor any line is a kernel's."""
         (reading,) = super().read(stream, options)
-        if not (reading.notes.log.reports or reading.notes.log.events or self.recognises(stream.head)):
+        if reading.notes.log.reports or reading.notes.log.events:
+            return [reading]
+        if not self.recognises(stream.head):
             raise UnknownContent(f"{stream.origin}: text, but of no kind that is known here")
+        if (told := told_by_others(stream.head)) is not None:
+            reading.notes.absent += (Unknown("the kernel's own report", f"{told}: {WHERE}"),)
         return [reading]
 
 

@@ -8,12 +8,13 @@ import re
 from dataclasses import replace
 
 from oomscope import bounds
-from oomscope.errors import UnknownContent
+from oomscope.errors import NothingToExplain, OomscopeError, UnknownContent
 from oomscope.io.input import Stream
 from oomscope.model.reading import Reading, Role
 from oomscope.model.unknown import Unknown
 from oomscope.sources.base import Options
 from oomscope.sources.kernel_log.source import KernelLog
+from oomscope.sources.kernel_log.told_by_others import WHERE, told_by_others
 from oomscope.sources.pasted.blocks import Block, blocks
 from oomscope.text import printable
 from oomscope.units import counted
@@ -52,7 +53,7 @@ class PastedText:
             (log,) = _LOG.read(stream, options)
         except UnknownContent as unknown:
             if not readings:
-                raise _refusal(stream.origin, alike) from unknown
+                raise _refusal(stream.origin, text, alike) from unknown
             return _of_one_machine(readings, text)
         tells = log.notes.log.events or log.notes.log.reports or log.notes.log.panicked
         return _of_one_machine([log, *readings] if tells or not readings else readings, text)
@@ -122,7 +123,9 @@ def _of_one_machine(readings: list[Reading], text: bytes) -> list[Reading]:
     return readings
 
 
-def _refusal(origin: str, alike: list[Block]) -> UnknownContent:
+def _refusal(origin: str, text: bytes, alike: list[Block]) -> OomscopeError:
+    if (told := told_by_others(text)) is not None:
+        return NothingToExplain(f"{origin}: {told}", advice=WHERE)
     if not alike:
         return UnknownContent(f"{origin}: text, but of no kind that is known here")
     most = max(alike, key=lambda block: block.rows)
