@@ -45,7 +45,8 @@ def is_hidden(analysis: OomAnalysis) -> bool:
 def test_the_allocator_says_what_its_numbers_say(case: Case) -> None:
     """Nothing is foretold wrongly; what is not foretold at all is so for the one reason above, on that kernel alone.
 
-    There it is one in thirty of a kind at most: the questions lie nearer to the edge than requests do.
+    There it is one in a hundred of all, and one in twenty of a kind: the questions lie nearer to the edge than requests
+    do, and how many pages the reserve holds is the boot's.
     """
     asked, unknown, wrong = Counter[str](), Counter[str](), []
     for kind, analysis, zone in answered(case):
@@ -57,7 +58,8 @@ def test_the_allocator_says_what_its_numbers_say(case: Case) -> None:
     assert wrong == []
     assert min(asked.values()) >= ASKED_LEAST
     assert len(asked) == 10
-    assert {kind: count for kind, count in unknown.items() if count > asked[kind] / 30} == {}
+    assert unknown.total() <= asked.total() / 100
+    assert {kind: count for kind, count in unknown.items() if count > asked[kind] / 20} == {}
 
 
 @pytest.mark.parametrize("case", each(ASKED))

@@ -9,11 +9,11 @@ import pytest
 
 import oomscope
 from lab import case as lab_case
-from oomscope.model.holding import HUGETLB, KERNEL
+from oomscope.model.holding import HUGETLB, KERNEL_STACKS, PAGE_TABLES
 from tests.support.lab_cases import Case, each_of
 
 # VmPTE counts these levels, not pgd_alloc; arm64 has pte_alloc_one inlined.
-PAGE_TABLES = ("pte_alloc_one", "__pte_alloc", "__pmd_alloc", "__pud_alloc")
+TABLES = ("pte_alloc_one", "__pte_alloc", "__pmd_alloc", "__pud_alloc")
 TASKS = 997 + 1  # those that wait, and the process that made them
 KERNEL_STACK_KIB = 16  # THREAD_SIZE of x86_64 and arm64
 
@@ -49,14 +49,14 @@ def test_page_tables_of_many_tasks_are_what_the_kernel_counts(case: Case) -> Non
     folder = case.folder / "taken"
     counted_kib = _tasks(folder, "eat")
     assert len(counted_kib) == TASKS
-    assert _pages_taken_by("eat", folder, PAGE_TABLES, KERNEL) * 4 == sum(counted_kib)
+    assert _pages_taken_by("eat", folder, TABLES, PAGE_TABLES) * 4 == sum(counted_kib)
 
 
 @pytest.mark.parametrize("case", each_of("tasks", of_tasks=True))
 def test_kernel_stacks_of_many_tasks_are_what_tasks_need(case: Case) -> None:
     """copy_process took one kernel stack for each of the 998 processes."""
     folder = case.folder / "taken"
-    assert _pages_taken_by("eat", folder, ("copy_process",), KERNEL) * 4 == TASKS * KERNEL_STACK_KIB
+    assert _pages_taken_by("eat", folder, ("copy_process",), KERNEL_STACKS) * 4 == TASKS * KERNEL_STACK_KIB
 
 
 @pytest.mark.parametrize("case", each_of("hugetlb"))

@@ -32,7 +32,7 @@ class Beginnings:
         """What is wrong, one clause; None where nothing is."""
         if not self.in_tracing:
             return None
-        return f"{self.in_tracing:,} of {self.stacks:,} kept stacks begin in the tracing itself, at {self.example}"
+        return f"{self.in_tracing:,} of {self.stacks:,} kept stacks begin in the tracing itself, or in no code, at {self.example}"
 
 
 def beginnings(machine: Machine, table: PageOwners) -> Beginnings:
