@@ -32,7 +32,8 @@ class Beginnings:
         """What is wrong, one clause; None where nothing is."""
         if not self.in_tracing:
             return None
-        return f"{self.in_tracing:,} of {self.stacks:,} kept stacks begin in the tracing itself, or in no code, at {self.example}"
+        where = f"begin in the tracing itself, or in no code, at {self.example}"
+        return f"{self.in_tracing:,} of {self.stacks:,} kept stacks {where}"
 
 
 def beginnings(machine: Machine, table: PageOwners) -> Beginnings:
