@@ -13,6 +13,7 @@ from lab import leaks
 from lab.kernels import ARM64, X86_64, Architecture, Kernel
 
 PANIC_WITHOUT_VICTIMS = "System is deadlocked on memory"
+PANIC_AT_ANY_OOM = "Out of memory: system-wide panic_on_oom is enabled"
 KILLED = "Out of memory: Killed process"
 KILLED_IN_CGROUP = "Memory cgroup out of memory: Killed process"
 # Forms of a core, by QEMU's names, the file each is kept in, and why: an ELF core takes seven times the room on disk.
@@ -469,7 +470,7 @@ _PLAIN = (
         """,
         end="panic",
         oom_class="shmem",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         default=True,
     ),
     Scenario(
@@ -481,7 +482,7 @@ _PLAIN = (
         """,
         end="panic",
         oom_class="hugetlb",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         default=True,
     ),
     Scenario(
@@ -493,7 +494,7 @@ _PLAIN = (
         """,
         end="panic",
         oom_class="user-anon",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         default=True,
     ),
     Scenario(
@@ -506,7 +507,7 @@ _PLAIN = (
         """,
         end="panic",
         oom_class="user-anon",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         holders=(Holder("taken", "anon", 30011, module=None, kind="user"),),
     ),
     Scenario(
@@ -851,13 +852,11 @@ _TRACKED = (
         capture at-rest
         leaks pipe 20011
         capture taken
-        echo 1 > /proc/sys/vm/panic_on_oom
-        sync
-        while :; do leak pipe 10007; done
+        leak_until_panic pipe
         """,
         end="panic",
         oom_class="hidden-kernel",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         arguments="",
         cores=(ELF,),
         default=True,
@@ -873,13 +872,11 @@ _TRACKED = (
         leaks pipe 20011
         capture taken
         oomscope explain --live --format json > /case/taken/live.json
-        echo 1 > /proc/sys/vm/panic_on_oom
-        sync
-        while :; do leak pipe 10007; done
+        leak_until_panic pipe
         """,
         end="panic",
         oom_class="hidden-kernel",
-        says="Out of memory: system-wide panic_on_oom is enabled",
+        says=PANIC_AT_ANY_OOM,
         culprit="pipe_write|anon_pipe_write",
         memory_mib=768,
         arguments="",

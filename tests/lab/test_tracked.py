@@ -33,6 +33,7 @@ from tests.support.lab_cases import CASES, WITHOUT_CASES, Case, each
 TRACKED = [case for case in CASES if case.scenario.startswith("tracked-")]
 PANICS = [case for case in TRACKED if case.end == "panic" and case.culprit_at_end]
 SPOILT = [case for case in TRACKED if case.scenario == "tracked-spoilt-stacks"]
+SOUND = [case for case in TRACKED if case not in SPOILT]
 KILLS = [case for case in TRACKED if case.scenario == "tracked-kill"]
 BESIDE = [
     case
@@ -130,9 +131,6 @@ def test_stacks_that_begin_nowhere_are_told(case: Case) -> None:
     """The guest's script wrote stacks of its own into the table, whose addresses are no code: `--status` says it."""
     told = r"^check: [\d,]+ of [\d,]+ kept stacks begin in the tracing itself"
     assert re.search(told, case.text("status.txt"), re.MULTILINE)
-
-
-SOUND = [case for case in TRACKED if case not in SPOILT]
 
 
 @pytest.mark.parametrize("case", each([case for case in SOUND if (case.folder / "status.txt").exists()]))

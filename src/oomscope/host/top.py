@@ -24,7 +24,7 @@ from oomscope.attribution.snapshot import (
 )
 from oomscope.errors import NoAccess, NothingToExplain, NotOffered, OomscopeError
 from oomscope.host.bpf import arm
-from oomscope.host.facts import Machine
+from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.model.account import BYTES, CALL_SITE, PAGES
 from oomscope.model.snapshot import Snapshot
 from oomscope.pipeline.api import read
@@ -132,6 +132,11 @@ def cheapest(machine: Machine) -> str:
     except OomscopeError as error:
         raise NotOffered(
             f"nothing here tells who holds memory: no {SHOW_STACKS}, no {ALLOCINFO}, and {error}",
-            advice="boot with page_owner=on, or sysctl vm.mem_profiling=1 where the kernel has it",
+            advice=_how_to_know(machine),
         ) from error
     return KERNEL_MEMORY
+
+
+def _how_to_know(machine: Machine) -> str:
+    recorded = "oomscope arm --track" if machine.page_owner is PageOwnerState.NOT_BUILT else "boot with page_owner=on"
+    return f"{recorded}, or sysctl vm.mem_profiling=1 where the kernel has it"
