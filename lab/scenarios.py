@@ -132,6 +132,18 @@ _PLAIN = (
         default=True,
     ),
     Scenario(
+        "many-paths-panic",
+        # No single stack shows how much one function holds; an armed kernel's console says it.
+        """
+        take paths 40009
+        exhaust paths
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_shared",
+    ),
+    Scenario(
         "partly-freed",
         """
         capture at-rest
@@ -820,6 +832,24 @@ _ARMED = (
 
 _TRACKED = (
     Scenario(
+        "tracked-many-paths-panic",
+        """
+        oomscope arm --track > /case/arm.txt
+        oomscope arm --status > /case/status.txt
+        take paths 40009
+        exhaust paths
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_shared",
+        memory_mib=768,
+        arguments="",
+        runs_oomscope=True,
+        arms=True,
+        default=True,
+    ),
+    Scenario(
         "tracked-page-panic",
         # Without page_owner: the programs on the allocation path know who took the pages.
         """
@@ -1146,7 +1176,7 @@ def _armed(scenario: Scenario) -> Scenario:
     )
 
 
-_TO_BE_ARMED = ("kmalloc-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
+_TO_BE_ARMED = ("kmalloc-panic", "many-paths-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
 
 
 def _packaged(suite: str) -> Scenario:

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "model", "units"},
     "export": {"__init__", "errors", "io", "model", "units"},
     "redaction": BASE | {"io", "model", "sources"},
-    "host": BASE | {"io", "model", "redaction", "sources"},
+    "host": BASE | {"attribution", "io", "model", "redaction", "sources"},
     "pipeline": BASE | {"attribution", "host", "io", "model", "sources", "verdict"},
     "host/top": BASE | {"attribution", "host", "model", "pipeline"},
     "triage": BASE | {"attribution", "io", "model", "pipeline", "report", "sources", "verdict"},

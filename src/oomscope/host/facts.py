@@ -174,6 +174,22 @@ class Machine:
         at = bisect.bisect_right(self._starts, start)
         return (start, self._starts[at]) if at < len(self._starts) else None
 
+    @property
+    def code(self) -> list[tuple[int, str, str]]:
+        """Where each function starts, its name and its module's; "" for the kernel's own, and for the ends of modules."""
+        self._notice_modules()
+        return self._code
+
+    def next_start(self, address: int) -> int:
+        """Where the next function begins."""
+        at = bisect.bisect_right(self._starts, address)
+        return self._starts[at] if at < len(self._starts) else address + 1
+
+    @staticmethod
+    def is_module(name: str) -> bool:
+        """Whether this is a module, and not what kallsyms calls those whose code is made while the kernel runs."""
+        return bool(name) and name != "bpf" and not name.startswith("__builtin__")
+
     def frames(self, addresses: Iterable[int]) -> list[str]:
         """Return addresses as %pS prints them; an address without symbol is that address.
 

@@ -12,6 +12,7 @@ from oomscope.sources.tracker import panic_report
 from oomscope.sources.tracker.panic_report import REPORT_BYTES, decode
 
 BPF = Path(oomscope.__file__).parent / "host" / "bpf"
+MAGIC = 0x32706F63736D6F6F
 SIZES = {"__u64": 8, "__u32": 4}
 
 
@@ -27,21 +28,24 @@ def c_members(name: str) -> list[tuple[str, str, str]]:
 def raw_report(**numbers: int) -> bytes:
     """A report as the program would lay it out, by the header alone."""
     raw = b""
+    parts = {
+        "struct consumer": struct.pack("<QII64Q", 7, 5, 2, 0x10, 0x20, *[0] * 62) * panic_report.CONSUMERS,
+        "struct culprit": struct.pack("<QQQQQQ", 70, 24, 0x10, 11, 2, 0x20) + bytes(24),
+    }
     for kind, name, _ in c_members("report"):
-        if kind in SIZES:
-            raw += numbers.get(name, 0).to_bytes(SIZES[kind], "little")
-    consumer = struct.pack("<QII64Q", 7, 5, 2, 0x10, 0x20, *[0] * 62)
-    return raw + consumer * panic_report.CONSUMERS
+        raw += numbers.get(name, 0).to_bytes(SIZES[kind], "little") if kind in SIZES else parts[kind]
+    return raw
 
 
 def test_the_layout_is_the_headers() -> None:
     """What Python reads is what C writes: sizes, order and limits come from the header."""
     header = (BPF / "panic_report.h").read_text()
     limits = dict(re.findall(r"#define (\w+) (\d+)$", header, re.MULTILINE))
-    assert (int(limits["REPORTS"]), int(limits["CONSUMERS"]), int(limits["FRAMES"])) == (
+    assert (int(limits["REPORTS"]), int(limits["CONSUMERS"]), int(limits["FRAMES"]), int(limits["CULPRITS"])) == (
         panic_report.REPORTS,
         panic_report.CONSUMERS,
         panic_report.FRAMES,
+        panic_report.CULPRITS,
     )
     magic = re.search(r"REPORT_MAGIC (0x[0-9a-f]+)ULL", header)
     assert magic is not None
@@ -55,12 +59,14 @@ def test_the_layout_is_the_headers() -> None:
         assert getattr(report, name) == numbers[name], name
     assert report.stopped
     assert [(c.pages, c.handle, c.frames) for c in report.consumers] == [(7, 5, (0x10, 0x20))] * 2
+    assert [(c.pages, c.stacks, c.frame) for c in report.culprits] == [(70, 24, 0x10), (11, 2, 0x20)]
+
 
 
 @given(st.binary(max_size=64), st.integers(0, REPORT_BYTES - 64))
 def test_damaged_reports_are_none_or_bounded(noise: bytes, at: int) -> None:
     """Whatever a dump holds in the map's place, no more is read than there is room for."""
-    raw = raw_report(magic=0x31706F63736D6F6F, consumers=3)
+    raw = raw_report(magic=MAGIC, consumers=3)
     report = decode(raw[:at] + noise + raw[at + len(noise) :])
     if report is not None:
         assert len(report.consumers) <= panic_report.CONSUMERS
@@ -70,4 +76,4 @@ def test_damaged_reports_are_none_or_bounded(noise: bytes, at: int) -> None:
 def test_what_was_not_finished_is_no_report() -> None:
     """The mark is written last: without it, or cut short, there is nothing."""
     assert decode(raw_report(magic=0)) is None
-    assert decode(raw_report(magic=0x31706F63736D6F6F)[:100]) is None
+    assert decode(raw_report(magic=MAGIC)[:100]) is None

@@ -18,6 +18,8 @@ from oomscope.host.bpf import trace_output, tracker
 from oomscope.host.bpf.beginnings import Beginnings, beginnings, provoke_allocations
 from oomscope.host.bpf.fault_benchmark import page_fault_ns
 from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
+from oomscope.host.bpf.plumbing import MAP_NAME as PLUMBING
+from oomscope.host.bpf.plumbing import plumbing
 from oomscope.host.bpf.requirements import (
     DUMP_HEADER,
     PANIC,
@@ -312,10 +314,16 @@ def _load_reporter(machine: Machine, program_object: Object, options: bytes, pro
     for other, _ in (DUMP_HEADER, PANIC):
         if other != program:
             program_object.leave_out(other)
+    known = plumbing(machine)
     program_object.set_constants(".rodata.options", options)
+    program_object.set_constants(".rodata.culprits", known.options)
+    program_object.set_entries(PLUMBING, max(1, len(known.ranges)))
     program_object.load()
     machine.path(PINS).mkdir(mode=0o700)
     program_object.pin_map(panic_report.MAP_NAME, machine.path(_REPORTS))
+    program_object.pin_map(PLUMBING, machine.path(PINS / PLUMBING))
+    ranges = tracker.map_array(LibBpf(), machine.path(PINS / PLUMBING), "<u8", known.ranges.size, write=True)
+    ranges[:] = known.ranges.ravel()
 
 
 def _attach_reporter(machine: Machine, program_object: Object, program: str, functions: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@
  * is counted and told.
  */
 #include "kernel.h"
+#include "culprits.h"
 #include "owners.h"
 #include "panic_report.h"
 
@@ -141,6 +142,73 @@ static __always_inline bool is_too_late(void)
 	return walk.stopped;
 }
 
+/* lib/stackdepot.c: the pool a handle points into, and the place in it. Older kernels number pools from 0. */
+static __noinline __u64 record_of(__u32 handle)
+{
+	__u64 pools, pool, record;
+	__u32 index, place;
+
+	if (bpf_core_field_exists(union handle_parts___plus_one, pool_index_plus_1)) {
+		union handle_parts___plus_one parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, pool_index_plus_1) - 1;
+	} else if (bpf_core_field_exists(union handle_parts___pool, pool_index)) {
+		union handle_parts___pool parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, pool_index);
+	} else {
+		union handle_parts___slab parts = { .handle = handle };
+		index = BPF_CORE_READ_BITFIELD(&parts, slabindex);
+	}
+	{
+		union handle_parts parts = { .handle = handle };
+		place = BPF_CORE_READ_BITFIELD(&parts, offset);
+	}
+	pools = &stack_pools ? (__u64)&stack_pools : (__u64)&stack_slabs;
+	if (&stack_max_pools) /* 6.17 and later: a pointer to the table */
+		pools = read_word((void *)pools);
+	pool = read_word((void *)(pools + 8ULL * index));
+	record = pool + ((__u64)place << DEPOT_ALIGN_BITS);
+	if (!pool || read_int(__builtin_preserve_access_index(&((struct stack_record *)record)->handle.handle)) != handle)
+		return 0;
+	return record;
+}
+
+/* The frames of a stack, into `frames`: by its record, by its handle, or by its slot in the table of owners. */
+static __noinline __u32 take_frames(__u64 at, __u32 handle)
+{
+	struct owned_stack *owned;
+	struct stack_record *record;
+	__u32 count;
+
+	if (options.way == WAY_OWNERS) {
+		owned = bpf_map_lookup_elem(&owned_stacks, &handle);
+		if (!owned)
+			return 0;
+		bpf_probe_read_kernel(frames, sizeof(owned->frame), owned->frame);
+		return owned->frames < OWNER_FRAMES ? owned->frames : OWNER_FRAMES;
+	}
+	record = (void *)(at ?: record_of(handle));
+	if (!record)
+		return 0;
+	count = read_int(__builtin_preserve_access_index(&record->size));
+	if (count > FRAMES)
+		count = FRAMES;
+	if (bpf_probe_read_kernel(frames, count * sizeof(__u64), __builtin_preserve_access_index(&record->entries)))
+		return 0;
+	return count;
+}
+
+static __noinline int find_culprit(__u64 pages, __u64 record, __u32 handle)
+{
+	__u64 began_ns = bpf_ktime_get_ns();
+
+	if (walk.stopped || (walk.stacks % CHECK_CLOCK_EVERY == 0 && is_too_late()))
+		naming.lost_pages += pages;
+	else
+		add_culprit(pages, take_frames(record, handle));
+	naming.took_ns += bpf_ktime_get_ns() - began_ns;
+	return 0;
+}
+
 /* Keep the greatest, in order; of equals the first seen stays before. */
 static __noinline int consider(__u64 pages, __u64 record, __u32 handle)
 {
@@ -148,6 +216,7 @@ static __noinline int consider(__u64 pages, __u64 record, __u32 handle)
 
 	walk.stacks++;
 	walk.pages += pages;
+	find_culprit(pages, record, handle);
 	if (pages <= best[CONSUMERS - 1].pages)
 		return 0;
 #pragma unroll
@@ -420,69 +489,33 @@ static __always_inline void walk_owners(void)
 	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
 }
 
-/* lib/stackdepot.c: the pool a handle points into, and the place in it. Older kernels number pools from 0. */
-static __noinline __u64 record_of(__u32 handle)
-{
-	__u64 pools, pool, record;
-	__u32 index, place;
-
-	if (bpf_core_field_exists(union handle_parts___plus_one, pool_index_plus_1)) {
-		union handle_parts___plus_one parts = { .handle = handle };
-		index = BPF_CORE_READ_BITFIELD(&parts, pool_index_plus_1) - 1;
-	} else if (bpf_core_field_exists(union handle_parts___pool, pool_index)) {
-		union handle_parts___pool parts = { .handle = handle };
-		index = BPF_CORE_READ_BITFIELD(&parts, pool_index);
-	} else {
-		union handle_parts___slab parts = { .handle = handle };
-		index = BPF_CORE_READ_BITFIELD(&parts, slabindex);
-	}
-	{
-		union handle_parts parts = { .handle = handle };
-		place = BPF_CORE_READ_BITFIELD(&parts, offset);
-	}
-	pools = &stack_pools ? (__u64)&stack_pools : (__u64)&stack_slabs;
-	if (&stack_max_pools) /* 6.17 and later: a pointer to the table */
-		pools = read_word((void *)pools);
-	pool = read_word((void *)(pools + 8ULL * index));
-	record = pool + ((__u64)place << DEPOT_ALIGN_BITS);
-	if (!pool || read_int(__builtin_preserve_access_index(&((struct stack_record *)record)->handle.handle)) != handle)
-		return 0;
-	return record;
-}
-
 static __noinline long keep_consumer(__u32 i, struct report **kept)
 {
 	struct report *report = *kept;
 	struct consumer *consumer;
-	struct stack_record *record;
-	struct owned_stack *owned;
-	__u32 frames;
 
 	if (i >= CONSUMERS || !report || !walk.best[i].pages)
 		return 1;
 	consumer = &report->consumer[i];
 	consumer->pages = walk.best[i].pages;
 	consumer->handle = walk.best[i].handle;
-	consumer->frames = 0;
+	consumer->frames = take_frames(walk.best[i].record, walk.best[i].handle);
+	bpf_probe_read_kernel(consumer->frame, sizeof(consumer->frame), frames);
 	report->consumers = i + 1;
-	if (options.way == WAY_OWNERS) {
-		owned = bpf_map_lookup_elem(&owned_stacks, &consumer->handle);
-		if (owned) {
-			bpf_probe_read_kernel(consumer->frame, sizeof(owned->frame), owned->frame);
-			consumer->frames = owned->frames < OWNER_FRAMES ? owned->frames : OWNER_FRAMES;
-		}
-		return 0;
-	}
-	record = (void *)(walk.best[i].record ?: record_of(walk.best[i].handle));
-	if (!record)
-		return 0;
-	frames = read_int(__builtin_preserve_access_index(&record->size));
-	if (frames > FRAMES)
-		frames = FRAMES;
-	if (!bpf_probe_read_kernel(consumer->frame, frames * sizeof(__u64),
-				   __builtin_preserve_access_index(&record->entries)))
-		consumer->frames = frames;
 	return 0;
+}
+
+static __always_inline void keep_culprits(struct report *report)
+{
+#pragma unroll
+	for (int i = 0; i < CULPRITS; i++) {
+		report->culprit[i].pages = naming.greatest[i].pages;
+		report->culprit[i].stacks = naming.greatest[i].stacks;
+		report->culprit[i].frame = naming.greatest[i].address;
+	}
+	report->later_pages = naming.later_pages;
+	report->nameless_culprit_pages = naming.lost_pages;
+	report->naming_ns = naming.took_ns;
 }
 
 struct printing {
@@ -520,6 +553,28 @@ static __noinline long print_consumer(__u32 i, struct printing *printing)
 	return 0;
 }
 
+static __always_inline void print_culprits(struct report *report)
+{
+#pragma unroll
+	for (int i = 0; i < CULPRITS; i++) {
+		struct culprit *culprit = &report->culprit[i];
+
+		if (!culprit->pages)
+			break;
+		if (i == 0)
+			bpf_printk("OOM: greatest culprit: %llu pages by %ps through %llu stacks", culprit->pages,
+				   (void *)culprit->frame, culprit->stacks);
+		else
+			bpf_printk("OOM: next culprit: %llu pages by %ps through %llu stacks", culprit->pages,
+				   (void *)culprit->frame, culprit->stacks);
+	}
+	if (report->later_pages)
+		bpf_printk("OOM: %llu pages by modules loaded since it was armed, whose helpers are not known",
+			   report->later_pages);
+	if (report->nameless_culprit_pages)
+		bpf_printk("OOM: culprits of %llu pages are not counted", report->nameless_culprit_pages);
+}
+
 static __always_inline void print_report(struct report *report)
 {
 	struct printing printing = { .report = report };
@@ -527,6 +582,7 @@ static __always_inline void print_report(struct report *report)
 			    report->older_pages + report->left_out_pages;
 
 	bpf_loop(options.top, print_consumer, &printing, 0);
+	print_culprits(report);
 	bpf_printk("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
 		   report->ram_pages, not_counted);
 	if (options.way == WAY_OWNERS) {
@@ -540,9 +596,11 @@ static __always_inline void print_report(struct report *report)
 	if (report->unread_stacks)
 		bpf_printk("OOM: %u stacks cannot be read", report->unread_stacks);
 	if (report->way != WAY_STACK_LIST)
-		bpf_printk("OOM: walked %llu pages in %llu us", report->walked_pages, report->took_ns / 1000);
+		bpf_printk("OOM: walked %llu pages in %llu us, %llu us of them for culprits", report->walked_pages,
+			   report->took_ns / 1000, report->naming_ns / 1000);
 	else
-		bpf_printk("OOM: walked %llu stacks in %llu us", report->stacks, report->took_ns / 1000);
+		bpf_printk("OOM: walked %llu stacks in %llu us, %llu us of them for culprits", report->stacks,
+			   report->took_ns / 1000, report->naming_ns / 1000);
 	if (report->stopped)
 		bpf_printk("OOM: stopped after %llu ms: the numbers are too small", report->took_ns / 1000000);
 }
@@ -555,6 +613,7 @@ static __always_inline void report_now(__u32 cause)
 	if (!report)
 		return;
 	__builtin_memset(&walk, 0, sizeof(walk));
+	forget_culprits();
 	walk.began_ns = bpf_ktime_get_ns();
 	walk.early = read_int(&early_handle);
 	walk.dummy = read_int(&dummy_handle);
@@ -584,6 +643,8 @@ static __always_inline void report_now(__u32 cause)
 	report->stopped = walk.stopped;
 	report->consumers = 0;
 	bpf_loop(CONSUMERS, keep_consumer, &report, 0);
+	name_culprits();
+	keep_culprits(report);
 	report->took_ns = bpf_ktime_get_ns() - walk.began_ns;
 	report->magic = REPORT_MAGIC; /* whole from here on */
 	state.reports++;

@@ -3,10 +3,11 @@
 #ifndef OOMSCOPE_PANIC_REPORT_H
 #define OOMSCOPE_PANIC_REPORT_H
 
-#define REPORT_MAGIC 0x31706f63736d6f6fULL /* "oomscop1" in memory */
+#define REPORT_MAGIC 0x32706f63736d6f6fULL /* "oomscop2" in memory */
 #define REPORTS 4
 #define CONSUMERS 16
 #define FRAMES 64
+#define CULPRITS 3
 
 enum cause { CAUSE_PANIC = 1, CAUSE_KILL = 2 };
 enum way { WAY_STACK_LIST = 1, WAY_PAGES = 2, WAY_OWNERS = 3 };
@@ -16,6 +17,12 @@ struct consumer {
 	__u32 handle;
 	__u32 frames;
 	__u64 frame[FRAMES];
+};
+
+struct culprit {
+	__u64 pages;
+	__u64 stacks;
+	__u64 frame; /* one of its return addresses */
 };
 
 struct report {
@@ -41,6 +48,11 @@ struct report {
 	__u32 consumers;
 	__u32 reserved;
 	struct consumer consumer[CONSUMERS];
+	/* who answers, over all stacks of each: page counts are 0 where there are fewer */
+	struct culprit culprit[CULPRITS];
+	__u64 later_pages; /* by modules that were loaded since it was armed: helpers of theirs are not known as such */
+	__u64 nameless_culprit_pages; /* no room was left to add up whose they are */
+	__u64 naming_ns; /* of what it took */
 };
 
 #endif

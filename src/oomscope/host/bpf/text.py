@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from oomscope.sources.tracker.panic_report import KILL, OWNERS, STACK_LIST, PanicReport
+from oomscope.sources.tracker.panic_report import KILL, OWNERS, STACK_LIST, PanicReport, ReportedCulprit
 
 
 def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, top: int) -> list[str]:
@@ -14,6 +14,15 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         name = "greatest memory consumer" if number == 1 else f"memory consumer #{number}"
         told.append(f"OOM: {name}: {consumer.pages} pages are allocated from:")
         told += [f" {frame}" for frame in frames(consumer.frames)]
+    for number, culprit in enumerate(report.culprits):
+        name = "next culprit" if number else "greatest culprit"
+        told.append(f"OOM: {name}: {culprit.pages} pages by {_function(culprit, frames)} through {culprit.stacks} stacks")
+    if report.later_pages:
+        told.append(
+            f"OOM: {report.later_pages} pages by modules loaded since it was armed, whose helpers are not known"
+        )
+    if report.nameless_culprit_pages:
+        told.append(f"OOM: culprits of {report.nameless_culprit_pages} pages are not counted")
     told.append(
         f"OOM: {report.stacks} stacks hold {report.pages} of {report.ram_pages} pages;"
         f" {report.uncounted_pages} pages not counted"
@@ -28,7 +37,14 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
     if report.unread_stacks:
         told.append(f"OOM: {report.unread_stacks} stacks cannot be read")
     walked, what = (report.stacks, "stacks") if report.way == STACK_LIST else (report.walked_pages, "pages")
-    told.append(f"OOM: walked {walked} {what} in {report.took_ns // 1000} us")
+    told.append(f"OOM: walked {walked} {what} in {report.took_ns // 1000} us, {report.naming_ns // 1000} us of them for culprits")
     if report.stopped:
         told.append(f"OOM: stopped after {report.took_ns // 1000000} ms: the numbers are too small")
     return told
+
+
+def _function(culprit: ReportedCulprit, frames: Callable[[Iterable[int]], list[str]]) -> str:
+    """As %ps prints it: the function of a frame, and its module."""
+    symbol, plus, place = frames([culprit.frame])[0].partition("+")
+    _, _, module = place.partition(" ")
+    return f"{symbol} {module}" if plus and module else symbol

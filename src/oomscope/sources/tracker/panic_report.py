@@ -9,10 +9,15 @@ MAP_NAME = "oom_reports"
 PANIC, KILL = 1, 2
 STACK_LIST, PAGES, OWNERS = 1, 2, 3
 REPORTS, CONSUMERS, FRAMES = 4, 16, 64
-_MAGIC = 0x31706F63736D6F6F
+CULPRITS = 3
+_MAGIC = 0x32706F63736D6F6F
 _HEAD = struct.Struct("<QIIQQQQQQQQQQQQQIIII")
 _CONSUMER = struct.Struct(f"<QII{FRAMES}Q")
-REPORT_BYTES = _HEAD.size + CONSUMERS * _CONSUMER.size
+_CULPRIT = struct.Struct("<QQQ")
+_TAIL = struct.Struct("<QQQ")
+_CULPRITS_AT = _HEAD.size + CONSUMERS * _CONSUMER.size
+_TAIL_AT = _CULPRITS_AT + CULPRITS * _CULPRIT.size
+REPORT_BYTES = _TAIL_AT + _TAIL.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,20 @@ class ReportedStack:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedCulprit:
+    """One of those that answer for most, over all of its stacks; `frame` is one of its return addresses."""
+
+    pages: int
+    stacks: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
 class PanicReport:
     """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
 
     Where pages were tracked, `since_ns`, `older_pages` were allocated before that and `left_out_pages` are the user's.
+    Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of modules that were loaded since it was armed.
     """
 
     cause: int
@@ -49,6 +64,10 @@ class PanicReport:
     unread_stacks: int
     stopped: bool
     consumers: tuple[ReportedStack, ...]
+    culprits: tuple[ReportedCulprit, ...]
+    later_pages: int
+    nameless_culprit_pages: int
+    naming_ns: int
 
     @property
     def uncounted_pages(self) -> int:
@@ -71,6 +90,8 @@ def decode(raw: bytes) -> PanicReport | None:
     for index in range(min(count, CONSUMERS)):
         held, handle, frames, *addresses = _CONSUMER.unpack_from(raw, _HEAD.size + index * _CONSUMER.size)
         kept.append(ReportedStack(held, handle, tuple(addresses[: min(frames, FRAMES)])))
+    named = [ReportedCulprit(*_CULPRIT.unpack_from(raw, _CULPRITS_AT + i * _CULPRIT.size)) for i in range(CULPRITS)]
+    later_pages, nameless_culprit_pages, naming_ns = _TAIL.unpack_from(raw, _TAIL_AT)
     return PanicReport(
         cause=cause,
         way=way,
@@ -90,4 +111,8 @@ def decode(raw: bytes) -> PanicReport | None:
         unread_stacks=unread_stacks,
         stopped=bool(stopped),
         consumers=tuple(kept),
+        culprits=tuple(culprit for culprit in named if culprit.pages),
+        later_pages=later_pages,
+        nameless_culprit_pages=nameless_culprit_pages,
+        naming_ns=naming_ns,
     )

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * Who answers for each stack's pages, told while dying. The loader turns the frames that answer for nobody's memory
+ * (attribution/frames.tsv) into ranges of addresses; who answers is decided as attribution/culprit.py does: the first frame
+ * beyond them, from the allocator outwards. One function may ask from many places, and a compiler may make several of it:
+ * pages are added up by a frame's address first, then by its function's name.
+ */
+#ifndef OOMSCOPE_CULPRITS_H
+#define OOMSCOPE_CULPRITS_H
+
+#include "kernel.h"
+#include "panic_report.h"
+
+#define RANGE_STEPS 17 /* of a search: 131,071 ranges */
+#define MOST_ENCLOSING 4
+#define MOST_ADDRESSES 8192
+#define MOST_FUNCTIONS 4096
+#define NAME_BYTES 256
+#define NOBODY 0 /* answers; a process, a file or the administrator does */
+
+/* What a frame says: its role, and the kind of memory where it tells one. host/bpf/plumbing.py packs it. */
+enum frame_role { ANSWERS = 0, IS_PLUMBING = 1, IS_ENTRY = 2, IS_LABEL = 3, ROLES = 3 };
+enum frame_kind { KIND_KERNEL = 4, KIND_OF_NOBODY = 8, KIND_OTHER = 12, FRAME_KINDS = 12 };
+enum { IS_LATER = 16 };
+
+struct range {
+	__u64 start;
+	__u64 end;
+	__u64 says;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct range);
+} plumbing SEC(".maps");
+
+/* Set by the loader. */
+const volatile struct {
+	__u64 image_start; /* of the kernel itself, modules and programs excepted */
+	__u64 image_end;
+	struct {
+		__u64 start;
+		__u64 end;
+	} enclosing[MOST_ENCLOSING]; /* functions that answer for all that is asked for below them */
+	__u32 ranges;
+	__u32 reserved;
+} culprit_options SEC(".rodata.culprits");
+
+/* 0, which the verifier does not know: of a search whose ends it knows, it would follow every step to every end. */
+volatile __u32 unknown_index = 0;
+
+struct held {
+	__u64 pages;
+	__u64 stacks;
+	__u64 address; /* of one of its frames */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MOST_ADDRESSES);
+	__type(key, __u64);
+	__type(value, struct held);
+} culprits_by_address SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MOST_FUNCTIONS);
+	__type(key, __u64); /* a hash of the function's name */
+	__type(value, struct held);
+} culprits_by_name SEC(".maps");
+
+struct naming {
+	struct held greatest[CULPRITS];
+	__u64 lost_pages; /* that found no room */
+	__u64 later_pages; /* by modules that were loaded since */
+	__u64 is_later; /* the culprit found last is one of theirs */
+	__u64 took_ns;
+};
+
+/* One report runs at a time, so what it works on is global. */
+__u64 frames[FRAMES] = {};
+char name[NAME_BYTES] = {};
+struct naming naming = {};
+
+/* Functions that are not static are verified once, by themselves, and not again for every call. */
+__noinline __u64 hash_of_name(__u64 address)
+{
+	static const char form[] = "%ps";
+	__u64 hash = 14695981039346656037ULL; /* FNV-1a */
+	__u32 is_suffix = 0;
+
+	__builtin_memset(name, 0, sizeof(name));
+	bpf_snprintf(name, sizeof(name), form, &address, sizeof(address));
+	/* Without what the compiler puts behind a dot: .isra.0, .constprop.0. What may follow is the module, behind a space. */
+	for (__u32 i = 0; i < NAME_BYTES; i++) {
+		__u64 letter = (unsigned char)name[i];
+
+		if (!letter)
+			break;
+		is_suffix = (letter == '.') | (is_suffix & (letter != ' '));
+		hash = (hash ^ (letter & ((__u64)is_suffix - 1))) * 1099511628211ULL;
+	}
+	return hash;
+}
+
+/* Whether an address that nobody knew when this was loaded is a module's: programs and trampolines are none. */
+__noinline int is_of_a_module(__u64 address)
+{
+	static const char form[] = "%ps";
+	__u64 last = 0;
+	__u32 module = 0, other = 0;
+
+	__builtin_memset(name, 0, sizeof(name));
+	bpf_snprintf(name, sizeof(name), form, &address, sizeof(address));
+	for (__u32 i = 0; i < NAME_BYTES; i++) {
+		__u64 letter = (unsigned char)name[i];
+
+		if (!letter)
+			break;
+		last = last << 8 | letter;
+		module |= letter == '[';
+		other |= (last & 0xffffff) == 0x5b5f5f; /* [__ as in [__builtin__ftrace] */
+		other |= (last & 0xffffffffffULL) == 0x5b6270665dULL; /* [bpf] */
+	}
+	return module & ~other & 1;
+}
+
+__noinline int frame_says(__u64 address)
+{
+	__u32 low = unknown_index, high = culprit_options.ranges + unknown_index, middle;
+	struct range *range;
+
+	for (int step = 0; step < RANGE_STEPS && low < high; step++) {
+		middle = (low + high) / 2;
+		range = bpf_map_lookup_elem(&plumbing, &middle);
+		if (!range)
+			break;
+		if (address < range->start)
+			high = middle;
+		else if (address >= range->end)
+			low = middle + 1;
+		else
+			return range->says;
+	}
+	if (address >= culprit_options.image_start && address < culprit_options.image_end)
+		return ANSWERS;
+	if (!is_of_a_module(address))
+		return IS_PLUMBING;
+	return ANSWERS | IS_LATER;
+}
+
+static __always_inline bool is_enclosing(__u64 address)
+{
+	for (__u32 i = 0; i < MOST_ENCLOSING; i++) {
+		if (address >= culprit_options.enclosing[i].start && address < culprit_options.enclosing[i].end)
+			return 1;
+	}
+	return 0;
+}
+
+/* attribution/culprit.py attribute(), over `frames`: the frame that answers, or NOBODY. */
+__noinline __u64 culprit_of(__u32 count)
+{
+	__u64 answer = NOBODY, helper = NOBODY;
+	__u32 kind = 0, kind_of_answer = 0, is_later = 0;
+
+	for (__u32 i = 0; i < FRAMES && i < count; i++) {
+		__u64 address = frames[i];
+		__u32 says, role;
+
+		if (is_enclosing(address)) {
+			answer = address;
+			kind_of_answer = kind;
+			break;
+		}
+		if (answer)
+			continue;
+		says = frame_says(address);
+		role = says & ROLES;
+		if (role == IS_LABEL)
+			return NOBODY;
+		if (role == IS_ENTRY)
+			continue;
+		if (says & FRAME_KINDS && (!kind || (says & FRAME_KINDS) == KIND_KERNEL))
+			kind = says & FRAME_KINDS;
+		if (role == IS_PLUMBING) {
+			helper = address;
+			continue;
+		}
+		answer = address;
+		kind_of_answer = kind;
+		is_later = says & IS_LATER;
+	}
+	if (!answer) {
+		answer = helper;
+		kind_of_answer = kind;
+	}
+	if (kind_of_answer == KIND_OF_NOBODY)
+		return NOBODY;
+	naming.is_later = is_later;
+	return answer;
+}
+
+__noinline int add_culprit(__u64 pages, __u32 count)
+{
+	__u64 address = culprit_of(count);
+	struct held *held, fresh = { .pages = pages, .stacks = 1, .address = address };
+
+	if (address == NOBODY)
+		return 0;
+	if (naming.is_later)
+		naming.later_pages += pages;
+	held = bpf_map_lookup_elem(&culprits_by_address, &address);
+	if (held) {
+		held->pages += pages;
+		held->stacks++;
+	} else if (bpf_map_update_elem(&culprits_by_address, &address, &fresh, BPF_NOEXIST)) {
+		naming.lost_pages += pages;
+	}
+	return 0;
+}
+
+static long add_by_name(void *map, const __u64 *address, struct held *value, void *unused)
+{
+	struct held *held, fresh = *value;
+	__u64 key = hash_of_name(*address);
+
+	held = bpf_map_lookup_elem(&culprits_by_name, &key);
+	if (held) {
+		held->pages += fresh.pages;
+		held->stacks += fresh.stacks;
+	} else if (bpf_map_update_elem(&culprits_by_name, &key, &fresh, BPF_NOEXIST)) {
+		naming.lost_pages += fresh.pages;
+	}
+	return 0;
+}
+
+/* Of equals the lower address stays before: a map's order is no order. */
+static long keep_greatest(void *map, const __u64 *key, struct held *value, void *unused)
+{
+	struct held held = *value;
+
+#pragma unroll
+	for (int i = 0; i < CULPRITS; i++) {
+		struct held *kept = &naming.greatest[i];
+
+		if (held.pages > kept->pages || (held.pages == kept->pages && held.address < kept->address)) {
+			struct held less = *kept;
+
+			*kept = held;
+			held = less;
+		}
+	}
+	return 0;
+}
+
+static long forget_culprit(void *map, const __u64 *key, struct held *value, void *unused)
+{
+	bpf_map_delete_elem(map, key);
+	return 0;
+}
+
+static __always_inline void forget_culprits(void)
+{
+	__builtin_memset(&naming, 0, sizeof(naming));
+	bpf_for_each_map_elem(&culprits_by_address, forget_culprit, NULL, 0);
+	bpf_for_each_map_elem(&culprits_by_name, forget_culprit, NULL, 0);
+}
+
+static __always_inline void name_culprits(void)
+{
+	__u64 began_ns = bpf_ktime_get_ns();
+
+	bpf_for_each_map_elem(&culprits_by_address, add_by_name, NULL, 0);
+	bpf_for_each_map_elem(&culprits_by_name, keep_greatest, NULL, 0);
+	naming.took_ns += bpf_ktime_get_ns() - began_ns;
+}
+
+#endif
