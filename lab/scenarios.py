@@ -833,15 +833,20 @@ _ARMED = (
 _TRACKED = (
     Scenario(
         "tracked-many-paths-panic",
+        # The same without page_owner, by a module that was loaded after arming.
         """
+        rmmod oomlab
         oomscope arm --track > /case/arm.txt
         oomscope arm --status > /case/status.txt
+        insmod /oomlab.ko
         take paths 40009
+        capture taken
         exhaust paths
         """,
         end="panic",
         oom_class="hidden-kernel",
         says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_shared", 40009),),
         culprit="take_shared",
         memory_mib=768,
         arguments="",
@@ -1176,7 +1181,16 @@ def _armed(scenario: Scenario) -> Scenario:
     )
 
 
-_TO_BE_ARMED = ("kmalloc-panic", "many-paths-panic", "page-panic", "vmalloc-panic", "panic-on-oom-1", "panic-on-oom-2", "lowmem", "pstore")
+_TO_BE_ARMED = (
+    "kmalloc-panic",
+    "many-paths-panic",
+    "page-panic",
+    "vmalloc-panic",
+    "panic-on-oom-1",
+    "panic-on-oom-2",
+    "lowmem",
+    "pstore",
+)
 
 
 def _packaged(suite: str) -> Scenario:

@@ -44,7 +44,7 @@ REFUSALS = {
 }
 WITHOUT_LIST = ("6.1",)  # page_owner's stack_list came with 6.9
 GREATEST = re.compile(r"OOM: greatest memory consumer: (\d+) pages are allocated from:")
-WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us")
+WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us(?:, (\d+) us of them for culprits)?")
 WALK_TOOK = re.compile(r"(\d+)us : bpf_trace_printk: OOM: walked \d+ (?:pages|stacks) in (\d+) us")
 STAMPS = ("ts_nsec", "free_ts_nsec")  # struct page_owner has both from 5.13 on, before any kernel that can be armed
 REPORT = ": report of the OOM panic"
@@ -115,6 +115,46 @@ def test_the_dying_console_names_the_culprit(case: Case) -> None:
     assert verdict.greatest.holding.culprit.function in case.culprits_at_end
 
 
+def culprits_of(verdict: Verdict) -> dict[str, tuple[int, int]]:
+    """Pages and stacks of each."""
+    return {str(row.culprit): (row.pages, row.stacks) for row in verdict.culprits}
+
+
+@pytest.mark.parametrize("case", each([case for case in WHOLE if not case.kernel.endswith("-witness")]))
+def test_the_dying_console_adds_up_culprits_as_the_dump_does(case: Case, record_property: Record) -> None:
+    """The greatest culprits over all their stacks: the program decides as the engine does on the dump, to the page.
+
+    The console names the greatest first, and `explain` says of it what it says of the dump.
+    """
+    verdict = explained(case)
+    in_dump, told = culprits_of(verdict), printed(case).latest.reading.notes.log.culprits
+    assert [each.pages for each in told] == sorted((each.pages for each in told), reverse=True)
+    differences = 0
+    for each_told in told:
+        name = each_told.function if each_told.module is None else f"{each_told.function} [{each_told.module}]"
+        pages, stacks = in_dump[name]
+        differences += abs(pages - each_told.pages)
+        assert pages != each_told.pages or stacks == each_told.stacks
+    assert differences <= (pages_changed_since_report(case) if differences else 0)
+    on_console = culprits_of(oomscope.explain(case.folder / next(p.name for p in case.folder.glob("console.log*"))))
+    first = str(verdict.culprits[0].culprit)
+    assert next(iter(on_console)) == first
+    record_property("explained", f"console: {first} {told[0].pages:,} through {told[0].stacks}")
+
+
+@pytest.mark.parametrize("case", each(of("armed-many-paths-panic")))
+def test_a_culprit_of_many_paths_is_named_where_no_stack_shows_it(case: Case) -> None:
+    """With 24 ways into one function its greatest stack is a small part; the headline is the sum."""
+    console = case.folder / next(p.name for p in case.folder.glob("console.log*"))
+    verdict = oomscope.explain(console)
+    first = verdict.culprits[0]
+    assert (first.culprit.function, verdict.answer.holder) == ("take_shared", "take_shared")
+    assert first.stacks >= 24
+    assert verdict.greatest is not None
+    assert first.pages > 20 * verdict.greatest.pages
+    assert verdict.answer.pages == first.pages
+
+
 @pytest.mark.parametrize("case", each(ALONE))
 def test_there_is_one_report(case: Case) -> None:
     """Once only, and not for OOMs that nobody panics of."""
@@ -151,9 +191,12 @@ def test_the_program_says_what_the_patched_kernel_says(case: Case) -> None:
 
 
 def times_us(cases: list[Case], *, by_program: bool, unit: str) -> list[float]:
-    """Microseconds for each page or stack, of every report on these consoles; the least is the one least disturbed."""
+    """Microseconds for each page or stack, of every report on these consoles; the least is the one least disturbed.
+
+    Without those for culprits, which are as many whatever the walk is.
+    """
     lines = [line for case in cases for line in WALKED.findall(console_lines(case, by_program=by_program))]
-    return [int(took_us) / int(count) for count, its_unit, took_us in lines if its_unit == unit]
+    return [(int(took) - int(named or 0)) / int(count) for count, its_unit, took, named in lines if its_unit == unit]
 
 
 def test_the_walk_over_pages_is_as_quick_as_the_patch() -> None:
@@ -168,7 +211,8 @@ def test_the_walk_over_pages_is_as_quick_as_the_patch() -> None:
 @pytest.mark.parametrize("case", each([case for case in of("armed-both-ways") if case.kernel == "6.12"]))
 def test_the_kernels_own_count_is_far_quicker_than_the_walk(case: Case) -> None:
     """One panic counted in both ways on one stopped machine: the list of stacks takes a fifteenth of the time."""
-    took_us = {unit: int(took) for _, unit, took in WALKED.findall(console_lines(case, by_program=True))}
+    lines = WALKED.findall(console_lines(case, by_program=True))
+    took_us = {unit: int(took) - int(named) for _, unit, took, named in lines}
     assert took_us["stacks"] <= took_us["pages"] / 15
 
 

@@ -15,6 +15,7 @@ import oomscope
 from lab.case import held_pages
 from oomscope.host.bpf import tracker as tracking
 from oomscope.model.diff import CULPRIT
+from oomscope.model.holding import Culprit
 from oomscope.pipeline.api import compare
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.tracing_frames import is_tracing
@@ -95,6 +96,14 @@ def test_the_dying_console_says_what_the_table_in_the_dump_says(case: Case) -> N
         by_module = any(frame.module == "oomlab" for frame in stack.frames)
         assert abs(in_dump.get(stack, 0) - pages) <= (0 if by_module else GOES_ON_PAGES)
     assert explained(case).culprits[0].culprit.function in case.culprits_at_end
+    by_culprit = {row.culprit: (row.pages, row.stacks) for row in explained(case).culprits}
+    told = console.reading.notes.log.culprits
+    first = Culprit(told[0].function, told[0].module, None)
+    assert by_culprit[first] == (told[0].pages, told[0].stacks)
+    assert first.function in case.culprits_at_end
+    for culprit in told[1:]:
+        others = by_culprit.get(Culprit(culprit.function, culprit.module, None), (0, 0))
+        assert abs(others[0] - culprit.pages) <= GOES_ON_PAGES
     assert console.totals is not None
     assert console.totals.older_pages == report.older_pages > 0
     assert abs((console.totals.tracked_since_ns or 0) - report.since_ns) < 1000  # it is printed in microseconds
@@ -461,3 +470,12 @@ def test_tracking_all_is_no_dearer_than_page_owner_on_page_faults(case: Case) ->
     (other,) = (each for each in CASES if (each.kernel, each.scenario) == (case.kernel, "page-owner-cost"))
     tracked, by_page_owner = (json.loads(each.text("cost.json")) for each in (case, other))
     assert tracked["all"]["page_faults"] <= by_page_owner["page_owner"]["page_faults"]
+
+
+@pytest.mark.parametrize("case", each([case for case in PANICS if case.scenario == "tracked-many-paths-panic"]))
+def test_a_module_loaded_after_arming_answers_and_is_told(case: Case) -> None:
+    """Its addresses were unknown when the program was armed: it is named all the same, and the console says so."""
+    console = oomscope.read(case.folder / next(p.name for p in case.folder.glob("console.log*"))).latest
+    log = console.reading.notes.log
+    assert log.culprits[0].module == "oomlab"
+    assert log.later_pages >= log.culprits[0].pages

@@ -16,6 +16,7 @@ from oomscope.model.balance import Balance
 from oomscope.model.evidence import Evidence, Moment
 from oomscope.model.holding import Culprit, Holding
 from oomscope.model.oom_analysis import OomAnalysis
+from oomscope.model.reading import ToldCulprit
 from oomscope.model.stack import Stack
 from oomscope.model.unknown import Unknown
 
@@ -45,6 +46,11 @@ class Facts:
     def pages_by_stack(self) -> dict[Stack, int]:
         """Pages of each stack; empty where pages are not counted."""
         return pages_by_stack(self.evidence.latest.counts)
+
+    @property
+    def told_culprits(self) -> tuple[ToldCulprit, ...]:
+        """Culprits that a dying kernel itself added up; none where filters leave a part out."""
+        return () if self.is_selected else self.evidence.latest.reading.notes.log.culprits
 
     @cached_property
     def pages_by_culprit(self) -> dict[Culprit, int]:

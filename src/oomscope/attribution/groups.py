@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oomscope.attribution.culprit import module_name, name_of
+from oomscope.attribution.holdings import culprit_of, culprits
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.model.batch import Column, Place, Request, Task
 from oomscope.model.counts import Counts, Split
 from oomscope.model.holding import Group, Holding
+from oomscope.model.reading import ToldCulprit
 from oomscope.numeric import np
 
 _OF_HOLDINGS: dict[str, Callable[[Holding], str | None]] = {
@@ -66,16 +68,28 @@ def _zone(place: Place) -> tuple[int | None, int] | None:
     return None if place.zone is None else (place.node, place.zone)
 
 
-def group(counts: Counts, held: list[Holding], by: str, *, sort: str = "pages", min_pages: int = 0) -> list[Group]:
+def group(
+    counts: Counts,
+    held: list[Holding],
+    by: str,
+    *,
+    sort: str = "pages",
+    min_pages: int = 0,
+    told: Collection[ToldCulprit] = (),
+) -> list[Group]:
     """Sums per value of one property, sorted, groups under `min_pages` left out.
+
+    Of culprits, what a dying kernel has `told` it added up over more stacks than `held` goes before.
 
     Raises BadQuestion for a property or sort that does not exist, NothingToExplain where this evidence does not have
     the property.
     """
-    if not held and not counts.stacks:
+    if not held and not counts.stacks and not (told and by == "culprit"):
         raise NothingToExplain(f"--by {by}: this evidence has no stacks", advice="page_owner and core dumps do")
     if by in _OF_HOLDINGS:
         rows = _by_holding(held, _OF_HOLDINGS[by], distinct=by == "stack")
+        if by == "culprit" and told:
+            rows = _with_told(rows, held, told)
     elif by in OF_RECORDS:
         rows = _by_record(counts, OF_RECORDS[by], by)
     else:
@@ -114,6 +128,18 @@ def _by_holding(held: list[Holding], name: Callable[[Holding], str | None], *, d
         )
         for members in groups.values()
     ]
+
+
+def _with_told(rows: list[Group], held: list[Holding], told: Collection[ToldCulprit]) -> list[Group]:
+    """The rows, with what is told of theirs, and those that are told of alone."""
+    by_name = {row.name: row for row in rows}
+    named = {str(culprit_of(each)) for each in told}
+    for each in culprits(held, told):
+        name = str(each.culprit)
+        if name in named:
+            row = by_name.get(name, Group(name, None, None, None, None, None))
+            by_name[name] = replace(row, pages=each.pages, blocks=None, stacks=each.stacks)
+    return list(by_name.values())
 
 
 def _by_record(counts: Counts, of: _OfRecords, by: str) -> list[Group]:

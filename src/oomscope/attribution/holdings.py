@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from oomscope.attribution.culprit import attribute
+from oomscope.attribution.frame_rules import subsystem_of
 from oomscope.model.batch import Column, Request
 from oomscope.model.counts import Counts, Split
 from oomscope.model.holding import Culprit, CulpritHolding, Holding, HoldingDetail, Part
+from oomscope.model.reading import ToldCulprit
 from oomscope.numeric import np
 
 Value = TypeVar("Value")
@@ -49,15 +51,26 @@ def holdings(counts: Counts) -> list[Holding]:
     return found
 
 
-def culprits(held: Iterable[Holding]) -> list[CulpritHolding]:
-    """Holdings rolled up to who answers for them, most pages first; stacks without a culprit are not in it."""
+def culprits(held: Iterable[Holding], told: Iterable[ToldCulprit] = ()) -> list[CulpritHolding]:
+    """Holdings rolled up to who answers for them, most pages first; stacks without a culprit are not in it.
+
+    What a dying kernel has `told` it added up over all stacks, of which `held` are the greatest only, goes before.
+    """
     rows_of: dict[Culprit, list[Holding]] = {}
     for holding in held:
         if holding.culprit is not None:
             rows_of.setdefault(holding.culprit, []).append(holding)
-    rolled_up = [_rolled_up(culprit, group) for culprit, group in rows_of.items()]
+    told_of = {culprit_of(each): each for each in told}
+    for culprit in told_of:
+        rows_of.setdefault(culprit, [])
+    rolled_up = [_rolled_up(culprit, group, told_of.get(culprit)) for culprit, group in rows_of.items()]
     rolled_up.sort(key=lambda c: (-c.pages, str(c.culprit)))
     return rolled_up
+
+
+def culprit_of(told: ToldCulprit) -> Culprit:
+    """Who that is."""
+    return Culprit(told.function, told.module, told.module or subsystem_of(told.function))
 
 
 _NO_DETAIL = HoldingDetail((), (), (), (), ())
@@ -125,11 +138,15 @@ def _orders(requests: Iterable[tuple[Request, Part]]) -> tuple[tuple[int, Part],
     return tuple(sorted(sums.items(), key=lambda item: (-item[1].pages, item[0])))
 
 
-def _rolled_up(culprit: Culprit, group: list[Holding]) -> CulpritHolding:
+def _rolled_up(culprit: Culprit, group: list[Holding], told: ToldCulprit | None) -> CulpritHolding:
+    pages, stacks = sum(h.pages or 0 for h in group), len(group)
+    if told is not None:  # a part is never larger than its whole
+        pages, stacks = max(pages, told.pages), max(stacks, told.stacks)
     return CulpritHolding(
         culprit=culprit,
         kinds=tuple(sorted({h.kind for h in group})),
-        pages=sum(h.pages or 0 for h in group),
+        pages=pages,
+        stacks=stacks,
         rows=tuple([h.row for h in group]),
         first_ns=min((h.first_ns for h in group if h.first_ns is not None), default=None),
         last_ns=max((h.last_ns for h in group if h.last_ns is not None), default=None),

@@ -88,9 +88,7 @@ def _counted(readings: tuple[Reading, ...]) -> _Counted:
             witnesses_of.setdefault(reading.witness_of, []).append(reading)
     found = _Counted()
     for reading in readings:
-        if reading.counts is None or reading.witness_of is not None:
-            continue
-        if not reading.notes.stats.records and reading.census is None:
+        if reading.counts is None or not reading.has_counts or reading.witness_of is not None:
             continue
         counts = _resolved(reading.counts, handles)
         if reading.role in (Role.DUMP, Role.MEMORY):

@@ -176,7 +176,7 @@ class Machine:
 
     @property
     def code(self) -> list[tuple[int, str, str]]:
-        """Where each function starts, its name and its module's; "" for the kernel's own, and for the ends of modules."""
+        """Where each function starts, its name and its module ("": the kernel's own); without a name, a module ends."""
         self._notice_modules()
         return self._code
 

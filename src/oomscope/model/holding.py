@@ -93,11 +93,15 @@ class HoldingDetail:
 
 @dataclass(frozen=True, slots=True)
 class CulpritHolding:
-    """The holdings of one culprit together: `pages` over as many stacks as it has `rows` of the counts."""
+    """The holdings of one culprit together: `pages` over `stacks`; `rows` are those that the counts have of them.
+
+    `kinds` is empty where none of its stacks is known.
+    """
 
     culprit: Culprit
     kinds: tuple[str, ...]
     pages: int
+    stacks: int
     rows: tuple[int, ...]
     first_ns: int | None
     last_ns: int | None

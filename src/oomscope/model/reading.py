@@ -55,6 +55,16 @@ class Meminfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldCulprit:
+    """Who answers for `pages` over all of its `stacks`, as a dying kernel added them up: `function` of `module`."""
+
+    function: str
+    module: str | None
+    pages: int
+    stacks: int
+
+
+@dataclass(frozen=True, slots=True)
 class PanicTotals:
     """The totals line of an at-panic report; a field is None where the line does not tell it.
 
@@ -146,8 +156,9 @@ class LogFacts:
     """What a kernel log tells.
 
     `events` are its OOM events, in its order, `events_left_out` were too many to keep. `reports` counts the at-panic
-    reports of greatest consumers (the last one is read), `totals` is that one's last line. `panicked` tells that the
-    kernel panicked, None where nothing tells.
+    reports of greatest consumers (the last one is read), `totals` is that one's last line, `culprits` are its greatest
+    ones, and `later_pages` are held by modules that were loaded after it was armed, so that helpers of theirs may be
+    among them. `panicked` tells that the kernel panicked, None where nothing tells.
     """
 
     panicked: bool | None = None
@@ -155,6 +166,8 @@ class LogFacts:
     events_left_out: int = 0
     reports: int = 0
     totals: PanicTotals | None = None
+    culprits: tuple[ToldCulprit, ...] = ()
+    later_pages: int = 0
 
 
 @dataclass(slots=True)
@@ -202,6 +215,12 @@ class Reading:
     census: Census | None = None
     witness_of: str | None = None
     earlier: Reading | None = None
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether it counts pages: by rows, by a census, or by culprits that a dying kernel added up."""
+        counted = self.notes.stats.records or self.census is not None or self.notes.log.culprits
+        return self.counts is not None and bool(counted)
 
     @property
     def handles(self) -> Mapping[int, Stack]:

@@ -159,8 +159,7 @@ def _tells_something(reading: Reading, *, of_holders: bool) -> bool:
         return True
     if not of_holders and (notes.accounts.free_blocks or notes.accounts.counters or notes.accounts.meminfo is not None):
         return True
-    has_counts = reading.counts is not None and bool(reading.notes.stats.records or reading.census is not None)
-    return has_counts or bool(reading.notes.log.events)
+    return reading.has_counts or bool(notes.log.events)
 
 
 def explain(

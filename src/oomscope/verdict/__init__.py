@@ -151,7 +151,16 @@ def _verdict(
         groups_by=question.by,
         groups=()
         if question.by is None
-        else tuple(group(latest.counts, facts.holdings, question.by, sort=question.sort, min_pages=question.min_pages)),
+        else tuple(
+            group(
+                latest.counts,
+                facts.holdings,
+                question.by,
+                sort=question.sort,
+                min_pages=question.min_pages,
+                told=facts.told_culprits,
+            )
+        ),
         events=() if event is None else event.lines,
     )
 

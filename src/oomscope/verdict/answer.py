@@ -114,13 +114,16 @@ def row_for(causes: Collection[tuple[str, int | None]], culprits: Iterable[Culpr
 def _is_of(row: CulpritRow, oom_class: str, pages: int | None) -> bool:
     """Whether a culprit's memory is what the class leaves without a name.
 
-    Before 6.1 kmalloc() of more than two pages goes by names that do not tell that it is counted as slab (mm/slub.c):
-    such a culprit is one that holds as much as all slab.
+    Of a culprit that a dying kernel told of without any of its stacks, the kind is not known: half of all slab is
+    enough to be of it. Before 6.1 kmalloc() of more than two pages goes by names that do not tell that it is counted
+    as slab (mm/slub.c): such a culprit is one that holds as much as all slab.
     """
     if row.pages < _PART_OF_CLASS * (pages or 0):
         return False
     if oom_class != SLAB:
-        return oom_class in WANTS_A_NAME and KERNEL in row.kinds
+        return oom_class in WANTS_A_NAME and (not row.kinds or KERNEL in row.kinds)
+    if not row.kinds:
+        return row.pages >= _MOST_OF_CLASS * (pages or 0)
     return bool({SLAB_KIND, LARGE_KMALLOC} & set(row.kinds)) or (
         KERNEL in row.kinds and pages is not None and row.pages >= pages
     )
@@ -174,13 +177,14 @@ def _by_stacks(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -
     """The greatest culprit where its stacks together hold more than any one, else the greatest stack, else why none."""
     row = case.culprits[0] if case.culprits else None
     consumer = case.consumers[0] if case.consumers else None
-    if consumer is None:
+    if consumer is None and row is None:
         return _without_a_name(case, oom, findings)
-    if row is not None and (row.pages > consumer.pages or consumer.holding.culprit is not None):
+    if row is not None and (consumer is None or row.pages > consumer.pages or consumer.holding.culprit is not None):
         holder = _of_row(row, case)
         # Beside a report that cannot tell, what little stacks name is said and answers for nothing.
         is_little = case.event is not None and row.share_of_ram is not None and not _is_worth_naming(row)
         return replace(holder, name=None, kind=kinds.NOBODY) if is_little else holder
+    assert consumer is not None
     holding = consumer.holding
     return _Holder(
         holding.kind,

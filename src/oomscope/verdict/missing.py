@@ -82,6 +82,8 @@ def _untold(case: RuleCase, oom_class: str | None) -> Unknown | None:
     if notes.absent and not notes.stats.records:
         return None  # who allocated is not known at all, which stands among what is absent
     if not counts.stacks:
+        if case.facts.told_culprits:
+            return Unknown("the stacks of the culprits", "the frames of the at-panic lines are not in this log")
         if oom_class is not None and oom_class not in WANTS_A_NAME:
             return None  # the report itself says who holds it, or that nobody does
         teller = "an OOM report does" if case.event is not None else "such files do"

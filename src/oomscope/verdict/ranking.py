@@ -34,6 +34,7 @@ class Ranking:
         self._earlier_stacks = None if earlier is None else pages_by_stack(earlier.counts)
         self._earlier_culprits = facts.earlier_by_culprit
         self._apart_ns = facts.apart_ns
+        self._told_culprits = facts.told_culprits
         self._details = Details(self._counts)
         self._has_times = bool(self._counts.stacks) and bool(self._counts.timed_pages.any())
 
@@ -73,9 +74,9 @@ class Ranking:
 
     def culprits(self, held: Iterable[Holding]) -> tuple[CulpritRow, ...]:
         """Holdings rolled up over stacks, most pages first."""
-        if self._counts.pages is None:
+        if self._counts.pages is None and not self._told_culprits:
             return ()
-        rows = culprits(held)
+        rows = culprits(held, self._told_culprits)
         if not rows:
             return ()
         ages = ages_of(self._counts, rows) if self._has_times else None
@@ -90,7 +91,7 @@ class Ranking:
                 kinds=row.kinds,
                 pages=row.pages,
                 share_of_ram=None if row.kinds == (BALLOON,) else self._share(row.pages),
-                stacks=len(row.rows),
+                stacks=row.stacks,
                 growth=growth.one_dump(pattern, row.first_ns, row.last_ns)
                 if self._earlier_culprits is None
                 else growth.two_moments(row.pages, self._earlier_culprits.get(row.culprit, 0), self._apart_ns),

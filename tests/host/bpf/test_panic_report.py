@@ -62,7 +62,6 @@ def test_the_layout_is_the_headers() -> None:
     assert [(c.pages, c.stacks, c.frame) for c in report.culprits] == [(70, 24, 0x10), (11, 2, 0x20)]
 
 
-
 @given(st.binary(max_size=64), st.integers(0, REPORT_BYTES - 64))
 def test_damaged_reports_are_none_or_bounded(noise: bytes, at: int) -> None:
     """Whatever a dump holds in the map's place, no more is read than there is room for."""

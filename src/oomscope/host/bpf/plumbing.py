@@ -48,7 +48,7 @@ class Plumbing:
 
 
 def plumbing(machine: Machine) -> Plumbing:
-    """The ranges of this kernel and the modules that are loaded now; a module's functions without a row are in it, too."""
+    """The ranges of this kernel and of the modules loaded now, of which functions without a row are in it, too."""
     code = machine.code
     says: dict[int, int] = {start: _ANSWERS for start, _, module in code if machine.is_module(module)}
     enclosing = []

@@ -16,7 +16,9 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         told += [f" {frame}" for frame in frames(consumer.frames)]
     for number, culprit in enumerate(report.culprits):
         name = "next culprit" if number else "greatest culprit"
-        told.append(f"OOM: {name}: {culprit.pages} pages by {_function(culprit, frames)} through {culprit.stacks} stacks")
+        told.append(
+            f"OOM: {name}: {culprit.pages} pages by {_function(culprit, frames)} through {culprit.stacks} stacks"
+        )
     if report.later_pages:
         told.append(
             f"OOM: {report.later_pages} pages by modules loaded since it was armed, whose helpers are not known"
@@ -37,7 +39,10 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
     if report.unread_stacks:
         told.append(f"OOM: {report.unread_stacks} stacks cannot be read")
     walked, what = (report.stacks, "stacks") if report.way == STACK_LIST else (report.walked_pages, "pages")
-    told.append(f"OOM: walked {walked} {what} in {report.took_ns // 1000} us, {report.naming_ns // 1000} us of them for culprits")
+    told.append(
+        f"OOM: walked {walked} {what} in {report.took_ns // 1000} us,"
+        f" {report.naming_ns // 1000} us of them for culprits"
+    )
     if report.stopped:
         told.append(f"OOM: stopped after {report.took_ns // 1000000} ms: the numbers are too small")
     return told

@@ -6,6 +6,9 @@ Those of the 2020 patch (`greatest`; its first version said `largest`) and oomsc
      frame...
     OOM: memory consumer #2: N pages are allocated from:
      frame...
+    OOM: greatest culprit: N pages by FUNCTION through S stacks
+    OOM: next culprit: N pages by FUNCTION through S stacks
+    OOM: N pages by modules loaded since it was armed, whose helpers are not known
     OOM: S stacks hold N of R pages; U pages not counted
     OOM: tracked since T s; N pages were allocated before that
 
@@ -21,7 +24,7 @@ from dataclasses import replace
 
 from oomscope import bounds
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes, PanicTotals
+from oomscope.model.reading import Notes, PanicTotals, ToldCulprit
 from oomscope.model.stack import Frame, parse_frame
 from oomscope.numeric import np
 from oomscope.sources.kernel_log.prefixes import LogLine
@@ -38,6 +41,12 @@ _TRACKED = re.compile(
     rb"OOM: tracked since (?P<seconds>\d{1,9})\.(?P<micros>\d{6}) s; "
     rb"(?P<older>\d{1,15}) pages were allocated before that"
 )
+CULPRIT = re.compile(
+    rb"OOM: (?P<which>greatest|next) culprit: (?P<pages>\d{1,15}) pages by (?P<frame>\S{1,512}(?: \[[^\]\s]{1,63}\])?)"
+    rb" through (?P<stacks>\d{1,9}) stacks"
+)
+_LATER = re.compile(rb"OOM: (?P<pages>\d{1,15}) pages by modules loaded since it was armed")
+_CULPRITS_KEPT = 16
 _FRAME_REACH = 700  # the longest frame and its module
 _FRAME_AT_END = re.compile(
     rb"(?:^|[ :])(?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))$"
@@ -71,6 +80,8 @@ class ConsumerLinesReader:
             return
         notes.at_ns = report.at_ns
         notes.log.totals = report.totals
+        notes.log.culprits = tuple(report.culprits)
+        notes.log.later_pages = report.later_pages
         notes.stats.cut_off = report.totals is None
         stacks = StackTable()
         rows = []
@@ -87,23 +98,45 @@ class ConsumerLinesReader:
             yield Batch(stacks.tables, stack, pages=counted)
 
     def _keep_if_whole(self) -> None:
-        """Of several reports the last one counts that has a stack: a later one may be cut."""
+        """Of several reports the last one counts that names somebody: a later one may be cut."""
         if self._report is not None:
             self._report.close()
-            if any(frames for _, frames in self._report.consumers):
+            if self._report.culprits or any(frames for _, frames in self._report.consumers):
                 self._last_whole = self._report
+
+    def _take_culprit(self, line: LogLine, match: re.Match[bytes]) -> None:
+        """A line of a culprit; the first one begins a report whose stacks are not in the log."""
+        report = self._report
+        if report is None or (match["which"] == b"greatest" and (report.culprits or report.totals is not None)):
+            self._notes.log.reports += 1
+            self._keep_if_whole()
+            report = self._report = _Report(line)
+        report.close()
+        name = printable(match["frame"])
+        symbol, _, module = name.partition(" ")
+        frame = parse_frame(name) or Frame(name, symbol, module=module.strip("[]") or None)
+        pages, stacks = int(match["pages"]), int(match["stacks"])
+        if pages <= bounds.PAGES and len(report.culprits) < _CULPRITS_KEPT:
+            report.culprits.append(ToldCulprit(frame.function, frame.module, pages, stacks))
 
     def _take_report_line(self, line: LogLine) -> bool:
         text = line.text
         if (match := GREATEST.search(text)) is not None:
             self._notes.log.reports += 1
             self._keep_if_whole()
-            self._report = _Report(line, int(match["pages"]))
+            self._report = _Report(line)
+            self._report.start(line, int(match["pages"]))
+            return True
+        if (match := CULPRIT.search(text)) is not None:
+            self._take_culprit(line, match)
             return True
         if self._report is None:
             return False
         if (match := _NEXT.search(text)) is not None:
             self._report.start(line, int(match["pages"]))
+            return True
+        if (match := _LATER.search(text)) is not None:
+            self._report.later_pages = int(match["pages"])
             return True
         if (match := _TOTALS.search(text)) is not None:
             self._report.finish(
@@ -122,12 +155,14 @@ class ConsumerLinesReader:
 class _Report:
     """One at-panic report while its lines come in."""
 
-    def __init__(self, line: LogLine, pages: int) -> None:
+    def __init__(self, line: LogLine) -> None:
         self.consumers: list[tuple[int, list[Frame]]] = []
+        self.culprits: list[ToldCulprit] = []
+        self.later_pages = 0
         self.totals: PanicTotals | None = None
         self.at_ns = line.at_ns
+        self.done = False
         self._frames: list[Frame] | None = None
-        self.start(line, pages)
 
     def start(self, line: LogLine, pages: int) -> None:
         """A consumer's first line."""

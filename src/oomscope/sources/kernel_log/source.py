@@ -17,7 +17,7 @@ from oomscope.model.oom_event import PANIC
 from oomscope.model.reading import Notes, Reading, Role
 from oomscope.model.unknown import Unknown
 from oomscope.sources.base import Options, RowSource
-from oomscope.sources.kernel_log.consumer_lines import GREATEST, ConsumerLinesReader
+from oomscope.sources.kernel_log.consumer_lines import CULPRIT, GREATEST, ConsumerLinesReader
 from oomscope.sources.kernel_log.events import EventsReader
 from oomscope.sources.kernel_log.interest import OF_INTEREST, lines_of_interest
 from oomscope.sources.kernel_log.prefilter import is_worth_reading, numbered_stretches
@@ -51,7 +51,7 @@ class KernelLog(RowSource):
 
     def recognises(self, head: bytes) -> bool:
         """Whether this is a kernel log; one without stamps is known by an at-panic line or by a report's."""
-        return any(pattern.search(head) is not None for pattern in (_KERNEL_LOG, GREATEST, _TELLING))
+        return any(pattern.search(head) is not None for pattern in (_KERNEL_LOG, GREATEST, CULPRIT, _TELLING))
 
     def parser(self, *, ranking_only: bool) -> KernelLogParser:  # noqa: ARG002 - it has nothing to leave out
         """A parser for one log."""

@@ -43,7 +43,7 @@ class PanicReport:
     """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
 
     Where pages were tracked, `since_ns`, `older_pages` were allocated before that and `left_out_pages` are the user's.
-    Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of modules that were loaded since it was armed.
+    Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of modules loaded since it was armed.
     """
 
     cause: int

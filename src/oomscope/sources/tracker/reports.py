@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from oomscope.model.batch import Batch, Tables
-from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats
+from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats, ToldCulprit
 from oomscope.model.stack import Frame, Stack
 from oomscope.numeric import np
 from oomscope.sources.tracker.panic_report import OWNERS, PANIC, PanicReport
@@ -23,10 +23,21 @@ def rows_of(reports: list[PanicReport], frames_of: FramesOf) -> list[tuple[Notes
 def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
     told = [consumer for consumer in report.consumers if consumer.frames]
     tables = Tables(stacks=[Stack(frames_of(consumer.frames), consumer.handle) for consumer in told])
-    log = LogFacts(panicked=report.cause == PANIC, reports=1, totals=_totals(report))
+    log = LogFacts(
+        panicked=report.cause == PANIC,
+        reports=1,
+        totals=_totals(report),
+        culprits=tuple(_culprits(report, frames_of)),
+        later_pages=report.later_pages,
+    )
     notes = Notes(ParseStats(records=len(told)), log=log, at_ns=report.at_ns)
     pages = np.array([consumer.pages for consumer in told], np.int64)
     return notes, Batch(tables, np.arange(len(told), dtype=np.int64), pages=pages)
+
+
+def _culprits(report: PanicReport, frames_of: FramesOf) -> Iterator[ToldCulprit]:
+    for culprit, frame in zip(report.culprits, frames_of([each.frame for each in report.culprits]), strict=True):
+        yield ToldCulprit(frame.function, frame.module, culprit.pages, culprit.stacks)
 
 
 def _totals(report: PanicReport) -> PanicTotals:

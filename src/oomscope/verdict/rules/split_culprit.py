@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oomscope.model.holding import SLAB
-from oomscope.model.ranked import CulpritRow
+from oomscope.model.ranked import Consumer, CulpritRow
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
 from oomscope.units import share_text
 from oomscope.verdict.rules.case import MOST, RuleCase
@@ -18,28 +18,50 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         return ()
     first = case.culprits[0]
     greatest = next((c for c in case.consumers if c.holding.culprit is not None), None)
-    if greatest is None or first.stacks < 2 or first.pages < _MORE_THAN_ONE_STACK * greatest.pages:
+    if first.stacks < 2 or (greatest is not None and first.pages < _MORE_THAN_ONE_STACK * greatest.pages):
         return ()
     share = "" if first.share_of_ram is None else f", {share_text(first.share_of_ram)} of RAM"
     return (
         Finding(
             claim=f"{first.culprit} holds {case.size(first.pages)}{share} over {first.stacks:,} stacks",
             pages=first.pages,
-            certainty=LIKELY if _is_mostly_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
-            because=(
-                f"{first.stacks:,} stacks whose first frame beyond allocator and helpers is {first.culprit}",
-                f"its greatest single stack is not the whole: the greatest of all holds {case.size(greatest.pages)}",
-            ),
+            certainty=LIKELY if _may_be_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
+            because=_because(case, first, greatest),
             refuted_by="a frame of these stacks that is a helper and not the one who asked (attribution/frames.tsv)",
-            next="--by culprit ranks them all; --by stack with --module shows the paths",
+            next=_next(case, first),
         ),
     )
 
 
-def _is_mostly_slab(case: RuleCase, row: CulpritRow) -> bool:
-    """Whether a tenth or more of what a culprit holds is slab: who holds its objects may be another."""
-    its_own = [c for c in case.consumers if c.holding.culprit == row.culprit]
-    return 10 * sum(c.pages for c in its_own if c.holding.kind == SLAB) >= row.pages
+def _because(case: RuleCase, row: CulpritRow, greatest: Consumer | None) -> tuple[str, ...]:
+    stacks = f"{row.stacks:,} stacks whose first frame beyond allocator and helpers is {row.culprit}"
+    log = case.evidence.latest.reading.notes.log
+    if case.facts.told_culprits:
+        stacks += ", as the dying kernel added them up"
+    parts = [stacks]
+    if greatest is not None:
+        parts.append(
+            f"its greatest single stack is not the whole: the greatest of all holds {case.size(greatest.pages)}"
+        )
+    if case.facts.told_culprits and log.later_pages:
+        parts.append(
+            f"{case.size(log.later_pages)} are by modules loaded after it was armed: helpers of theirs may be named"
+        )
+    return tuple(parts)
+
+
+def _next(case: RuleCase, row: CulpritRow) -> str:
+    if sum(c.holding.culprit == row.culprit for c in case.consumers) < row.stacks:
+        return (
+            "--by culprit ranks them; a core dump of that moment shows all the paths, and `oomscope arm --top 16` more"
+        )
+    return "--by culprit ranks them all; --by stack with --module shows the paths"
+
+
+def _may_be_slab(case: RuleCase, row: CulpritRow) -> bool:
+    """Whether a tenth or more of what a culprit holds is slab, or may be: who holds its objects may be another."""
+    its_own = [c for c in case.consumers if c.holding.culprit == row.culprit and c.holding.kind != SLAB]
+    return 10 * sum(c.pages for c in its_own) <= 9 * row.pages
 
 
 def _objects_agree(case: RuleCase, row: CulpritRow) -> bool:
