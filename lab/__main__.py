@@ -12,7 +12,7 @@ import click
 from lab import build, host, matrix, refresh, results, witnesses
 from lab.cache import CACHE, make_room
 from lab.errors import LabError, Vanished
-from lab.kernels import KERNELS, Kernel
+from lab.kernels import KERNELS, Kernel, from_source
 from lab.scenarios import SCENARIOS, Scenario
 from oomscope.units import bytes_text
 
@@ -81,13 +81,22 @@ def build_(everything: bool, kernel_names: tuple[str, ...]) -> None:
 @main.command()
 @_all
 @click.option("--stock", is_flag=True, help="Debian's own images, and all their scenarios.")
+@click.option(
+    "--source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A source tree of Linux: it is copied, configured as the lab's kernels are, built and run.",
+)
 @_kernel
 @_scenario
-def run(everything: bool, stock: bool, kernel_names: tuple[str, ...], scenario_names: tuple[str, ...]) -> None:
+def run(
+    everything: bool, stock: bool, source: Path | None, kernel_names: tuple[str, ...], scenario_names: tuple[str, ...]
+) -> None:
     """Boot, provoke and capture: a folder below lab/out for each kernel and scenario."""
     if stock:
         kernel_names += tuple(kernel.name for kernel in KERNELS if kernel.flavour)
-    kernels = _kernels(kernel_names, everything)
+    kernels = _kernels(kernel_names, everything) if kernel_names or source is None else []
+    if source is not None:
+        kernels.append(from_source(source))
     scenarios = _scenarios(scenario_names, everything or stock)
     host.require({kernel.architecture for kernel in kernels})
     pairs, outcomes = [], []

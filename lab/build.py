@@ -86,7 +86,7 @@ def build(kernel: Kernel) -> Built:
                 shutil.rmtree(other)
         if built is None:
             image = stock.newest_image(kernel, archive(kernel)) if kernel.flavour else None
-            version = image.version if image else archive(kernel).version(kernel.package)
+            version = image.version if image else _version(kernel)
             folder = kernels / f"{kernel.name}_{version}_{_recipe(kernel)}"
             release = _make_stock(kernel, folder, image) if image else _make_own(kernel, folder)
             (folder / "built.json").write_text(json.dumps({"release": release, "package_version": version}) + "\n")
@@ -114,6 +114,13 @@ def build_modules(built: Built) -> list[Path]:
     return built_modules
 
 
+def _version(kernel: Kernel) -> str:
+    if kernel.source is None:
+        return archive(kernel).version(kernel.package)
+    command = ["make", "-s", "-C", str(kernel.source), "kernelversion"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _recipe(kernel: Kernel) -> str:
     """A hash of everything but the package that makes the kernel what it is."""
     digest = hashlib.sha256(kernel.architecture.name.encode())
@@ -124,6 +131,8 @@ def _recipe(kernel: Kernel) -> str:
         digest.update(path.read_bytes())
     if kernel.patch is not None:
         digest.update((HERE / kernel.patch).read_bytes())
+    if kernel.source is not None:
+        digest.update(f"{kernel.source}\n".encode() + (kernel.source / "Makefile").read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -137,7 +146,10 @@ def _make_own(kernel: Kernel, tree: Path) -> str:
     if not (tree / "Makefile").exists():
         unfinished = tree.with_name(tree.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        if kernel.patch is None:
+        if kernel.source is not None:
+            subprocess.run(["cp", "-a", kernel.source, unfinished], check=True)
+            _make(kernel, unfinished, unfinished / "build.log", "mrproper")
+        elif kernel.patch is None:
             _unpack(kernel, unfinished)
         else:
             plain = build(dataclasses.replace(kernel, name=kernel.name.removesuffix("-witness"), patch=None))

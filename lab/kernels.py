@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from lab.errors import LabError
 
 HERE = Path(__file__).parent
 
@@ -50,7 +53,8 @@ class Kernel:
 
     Usually `package` is the source, configured by the lab, and for a witness changed by `patch`. With a `flavour`, the
     newest image that Debian itself built of a series ("linux-image-6.12") is taken as it is; `modules` are those it
-    needs to find its disk; without headers no module of the lab's can be built for it.
+    needs to find its disk; without headers no module of the lab's can be built for it. With a `source`, that folder is
+    copied and built instead of a package.
     """
 
     name: str
@@ -58,11 +62,12 @@ class Kernel:
     suite: str
     architecture: Architecture = X86_64
     patch: str | None = None
+    source: Path | None = None
     flavour: str | None = None
     modules: tuple[str, ...] = ()
     scenarios: tuple[str, ...] | None = None  # these only
     page_owner_is_fatal_in: tuple[str, ...] = ()
-    can_be_armed: bool = True  # has bpf_loop(), 5.17 and later
+    can_be_armed: bool = True  # has bpf_for_each_map_elem(), 5.13 and later
     has_headers: bool = True
     processor: str | None = None  # another one than the architecture's
     default: bool = False
@@ -74,6 +79,7 @@ class Kernel:
         return (HERE / "config" / "common.config", HERE / "config" / f"{self.architecture.name}.config")
 
 
+_FIRST_TO_BE_ARMED = (5, 13)
 _PANICS = ("kmalloc-panic", "page-panic", "vmalloc-panic")
 _ARMED = tuple(f"armed-{name}" for name in _PANICS)
 
@@ -121,6 +127,18 @@ def _stock(
         processor="max" if flavour.endswith("16k") else None,  # for 16 KiB pages QEMU's Cortex-A72 is too old
         default=default,
         default_scenarios=("tracked-pipe-panic",) if can_be_armed else ("pipe-panic",),
+    )
+
+
+def from_source(folder: Path) -> Kernel:
+    """Whatever kernel lies in a folder. Raises LabError where none does."""
+    try:
+        told = dict(re.findall(r"^(VERSION|PATCHLEVEL) = (\d+)$", (folder / "Makefile").read_text(), re.MULTILINE))
+        series = int(told["VERSION"]), int(told["PATCHLEVEL"])
+    except (OSError, KeyError) as error:
+        raise LabError(f"{folder} is no source tree of Linux: its Makefile tells no version") from error
+    return Kernel(
+        f"{series[0]}.{series[1]}-source", "", "", source=folder.resolve(), can_be_armed=series >= _FIRST_TO_BE_ARMED
     )
 
 

@@ -38,8 +38,8 @@ REFUSALS = {
     "without-page-owner": "page_owner is off; boot with page_owner=on",
     "confidentiality": "the kernel is locked down (confidentiality): no program may read its memory;"
     " boot with lockdown=integrity, which is enough for Secure Boot",
-    "too-old": "this kernel has no way to count pages per stack from BPF: no bpf_loop() (it came with 5.17);"
-    " set up kdump, and read its dump with `oomscope explain vmcore`",
+    "too-old": "this kernel has no way to count pages per stack from BPF:"
+    " no bpf_for_each_map_elem() (it came with 5.13); set up kdump, and read its dump with `oomscope explain vmcore`",
     "twice": "it is armed already; oomscope arm --status; oomscope disarm first",
 }
 WITHOUT_LIST = ("6.1",)  # page_owner's stack_list came with 6.9
@@ -293,7 +293,7 @@ def test_what_is_missing_is_said_in_one_sentence(case: Case) -> None:
     for path in refusals:
         expected = REFUSALS[path.name.partition(".")[2].removeprefix("tracking-")]
         if path.name == "refused.tracking-too-old":
-            expected = "this kernel cannot track pages: no bpf_loop() (it came with 5.17)"
+            expected = "this kernel cannot track pages: no bpf_for_each_map_elem() (it came with 5.13)"
         assert path.read_text() == f"oomscope: {expected}\nexit 4\n"
 
 

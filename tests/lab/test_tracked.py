@@ -176,6 +176,17 @@ def test_every_page_that_the_module_holds_is_owned_by_its_function(case: Case) -
 
 
 @pytest.mark.parametrize("case", each([*PANICS, *SPOILT, *BESIDE]))
+def test_the_counts_kept_per_stack_are_the_tables(case: Case) -> None:
+    """What is kept while pages come and go is what a walk over the table finds: of each stack, to the page."""
+    dump = open_dump(dump_of(case))
+    table = page_owners(dump, b"")
+    assert table is not None
+    kept = table.kept.sum(axis=0)
+    assert np.array_equal(kept, table.pages_by_slot())
+    assert kept.sum() > 1000
+
+
+@pytest.mark.parametrize("case", each([*PANICS, *SPOILT, *BESIDE]))
 def test_the_table_of_a_stopped_machine_has_as_many_owned_pages_as_were_counted(case: Case) -> None:
     """The audit, exact where nothing moves any more: entries that are set, against what the programs counted."""
     dump = open_dump(dump_of(case))

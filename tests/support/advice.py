@@ -13,7 +13,7 @@ from oomscope.model.verdict import Verdict
 
 _SINCE = (
     (r"page_owner=on", (4, 0)),  # 48c96a368579
-    (r"oomscope arm", (5, 17)),  # bpf_loop(), e6f2dd0f8067
+    (r"oomscope arm", (5, 13)),  # bpf_for_each_map_elem(), 69c087ba6225
     (r"mem_profiling|/proc/allocinfo", (6, 10)),  # 22d407b164ff
     (r"compaction_proactiveness", (5, 9)),  # facdaa917c4d
     (r"compact_memory", (2, 6, 35)),  # 76ab0f530e46

@@ -34,7 +34,7 @@ def test_who_gave_a_dump_is_not_told_to_keep_one(release: str) -> None:
 
 
 def test_tracking_is_offered_where_the_kernel_takes_it() -> None:
-    """bpf_loop() came with 5.17."""
+    """bpf_for_each_map_elem() came with 5.13."""
     assert "arm --track" in advice.name_next_time(DEBIAN)
     assert "arm --track" not in advice.name_next_time(DEBIAN_11)
     assert "arm --track" in advice.dump_with_owners(DEBIAN)

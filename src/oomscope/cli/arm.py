@@ -145,7 +145,8 @@ def _tell_tracking(audit: tracker.Audit, tracking: Tracking | None) -> None:
     else:
         say(
             f"audit: the table has {audit.owned_pages:,} owned pages, its counters {audit.counted_pages:,}:"
-            f" {abs(audit.owned_pages - audit.counted_pages):,} pages are unaccounted for"
+            f" {abs(audit.owned_pages - audit.counted_pages):,} pages are unaccounted for; the counts per stack are"
+            f" {audit.miscounted_pages:,} pages off"
         )
     say(
         f"since then: {counted.allocated_pages:,} pages allocated, {counted.freed_pages:,} freed,"

@@ -82,6 +82,12 @@ class Machine:
         return None if found is None else int(found[1]) * 1024
 
     @property
+    def possible_cpus(self) -> int:
+        """How many processors there may be; 1 where that is not told."""
+        last = re.search(r"(\d+)$", self.text("/sys/devices/system/cpu/possible") or "")
+        return 1 if last is None else int(last[1]) + 1
+
+    @property
     def release(self) -> str:
         """The kernel's."""
         return self.text("/proc/sys/kernel/osrelease") or "unknown"

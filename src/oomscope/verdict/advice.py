@@ -37,13 +37,13 @@ def memory_limit(release: str | None) -> str:
 
 
 def name_next_time(release: str | None, *, has_dump: bool = False) -> str:
-    """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.17), profiling (6.10).
+    """How memory without a holder gets one: page_owner (4.0), the program on the OOM path (5.13), profiling (6.10).
 
     Where this answer is of a dump, another one is no help by itself.
     """
     dump = "keep a core dump and run `oomscope explain vmcore`"
     if has_no_page_owner(release):
-        ways = ["run `oomscope arm --track`"] if has(release, 5, 17) else []
+        ways = ["run `oomscope arm --track`"] if has(release, 5, 13) else []
         ways += [] if has_dump else [dump]
         told = ", or ".join(ways) or "boot a kernel that has page_owner (CONFIG_PAGE_OWNER) with page_owner=on"
         return f"to identify it next time: {told}; this kernel is built without page_owner"
@@ -51,7 +51,7 @@ def name_next_time(release: str | None, *, has_dump: bool = False) -> str:
         return "to identify it next time: boot with page_owner=on; a dump then has the stack of every page"
     if not has(release, 4, 0):
         return f"to identify it next time: {dump}; this kernel has no page_owner, which came with 4.0"
-    if not has(release, 5, 17):
+    if not has(release, 5, 13):
         return f"to identify it next time: boot with page_owner=on and {dump}"
     armed = "to identify it next time: boot with page_owner=on and run `oomscope arm`"
     if _RELEASE.match(release or "") is None:
@@ -63,7 +63,7 @@ def dump_with_owners(release: str | None) -> str:
     """What has the next dump name who took kernel memory."""
     if not has_no_page_owner(release):
         recorded = "boot with page_owner=on"
-    elif has(release, 5, 17):
+    elif has(release, 5, 13):
         recorded = "run `oomscope arm --track`"
     else:
         recorded = "boot a kernel that has page_owner (CONFIG_PAGE_OWNER) with page_owner=on"
@@ -75,7 +75,7 @@ def page_takers(release: str | None) -> str:
     if not has(release, 4, 0):
         return "read /proc/vmallocinfo: it names who takes mapped pages; this kernel has no page_owner"
     if has_no_page_owner(release):
-        track = "run `oomscope arm --track`, or " if has(release, 5, 17) else ""
+        track = "run `oomscope arm --track`, or " if has(release, 5, 13) else ""
         return f"{track}read /proc/vmallocinfo: they name who takes such pages"
     if not has(release, 6, 10):
         return "boot with page_owner=on, or read /proc/vmallocinfo: they name who takes such pages"

@@ -25,7 +25,8 @@ ffffffff81000200 t dump_header.constprop.0
 ffffffff81000300 t dump_header.part.0
 ffffffff81000380 t dump_header.cold
 ffffffff81000400 T __set_page_owner
-ffffffff81000500 T bpf_loop
+ffffffff81000500 T bpf_for_each_map_elem
+ffffffff81000510 T bpf_snprintf
 ffffffff82000000 d stack_list
 ffffffffc0000000 t take_page\t[oomlab]
 ffffffffc0000040 t _end\t[oomlab]
@@ -33,8 +34,8 @@ ffffffffc0000040 t _end\t[oomlab]
 
 
 TRACKABLE = (
-    "bpf_loop", "__traceiter_mm_page_alloc", "__traceiter_mm_page_free", "mem_section", "vm_zone_stat",
-    "_totalram_pages",
+    "bpf_for_each_map_elem", "bpf_snprintf", "__traceiter_mm_page_alloc", "__traceiter_mm_page_free", "mem_section",
+    "vm_zone_stat", "_totalram_pages",
 )  # fmt: skip
 
 
@@ -153,7 +154,9 @@ def test_the_doctor_proposes_what_can_be_done(tmp_path: Path) -> None:
     assert doctor.armed(able).mend == doctor.TRACK
     without_types = machine(tmp_path / "without", proc__kallsyms=symbols)
     assert doctor.armed(without_types).mend == "a kernel with CONFIG_PAGE_OWNER=y, then oomscope arm"
-    old = machine(tmp_path / "old", proc__kallsyms=KALLSYMS.replace("bpf_loop", "x"), sys__kernel__btf__vmlinux="")
+    old = machine(
+        tmp_path / "old", proc__kallsyms=KALLSYMS.replace("bpf_for_each_map_elem", "x"), sys__kernel__btf__vmlinux=""
+    )
     assert doctor.armed(old).mend == "boot option page_owner=on, then oomscope arm"
 
 
@@ -166,13 +169,21 @@ def test_a_kernel_without_huge_pages_has_page_faults(monkeypatch: pytest.MonkeyP
 def test_the_way_is_chosen_by_what_is_there(tmp_path: Path) -> None:
     """page_owner's own list where it is whole, else the pages; else the reason in one sentence."""
     assert requirements.choose_way(machine(tmp_path, proc__kallsyms=KALLSYMS)) == "stacks"
-    starts = ("bpf_loop", "mem_section", "page_ext_size", "page_owner_ops", "max_pfn", "stack_slabs")
+    starts = (
+        "bpf_for_each_map_elem",
+        "bpf_snprintf",
+        "mem_section",
+        "page_ext_size",
+        "page_owner_ops",
+        "max_pfn",
+        "stack_slabs",
+    )
     older = "".join(f"ffffffff81000000 d {name}\n" for name in starts)
     assert requirements.choose_way(machine(tmp_path / "older", proc__kallsyms=older)) == "pages"
     gaps = "ffffffff81000000 T alloc_pages_nolock_noprof\n"
     assert requirements.choose_way(machine(tmp_path / "newer", proc__kallsyms=KALLSYMS + older + gaps)) == "pages"
     assert requirements.choose_way(machine(tmp_path / "stripped", proc__kallsyms=KALLSYMS + gaps)) == "stacks"
-    with pytest.raises(NotOffered, match=r"no bpf_loop\(\)"):
+    with pytest.raises(NotOffered, match=r"no bpf_for_each_map_elem\(\)"):
         requirements.choose_way(machine(tmp_path / "oldest", proc__kallsyms="ffffffff81000000 T _stext\n"))
 
 

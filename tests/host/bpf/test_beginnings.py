@@ -43,7 +43,9 @@ def table(*stacks: tuple[int, ...]) -> PageOwners:
         records[slot]["frame"][: len(frames)] = frames
         block[slot] = slot << 16 | 1
     counted = layout.OwnerCounters(**dict.fromkeys(COUNTERS, 0))
-    return PageOwners(0, 10**9, 10**9, records, np.array([1], np.uint64), lambda _: block, counted)
+    return PageOwners(
+        0, 10**9, 10**9, records, np.array([1], np.uint64), lambda _: block, counted, np.zeros((1, 16), np.int64)
+    )
 
 
 @pytest.mark.parametrize("first", [ALLOCATOR, CALLER, MODULE])

@@ -101,11 +101,23 @@ def test_the_time_that_is_told_is_the_guides() -> None:
 
 @pytest.mark.parametrize(
     ("lacking", "told"),
-    [("bpf_loop", "no bpf_loop"), ("__traceiter_mm_page_free", "no tracepoints"), ("vm_zone_stat", "vm_zone_stat")],
+    [
+        ("bpf_for_each_map_elem", "no bpf_for_each_map_elem"),
+        ("bpf_snprintf", "no bpf_for_each_map_elem"),
+        ("__traceiter_mm_page_free", "no tracepoints"),
+        ("vm_zone_stat", "vm_zone_stat"),
+    ],
 )
 def test_what_a_kernel_lacks_is_named(tmp_path: Path, lacking: str, told: str) -> None:
     """Each thing that tracking needs, taken away alone."""
-    needed = ["bpf_loop", "__traceiter_mm_page_alloc", "__traceiter_mm_page_free", "mem_section", "vm_zone_stat"]
+    needed = [
+        "bpf_for_each_map_elem",
+        "bpf_snprintf",
+        "__traceiter_mm_page_alloc",
+        "__traceiter_mm_page_free",
+        "mem_section",
+        "vm_zone_stat",
+    ]
     lines = [f"ffffffff81000000 T {name}\n" for name in [*needed, "_totalram_pages"] if name != lacking]
     with pytest.raises(NotOffered, match=told):
         tracking.require(machine(tmp_path, proc__kallsyms="".join(lines)))
@@ -121,7 +133,16 @@ def table(entries: list[int], stacks: int = 8) -> PageOwners:
         records[slot]["frame"][:2] = (0x1000, 0x2000 + slot)
     places = np.array([0, 0, 0, 1], np.uint64)
     counters = layout.OwnerCounters(**FREE)
-    return PageOwners(5 * 10**9, 500 * 10**9, 1_024_000_000, records, places, [block].__getitem__, counters)
+    return PageOwners(
+        5 * 10**9,
+        500 * 10**9,
+        1_024_000_000,
+        records,
+        places,
+        [block].__getitem__,
+        counters,
+        np.zeros((1, len(records)), np.int64),
+    )
 
 
 def frames_of(addresses: object) -> tuple[Frame, ...]:

@@ -76,23 +76,41 @@ struct naming {
 	struct held greatest[CULPRITS];
 	__u64 lost_pages; /* that found no room */
 	__u64 later_pages; /* by modules that were loaded since */
-	__u64 is_later; /* the culprit found last is one of theirs */
 	__u64 took_ns;
 };
 
+/* Of one stack. */
+struct deciding {
+	__u64 answer;
+	__u64 helper; /* the last one so far */
+	__u32 kind; /* of the plumbing so far */
+	__u32 kind_of_answer;
+	__u32 is_later;
+	__u32 reserved;
+};
+
 /* One report runs at a time, so what it works on is global. */
+struct deciding deciding = {};
 __u64 frames[FRAMES] = {};
 char name[NAME_BYTES] = {};
 struct naming naming = {};
+
+/* 1 or 0, without a branch: within a loop each one would be another way to follow. */
+static __always_inline __u64 is_equal(__u64 one, __u64 other)
+{
+	__u64 differ = one ^ other;
+
+	asm volatile("" : "+r"(differ));
+	return (differ - 1) >> 63 & ~(differ >> 63);
+}
 
 /* Functions that are not static are verified once, by themselves, and not again for every call. */
 __noinline __u64 hash_of_name(__u64 address)
 {
 	static const char form[] = "%ps";
 	__u64 hash = 14695981039346656037ULL; /* FNV-1a */
-	__u32 is_suffix = 0;
+	__u64 is_suffix = 0;
 
-	__builtin_memset(name, 0, sizeof(name));
 	bpf_snprintf(name, sizeof(name), form, &address, sizeof(address));
 	/* Without what the compiler puts behind a dot: .isra.0, .constprop.0. What may follow is the module, behind a space. */
 	for (__u32 i = 0; i < NAME_BYTES; i++) {
@@ -100,8 +118,8 @@ __noinline __u64 hash_of_name(__u64 address)
 
 		if (!letter)
 			break;
-		is_suffix = (letter == '.') | (is_suffix & (letter != ' '));
-		hash = (hash ^ (letter & ((__u64)is_suffix - 1))) * 1099511628211ULL;
+		is_suffix = is_equal(letter, '.') | (is_suffix & ~is_equal(letter, ' '));
+		hash = (hash ^ (letter & (is_suffix - 1))) * 1099511628211ULL;
 	}
 	return hash;
 }
@@ -110,10 +128,8 @@ __noinline __u64 hash_of_name(__u64 address)
 __noinline int is_of_a_module(__u64 address)
 {
 	static const char form[] = "%ps";
-	__u64 last = 0;
-	__u32 module = 0, other = 0;
+	__u64 last = 0, module = 0, other = 0;
 
-	__builtin_memset(name, 0, sizeof(name));
 	bpf_snprintf(name, sizeof(name), form, &address, sizeof(address));
 	for (__u32 i = 0; i < NAME_BYTES; i++) {
 		__u64 letter = (unsigned char)name[i];
@@ -121,9 +137,9 @@ __noinline int is_of_a_module(__u64 address)
 		if (!letter)
 			break;
 		last = last << 8 | letter;
-		module |= letter == '[';
-		other |= (last & 0xffffff) == 0x5b5f5f; /* [__ as in [__builtin__ftrace] */
-		other |= (last & 0xffffffffffULL) == 0x5b6270665dULL; /* [bpf] */
+		module |= is_equal(letter, '[');
+		other |= is_equal(last & 0xffffff, 0x5b5f5f); /* [__ as in [__builtin__ftrace] */
+		other |= is_equal(last & 0xffffffffffULL, 0x5b6270665dULL); /* [bpf] */
 	}
 	return module & ~other & 1;
 }
@@ -161,57 +177,64 @@ static __always_inline bool is_enclosing(__u64 address)
 	return 0;
 }
 
-/* attribution/culprit.py attribute(), over `frames`: the frame that answers, or NOBODY. */
-__noinline __u64 culprit_of(__u32 count)
+/*
+ * attribution/culprit.py attribute(), a frame at a time from the allocator outwards; 1 where no further one matters. What is
+ * decided lies in memory, of which the verifier knows nothing: in registers, each decision would be a way of its own.
+ */
+__noinline int look_at(__u64 address)
 {
-	__u64 answer = NOBODY, helper = NOBODY;
-	__u32 kind = 0, kind_of_answer = 0, is_later = 0;
+	__u32 says, kind;
 
-	for (__u32 i = 0; i < FRAMES && i < count; i++) {
-		__u64 address = frames[i];
-		__u32 says, role;
-
-		if (is_enclosing(address)) {
-			answer = address;
-			kind_of_answer = kind;
-			break;
-		}
-		if (answer)
-			continue;
-		says = frame_says(address);
-		role = says & ROLES;
-		if (role == IS_LABEL)
-			return NOBODY;
-		if (role == IS_ENTRY)
-			continue;
-		if (says & FRAME_KINDS && (!kind || (says & FRAME_KINDS) == KIND_KERNEL))
-			kind = says & FRAME_KINDS;
-		if (role == IS_PLUMBING) {
-			helper = address;
-			continue;
-		}
-		answer = address;
-		kind_of_answer = kind;
-		is_later = says & IS_LATER;
+	if (is_enclosing(address)) {
+		deciding.answer = address;
+		deciding.kind_of_answer = deciding.kind;
+		return 1;
 	}
-	if (!answer) {
-		answer = helper;
-		kind_of_answer = kind;
+	if (deciding.answer)
+		return 0;
+	says = frame_says(address);
+	if ((says & ROLES) == IS_LABEL) {
+		deciding.kind = KIND_OF_NOBODY;
+		return 1;
 	}
-	if (kind_of_answer == KIND_OF_NOBODY)
-		return NOBODY;
-	naming.is_later = is_later;
-	return answer;
+	if ((says & ROLES) == IS_ENTRY)
+		return 0;
+	kind = says & FRAME_KINDS;
+	if (kind && (!deciding.kind || kind == KIND_KERNEL))
+		deciding.kind = kind;
+	if ((says & ROLES) == IS_PLUMBING) {
+		deciding.helper = address;
+		return 0;
+	}
+	deciding.answer = address;
+	deciding.kind_of_answer = deciding.kind;
+	deciding.is_later = says & IS_LATER;
+	return 0;
 }
 
-__noinline int add_culprit(__u64 pages, __u32 count)
+/* The frame of `frames` that answers, or NOBODY. */
+__noinline __u64 culprit_of(__u32 count)
+{
+	__builtin_memset(&deciding, 0, sizeof(deciding));
+	for (__u32 i = 0; i < FRAMES && i < count; i++) {
+		if (look_at(frames[i]))
+			break;
+	}
+	if (!deciding.answer) {
+		deciding.answer = deciding.helper;
+		deciding.kind_of_answer = deciding.kind;
+	}
+	return deciding.kind_of_answer == KIND_OF_NOBODY ? NOBODY : deciding.answer;
+}
+
+static __always_inline void add_culprit(__u64 pages, __u32 count)
 {
 	__u64 address = culprit_of(count);
 	struct held *held, fresh = { .pages = pages, .stacks = 1, .address = address };
 
 	if (address == NOBODY)
-		return 0;
-	if (naming.is_later)
+		return;
+	if (deciding.is_later)
 		naming.later_pages += pages;
 	held = bpf_map_lookup_elem(&culprits_by_address, &address);
 	if (held) {
@@ -220,7 +243,6 @@ __noinline int add_culprit(__u64 pages, __u32 count)
 	} else if (bpf_map_update_elem(&culprits_by_address, &address, &fresh, BPF_NOEXIST)) {
 		naming.lost_pages += pages;
 	}
-	return 0;
 }
 
 static long add_by_name(void *map, const __u64 *address, struct held *value, void *unused)

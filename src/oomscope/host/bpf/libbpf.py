@@ -28,7 +28,11 @@ _POINTERS = (
     "bpf_object__next_program",
     "bpf_program__attach_kprobe",
     "bpf_program__attach",
+    "btf__load_vmlinux_btf",
+    "btf__type_by_id",
 )
+_BTF_KIND_FUNC = 12
+_BTF_TYPE = struct.Struct("<III")  # struct btf_type: name_off, info, type
 _MAP_INFO = struct.Struct("<IIIII")  # struct bpf_map_info: type, id, key_size, value_size, max_entries
 _LINK_INFO = struct.Struct("<III")  # struct bpf_link_info: type, id, prog_id
 _PROG_INFO_BYTES, _MISSES_AT = 232, 208  # struct bpf_prog_info up to recursion_misses and beyond
@@ -70,6 +74,7 @@ class LibBpf:
             raise NotOffered(f"{_NAME} is not installed", advice="apt install libbpf1 (Fedora: libbpf)") from None
         for name in _POINTERS:
             getattr(self._library, name).restype = ctypes.c_void_p
+        self._btf: ctypes.c_void_p | None = None  # as long as the process lives
         _messages.clear()
         self._library.libbpf_set_print(_PRINTER)
 
@@ -118,6 +123,18 @@ class LibBpf:
     def has_function(self, name: str, kind: str) -> bool:
         """Whether the kernel's types have a function that programs of a kind, fentry or fexit, may go to."""
         return int(self._library.libbpf_find_vmlinux_btf_id(name.encode(), _TRACE[kind])) > 0
+
+    def arguments_of(self, name: str) -> int:
+        """How many arguments a kernel function has by the kernel's types; 0 where they do not have it."""
+        if self._btf is None:
+            self._btf = self.pointer("btf__load_vmlinux_btf")
+        number = int(self._library.btf__find_by_name_kind(self._btf, name.encode(), _BTF_KIND_FUNC))
+        for _ in range(2):  # a function is of a prototype, which has as many members as arguments
+            if number <= 0:
+                return 0
+            at = self.pointer("btf__type_by_id", self._btf, ctypes.c_uint32(number)).value
+            _, information, number = _BTF_TYPE.unpack(ctypes.string_at(at or 0, _BTF_TYPE.size))
+        return int(information) & 0xFFFF
 
     def possible_cpus(self) -> int:
         """How many values an entry of a map per processor has."""

@@ -24,7 +24,8 @@
 #define OFFSET_BASIS 14695981039346656037ULL /* FNV-1a, a frame at a time */
 #define PRIME 1099511628211ULL
 #define GFP_MOVABLE 0x08u /* ___GFP_MOVABLE: user memory and page cache, which the OOM report itself names */
-#define OWNERS_PER_STEP 64
+#define OWNERS_PER_STEP 16
+#define COMPACTION_ARGUMENTS 2
 #define SECTION_FLAGS 4096 /* the low bits of section_mem_map; a map of pages begins at a page */
 
 /* Set by the loader. */
@@ -35,6 +36,10 @@ const volatile struct {
 	__u32 page_shift;
 	__u32 sections; /* that memory may have */
 	__u32 allocators;
+	__u32 shards; /* of counts, a power of two */
+	__u32 bulk_arguments; /* of alloc_pages_bulk() in this kernel */
+	__u32 contig_arguments; /* of alloc_contig_range() */
+	__u32 reserved;
 	struct {
 		__u64 start;
 		__u64 end;
@@ -245,38 +250,86 @@ static __always_inline __u32 slot_of_stack(void *ctx, __u32 hook, struct owner_c
 	return SLOT_TABLE_FULL;
 }
 
+/*
+ * How many pages each slot has, kept while they come and go, so that a panic needs no walk. Each processor adds to one of
+ * several shards: a stack that all of them allocate from would have them wait for each other. A shard alone may be below 0.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} slot_pages SEC(".maps");
+
+static __always_inline void count_pages(__u32 slot, __u64 pages)
+{
+	__u32 shard = bpf_get_smp_processor_id() & (owner_options.shards - 1), at = shard * owner_options.stacks + slot;
+	__u64 *counted = pages && slot != SLOT_NONE ? bpf_map_lookup_elem(&slot_pages, &at) : NULL;
+
+	if (counted)
+		__sync_fetch_and_add(counted, pages);
+}
+
+/* Pages that get an owner, or lose theirs, a run of those that had one owner at a time. */
 struct owning {
 	__u64 pfn;
+	__u64 pages;
 	__u64 seen; /* pages that were owned before */
 	__u64 untracked;
+	__u64 run;
+	__u32 run_slot;
 	__u32 owner;
-	__u32 reserved;
 };
+
+static __always_inline void end_run(struct owning *owning)
+{
+	count_pages(owning->run_slot, -owning->run);
+	owning->run = unknown_zero;
+}
 
 static __always_inline void own_page(__u64 pfn, struct owning *owning)
 {
-	__u32 *owner = owner_of(pfn);
+	__u32 *owner = owner_of(pfn), before;
 
 	if (!owner) {
 		owning->untracked++;
 		return;
 	}
-	owning->seen += *owner != 0;
+	before = *owner;
 	*owner = owning->owner;
+	if (!before)
+		return;
+	owning->seen++;
+	if (before >> 16 != owning->run_slot) {
+		end_run(owning);
+		owning->run_slot = before >> 16;
+	}
+	owning->run++;
 }
 
-static __noinline long own_one(__u32 i, struct owning *owning)
+static long own_some(void *map, const __u32 *step, __u64 *unused, struct owning *owning)
 {
-	own_page(owning->pfn + i, owning);
-	return 0;
+	__u64 first = (__u64)*step * OWNERS_PER_STEP;
+
+	for (__u32 k = 0; k < OWNERS_PER_STEP && first + k < owning->pages; k++)
+		own_page(owning->pfn + first + k, owning);
+	return first + OWNERS_PER_STEP >= owning->pages;
 }
 
-static __always_inline void own_pages(struct owning *owning, __u32 order)
+/* What a callback works on is no constant to begin with: the verifier would follow each number that it may come to. */
+static __always_inline void own_pages(struct owning *owning)
 {
-	if (order == 0)
+	owning->seen = owning->untracked = owning->run = owning->run_slot = unknown_zero;
+	if (owning->pages == 1)
 		own_page(owning->pfn, owning);
 	else
-		bpf_loop(1u << (order & 31), own_one, owning, 0);
+		COUNT(own_some, owning);
+	if (owning->pages > (__u64)STEPS * OWNERS_PER_STEP)
+		owning->untracked += owning->pages - (__u64)STEPS * OWNERS_PER_STEP;
+	end_run(owning);
+	if (owning->owner)
+		count_pages(owning->owner >> 16, owning->pages - owning->untracked);
 }
 
 static __always_inline bool is_left_out(__u32 gfp)
@@ -293,15 +346,14 @@ SEC("raw_tp/mm_page_alloc")
 int on_alloc(__u64 *ctx)
 {
 	struct owner_counters *counted = counters(BY_ALLOC);
-	__u32 order = ctx[1] & 31;
-	struct owning owning = {};
+	struct owning owning = { .pages = 1ULL << (ctx[1] & 31) };
 
 	if (!counted || !owner_state.ready || !ctx[0])
 		return 0;
 	owning.pfn = pfn_of(ctx[0]);
 	owning.owner = owner_now(ctx, HOOK_ALLOC, ctx[2], counted);
-	own_pages(&owning, order);
-	counted->allocated_pages += (1ULL << order) - owning.untracked;
+	own_pages(&owning);
+	counted->allocated_pages += owning.pages - owning.untracked;
 	counted->untracked_pages += owning.untracked;
 	counted->healed_pages += owning.seen;
 	return 0;
@@ -311,38 +363,33 @@ SEC("raw_tp/mm_page_free")
 int on_free(__u64 *ctx)
 {
 	struct owner_counters *counted = counters(BY_FREE);
-	__u32 order = ctx[1] & 31;
-	struct owning owning = {};
+	struct owning owning = { .pages = 1ULL << (ctx[1] & 31) };
 
 	if (!counted || !owner_state.ready)
 		return 0;
 	owning.pfn = pfn_of(ctx[0]);
-	own_pages(&owning, order);
+	own_pages(&owning);
 	counted->freed_pages += owning.seen;
-	counted->unowned_frees += (1ULL << order) - owning.seen - owning.untracked;
+	counted->unowned_frees += owning.pages - owning.seen - owning.untracked;
 	return 0;
 }
 
-/* Arguments as numbers: what the context gives are pointers to the verifier, which are not to be reckoned with. */
+/*
+ * Arguments of the function that a program is on, and behind them what it returned, as numbers: read from the context as from
+ * any memory, they are no pointers to the verifier, which are not to be reckoned with. bpf_get_func_arg() came with 5.17.
+ */
 static __always_inline __u64 argument(void *ctx, __u32 number)
 {
 	__u64 value = 0;
 
-	bpf_get_func_arg(ctx, number, &value);
-	return value;
-}
-
-static __always_inline __u64 returned(void *ctx)
-{
-	__u64 value = 0;
-
-	bpf_get_func_ret(ctx, &value);
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + 8 * number);
 	return value;
 }
 
 struct bulk {
 	__u64 array; /* of pages, or 0 */
 	__u64 next; /* of a list, else */
+	__u64 pages;
 	__u64 owned;
 	__u64 untracked;
 	__u32 owner;
@@ -350,28 +397,26 @@ struct bulk {
 };
 
 /* A page that has an owner was in the array before: callers hand in what they still have. */
-static __noinline long own_next(__u32 i, struct bulk *bulk)
+static long own_next(void *map, const __u32 *step, __u64 *unused, struct bulk *bulk)
 {
 	const __u64 lru_at = bpf_core_field_offset(struct page, lru);
 	__u64 page = 0;
 	__u32 *owner;
 
 	if (bulk->array) {
-		bpf_probe_read_kernel(&page, sizeof(page), (void *)(bulk->array + 8ULL * i));
+		bpf_probe_read_kernel(&page, sizeof(page), (void *)(bulk->array + 8ULL * *step));
 	} else {
 		page = bulk->next - lru_at;
 		bpf_probe_read_kernel(&bulk->next, sizeof(bulk->next), (void *)bulk->next);
 	}
-	if (!page)
-		return 0;
-	owner = owner_of(pfn_of(page));
-	if (!owner) {
+	owner = page ? owner_of(pfn_of(page)) : NULL;
+	if (page && !owner) {
 		bulk->untracked++;
-	} else if (!*owner) {
+	} else if (page && !*owner) {
 		*owner = bulk->owner;
 		bulk->owned++;
 	}
-	return 0;
+	return *step + 1 >= bulk->pages;
 }
 
 /* alloc_pages_bulk(gfp, nid, nodemask, nr_pages, [page_list up to 6.13,] page_array) */
@@ -379,19 +424,22 @@ SEC("fexit")
 int on_bulk_alloc(void *ctx)
 {
 	struct owner_counters *counted = counters(BY_BULK);
-	__u32 last = bpf_get_func_arg_cnt(ctx) - 1;
-	__u64 pages = returned(ctx);
-	struct bulk bulk = {};
+	__u32 arguments = owner_options.bulk_arguments;
+	struct bulk bulk = { .pages = argument(ctx, arguments) };
 
-	if (!counted || !owner_state.ready || !pages)
+	if (!counted || !owner_state.ready || !bulk.pages)
 		return 0;
-	bulk.array = argument(ctx, last);
+	bulk.array = argument(ctx, arguments - 1);
 	if (!bulk.array) {
-		bulk.next = argument(ctx, last - 1);
+		bulk.next = argument(ctx, arguments - 2);
 		bpf_probe_read_kernel(&bulk.next, sizeof(bulk.next), (void *)bulk.next);
 	}
 	bulk.owner = owner_now(ctx, HOOK_BULK, argument(ctx, 0), counted);
-	bpf_loop(pages, own_next, &bulk, 0);
+	bulk.owned = bulk.untracked = unknown_zero;
+	COUNT(own_next, &bulk);
+	if (bulk.pages > STEPS)
+		bulk.untracked += bulk.pages - STEPS;
+	count_pages(bulk.owner >> 16, bulk.owned);
 	counted->allocated_pages += bulk.owned;
 	counted->untracked_pages += bulk.untracked;
 	return 0;
@@ -403,13 +451,14 @@ int on_contig_alloc(void *ctx)
 {
 	struct owner_counters *counted = counters(BY_CONTIG);
 	__u64 start = argument(ctx, 0), end = argument(ctx, 1);
-	struct owning owning = { .pfn = start };
+	__u32 arguments = owner_options.contig_arguments;
+	struct owning owning = { .pfn = start, .pages = end - start };
 
-	if (!counted || !owner_state.ready || (__u32)returned(ctx) || end <= start)
+	if (!counted || !owner_state.ready || (__u32)argument(ctx, arguments) || end <= start)
 		return 0;
-	owning.owner = owner_now(ctx, HOOK_CONTIG, argument(ctx, bpf_get_func_arg_cnt(ctx) - 1), counted);
-	bpf_loop(end - start, own_one, &owning, 0);
-	counted->allocated_pages += end - start - owning.untracked;
+	owning.owner = owner_now(ctx, HOOK_CONTIG, argument(ctx, arguments - 1), counted);
+	own_pages(&owning);
+	counted->allocated_pages += owning.pages - owning.untracked;
 	counted->untracked_pages += owning.untracked;
 	counted->healed_pages += owning.seen;
 	return 0;
@@ -418,13 +467,14 @@ int on_contig_alloc(void *ctx)
 struct moving {
 	__u64 from;
 	__u64 to;
+	__u64 pages;
 	__u64 moved;
 	__u64 seen; /* targets that were owned */
 };
 
-static __noinline long swap_one(__u32 i, struct moving *moving)
+static long swap_one(void *map, const __u32 *step, __u64 *unused, struct moving *moving)
 {
-	__u32 *from = owner_of(moving->from + i), *to = owner_of(moving->to + i), owner;
+	__u32 *from = owner_of(moving->from + *step), *to = owner_of(moving->to + *step), owner;
 
 	if (from && to) {
 		owner = *from;
@@ -432,19 +482,23 @@ static __noinline long swap_one(__u32 i, struct moving *moving)
 		*to = owner;
 		moving->moved++;
 	}
-	return 0;
+	return *step + 1 >= moving->pages;
 }
 
-static __noinline long copy_one(__u32 i, struct moving *moving)
+static long copy_one(void *map, const __u32 *step, __u64 *unused, struct moving *moving)
 {
-	__u32 *from = owner_of(moving->from + i), *to = owner_of(moving->to + i);
+	__u32 *from = owner_of(moving->from + *step), *to = owner_of(moving->to + *step);
 
 	if (from && to && *from) {
-		moving->seen += *to != 0;
+		if (*to) {
+			moving->seen++;
+			count_pages(*to >> 16, -1ULL);
+		}
+		count_pages(*from >> 16, 1);
 		moving->moved++;
 		*to = *from;
 	}
-	return 0;
+	return *step + 1 >= moving->pages;
 }
 
 /*
@@ -477,20 +531,22 @@ SEC("fexit")
 int on_compaction_alloc(void *ctx)
 {
 	struct owner_counters *counted = counters(BY_COMPACTION);
-	__u64 from = argument(ctx, 0), to = returned(ctx);
+	__u64 from = argument(ctx, 0), to = argument(ctx, COMPACTION_ARGUMENTS);
 	struct moving moving = {};
 
 	if (!counted || !owner_state.ready || !to)
 		return 0;
 	moving.from = pfn_of(from);
 	moving.to = pfn_of(to);
-	bpf_loop(pages_of_folio(from), copy_one, &moving, 0);
+	moving.pages = pages_of_folio(from);
+	moving.moved = moving.seen = unknown_zero;
+	COUNT(copy_one, &moving);
 	counted->allocated_pages += moving.moved;
 	counted->healed_pages += moving.seen;
 	return 0;
 }
 
-/* mm/migrate.c folio_migrate_flags(new, old) */
+/* mm/migrate.c folio_migrate_flags(new, old); migrate_page_states(new, old) up to 5.15 */
 static __always_inline int moved(__u64 to, __u64 from)
 {
 	struct owner_counters *counted = counters(BY_MIGRATION);
@@ -500,7 +556,9 @@ static __always_inline int moved(__u64 to, __u64 from)
 		return 0;
 	moving.from = pfn_of(from);
 	moving.to = pfn_of(to);
-	bpf_loop(pages_of_folio(from), swap_one, &moving, 0);
+	moving.pages = pages_of_folio(from);
+	moving.moved = unknown_zero;
+	COUNT(swap_one, &moving);
 	counted->moved_pages += moving.moved;
 	return 0;
 }
@@ -527,18 +585,19 @@ struct looking {
 	__u64 roots;
 	__u64 vmemmap;
 	__u32 different;
-	__u32 reserved;
+	__u32 row;
 };
 
-static __noinline long look_at_section(__u32 number, struct looking *looking)
+static long look_at_section(void *counted, const __u32 *step, __u64 *unused, struct looking *looking)
 {
+	const __u32 number = looking->row * STEPS + *step;
 	const __u64 size = bpf_core_type_size(struct mem_section);
 	const __u64 per_root = (1ULL << (owner_options.page_shift & 31)) / size;
 	struct mem_section *section;
 	__u64 root = 0, map = 0;
 
-	if (!per_root)
-		return 1; /* never: the verifier asks */
+	if (!per_root || number >= owner_options.sections)
+		return 1;
 	bpf_probe_read_kernel(&root, sizeof(root), (void *)(looking->roots + number / per_root * 8));
 	if (!root)
 		return 0;
@@ -553,8 +612,15 @@ static __noinline long look_at_section(__u32 number, struct looking *looking)
 	return 0;
 }
 
+static long look_at_row(void *map, const __u32 *row, __u64 *unused, struct looking *looking)
+{
+	looking->row = *row;
+	COUNT(look_at_section, looking);
+	return (__u64)(*row + 1) * STEPS >= owner_options.sections;
+}
+
 /* Run by the loader. */
-SEC("syscall")
+SEC("raw_tp")
 int look_around(void *ctx)
 {
 	struct looking looking = {};
@@ -563,7 +629,7 @@ int look_around(void *ctx)
 	owner_state.clock_ns = bpf_ktime_get_ns();
 	bpf_probe_read_kernel(&looking.roots, sizeof(looking.roots), &mem_section);
 	if (looking.roots)
-		bpf_loop(owner_options.sections, look_at_section, &looking, 0);
+		COUNT(look_at_row, &looking);
 	owner_state.vmemmap = looking.different ? 0 : looking.vmemmap;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #define OWNER_FINE_STEPS 32768
 #define OWNER_COARSE_SHIFT 8
 #define OWNER_LAST_STEP 65535
+#define MOST_SHARDS 16 /* of the counts of pages */
 
 /* A page's owner: the slot of a stack in the upper 16 bits, about when in the lower ones. The first slots are no stacks. */
 enum owner_slot {

@@ -14,7 +14,6 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 #define STACKS 65536 /* that the walk over pages can tell apart */
-#define MOST_NODES (1 << 20)
 #define CHUNK_PAGES 64
 #define ENTRIES 8
 #define MOST_ENTRY_BYTES 128
@@ -84,6 +83,7 @@ struct walk {
 	__u64 entry_bytes;
 	__u64 handle_at;
 	__u64 sections;
+	__u64 row; /* of STEPS sections */
 	__u64 roots;
 	__u64 run_pages; /* neighbours with one handle are looked up once */
 	__u32 run_handle;
@@ -139,7 +139,7 @@ static __always_inline bool is_too_late(void)
 {
 	if (bpf_ktime_get_ns() - walk.began_ns > options.limit_ns)
 		walk.stopped = 1;
-	return walk.stopped;
+	return walk.stopped != 0;
 }
 
 /* lib/stackdepot.c: the pool a handle points into, and the place in it. Older kernels number pools from 0. */
@@ -173,7 +173,7 @@ static __noinline __u64 record_of(__u32 handle)
 }
 
 /* The frames of a stack, into `frames`: by its record, by its handle, or by its slot in the table of owners. */
-static __noinline __u32 take_frames(__u64 at, __u32 handle)
+__noinline __u32 take_frames(__u64 at, __u32 handle)
 {
 	struct owned_stack *owned;
 	struct stack_record *record;
@@ -186,6 +186,8 @@ static __noinline __u32 take_frames(__u64 at, __u32 handle)
 		bpf_probe_read_kernel(frames, sizeof(owned->frame), owned->frame);
 		return owned->frames < OWNER_FRAMES ? owned->frames : OWNER_FRAMES;
 	}
+	if (!bpf_core_type_exists(struct stack_record))
+		return 0; /* never: up to 6.7 the verifier looks at this on kernels without a stack depot, too */
 	record = (void *)(at ?: record_of(handle));
 	if (!record)
 		return 0;
@@ -197,7 +199,7 @@ static __noinline __u32 take_frames(__u64 at, __u32 handle)
 	return count;
 }
 
-static __noinline int find_culprit(__u64 pages, __u64 record, __u32 handle)
+static __always_inline void find_culprit(__u64 pages, __u64 record, __u32 handle)
 {
 	__u64 began_ns = bpf_ktime_get_ns();
 
@@ -206,11 +208,10 @@ static __noinline int find_culprit(__u64 pages, __u64 record, __u32 handle)
 	else
 		add_culprit(pages, take_frames(record, handle));
 	naming.took_ns += bpf_ktime_get_ns() - began_ns;
-	return 0;
 }
 
 /* Keep the greatest, in order; of equals the first seen stays before. */
-static __noinline int consider(__u64 pages, __u64 record, __u32 handle)
+__noinline int consider(__u64 pages, __u64 record, __u32 handle)
 {
 	struct best *best = walk.best;
 
@@ -237,7 +238,7 @@ static __noinline int consider(__u64 pages, __u64 record, __u32 handle)
 
 /* Way 1, 6.9 and later: page_owner itself counts the base pages of each stack and keeps a list of them. */
 
-static __noinline long take_node(__u32 i, void *unused)
+static long take_node(void *map, const __u32 *step, __u64 *unused, void *nothing)
 {
 	const __u32 record_at = bpf_core_field_offset(struct stack___page_owner, stack_record) / 8;
 	const __u32 next_at = bpf_core_field_offset(struct stack___page_owner, next) / 8;
@@ -246,7 +247,7 @@ static __noinline long take_node(__u32 i, void *unused)
 	__u32 head[RECORD_HEAD_BYTES / 4], count, handle;
 	__u64 node[NODE_BYTES / 8], record;
 
-	if (!walk.node || (i % CHECK_CLOCK_EVERY == 0 && is_too_late()))
+	if (!walk.node || (*step % CHECK_CLOCK_EVERY == 0 && is_too_late()))
 		return 1;
 	if (record_at >= NODE_BYTES / 8 || next_at >= NODE_BYTES / 8 || count_at >= RECORD_HEAD_BYTES / 4 ||
 	    handle_at >= RECORD_HEAD_BYTES / 4 || bpf_probe_read_kernel(node, sizeof(node), (void *)walk.node)) {
@@ -270,10 +271,16 @@ static __noinline long take_node(__u32 i, void *unused)
 	return 0;
 }
 
+static long take_nodes(void *map, const __u32 *row, __u64 *unused, void *nothing)
+{
+	COUNT(take_node, NULL);
+	return !walk.node || walk.stopped != 0;
+}
+
 static __always_inline void walk_stack_list(void)
 {
 	walk.node = read_word(&stack_list);
-	bpf_loop(MOST_NODES, take_node, NULL, 0);
+	COUNT(take_nodes, NULL);
 	if (walk.node)
 		walk.stopped = 1;
 }
@@ -297,6 +304,11 @@ __noinline int count_run(__u32 handle, __u64 pages)
 			walk.lost_pages += pages;
 	}
 	return 0;
+}
+
+static __always_inline __u64 section_pages(void)
+{
+	return 1ULL << ((options.section_bits - options.page_shift) & 31);
 }
 
 /* A few entries of the chunk. Neighbours mostly have one owner: it is looked up when it changes. */
@@ -333,47 +345,64 @@ __noinline int take_entries(__u32 first)
 	return 0;
 }
 
-static __noinline long take_chunk(__u32 i, void *unused)
+static long take_chunk(void *map, const __u32 *step, __u64 *unused, void *nothing)
 {
 	__u64 bytes = CHUNK_PAGES * walk.entry_bytes;
 
 	if (bytes > CHUNK_PAGES * MOST_ENTRY_BYTES || is_too_late())
 		return 1;
 	walk.walked_pages += CHUNK_PAGES;
-	if (bpf_probe_read_kernel(chunk, bytes, (void *)(walk.entries + i * bytes))) {
+	if (bpf_probe_read_kernel(chunk, bytes, (void *)(walk.entries + *step * bytes))) {
 		walk.unread_pages += CHUNK_PAGES;
 		return 0;
 	}
 	for (__u32 first = 0; first < CHUNK_PAGES; first += ENTRIES)
 		take_entries(first);
-	return 0;
+	return (*step + 1) * CHUNK_PAGES >= section_pages();
 }
 
-static __noinline long take_section(__u32 number, void *unused)
+/* 0 where a section has entries: walk.entries is the first one. */
+static __noinline int find_entries(__u64 number)
 {
-	const __u64 pages = 1ULL << ((options.section_bits - options.page_shift) & 31);
 	const __u64 size = bpf_core_type_size(struct mem_section);
 	const __u64 per_root = (1ULL << (options.page_shift & 31)) / size;
 	struct mem_section *section;
 	__u64 root, entries = 0;
 
-	if (!per_root || walk.stopped)
+	if (!per_root)
 		return 1;
 	root = read_word((void *)(walk.roots + number / per_root * 8));
 	if (!root)
-		return 0;
+		return 1;
 	section = (void *)(root + number % per_root * size);
 	if (!(read_word(__builtin_preserve_access_index(&section->section_mem_map)) & 1))
-		return 0; /* SECTION_MARKED_PRESENT */
+		return 1; /* SECTION_MARKED_PRESENT */
 	entries = read_word(__builtin_preserve_access_index(&section->page_ext));
 	if (!entries || entries & 1) { /* PAGE_EXT_INVALID: going offline */
-		walk.unread_pages += pages;
-		return 0;
+		walk.unread_pages += section_pages();
+		return 1;
 	}
 	/* The pointer is biased, so that a page's frame number finds its entry. */
-	walk.entries = entries + number * pages * walk.entry_bytes;
-	bpf_loop(pages / CHUNK_PAGES, take_chunk, NULL, 0);
+	walk.entries = entries + number * section_pages() * walk.entry_bytes;
 	return 0;
+}
+
+static long take_section(void *map, const __u32 *step, __u64 *unused, void *nothing)
+{
+	__u64 number = walk.row * STEPS + *step;
+
+	if (walk.stopped || number >= walk.sections)
+		return 1;
+	if (!find_entries(number))
+		COUNT(take_chunk, NULL);
+	return 0;
+}
+
+static long take_sections(void *map, const __u32 *row, __u64 *unused, void *nothing)
+{
+	walk.row = *row;
+	COUNT(take_section, NULL);
+	return walk.stopped || (walk.row + 1) * STEPS >= walk.sections;
 }
 
 static long take_count(void *map, const __u32 *handle, __u64 *pages, void *unused)
@@ -391,108 +420,57 @@ static long forget_count(void *map, const __u32 *handle, __u64 *pages, void *unu
 static __always_inline void walk_pages(void)
 {
 	struct page_ext_operations *ops = (void *)&page_owner_ops;
-	const __u32 section_shift = (options.section_bits - options.page_shift) & 31;
-	__u64 sections;
-
 	walk.roots = read_word(&mem_section);
 	walk.entry_bytes = read_word(&page_ext_size);
 	walk.handle_at = read_word(__builtin_preserve_access_index(&ops->offset)) +
 			 bpf_core_field_offset(struct page_owner, handle);
-	sections = (read_word(&max_pfn) + (1ULL << section_shift) - 1) >> section_shift;
-	bpf_loop(sections, take_section, NULL, 0);
+	walk.sections = (read_word(&max_pfn) + section_pages() - 1) / section_pages();
+	COUNT(take_sections, NULL);
 	if (walk.run_pages)
 		count_run(walk.run_handle, walk.run_pages);
 	bpf_for_each_map_elem(&oom_counts, take_count, NULL, 0);
 }
 
-/* Way 3, without page_owner: the table that the programs of owners.h keep. */
+/* Way 3, without page_owner: how many pages each stack has, by the programs of owners.h. */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} owner_counts SEC(".maps");
-
-/* Pages of one slot: neighbours mostly have one owner. */
-__noinline int count_slot(__u32 slot, __u64 pages)
+static long take_slot(void *map, const __u32 *slot, struct owned_stack *stack, void *nothing)
 {
-	__u64 *counted;
+	__u64 pages = 0, *counted;
+	__u32 at = *slot;
 
-	if (slot == SLOT_LEFT_OUT) {
+	for (__u32 shard = 0; shard < MOST_SHARDS && shard < owner_options.shards; shard++) {
+		counted = bpf_map_lookup_elem(&slot_pages, &at);
+		pages += counted ? *counted : 0;
+		at += owner_options.stacks;
+	}
+	if ((__s64)pages <= 0)
+		return 0;
+	if (*slot == SLOT_LEFT_OUT)
 		walk.left_out_pages += pages;
-	} else if (slot == SLOT_TABLE_FULL) {
+	else if (*slot == SLOT_TABLE_FULL)
 		walk.lost_pages += pages;
-	} else if (slot == SLOT_NO_STACK) {
+	else if (*slot == SLOT_NO_STACK)
 		walk.nameless_pages += pages;
-	} else {
-		counted = bpf_map_lookup_elem(&owner_counts, &slot);
-		if (counted)
-			*counted += pages;
-	}
+	else
+		consider(pages, 0, *slot);
 	return 0;
 }
 
-static __noinline long take_owners(__u32 step, struct owner_block **at)
-{
-	struct owner_block *block = *at;
-
-	if (!block)
-		return 1;
-	for (__u32 k = 0; k < OWNERS_PER_STEP; k++) {
-		__u32 slot = block->owner[(step * OWNERS_PER_STEP + k) & (OWNER_BLOCK_PAGES - 1)] >> 16;
-
-		if (slot != walk.run_handle) {
-			if (walk.run_pages)
-				count_slot(walk.run_handle, walk.run_pages);
-			walk.run_handle = slot;
-			walk.run_pages = 0;
-		}
-		walk.run_pages += slot != SLOT_NONE;
-	}
-	return 0;
-}
-
-static __noinline long take_owner_block(__u32 i, void *unused)
-{
-	struct owner_block *block = bpf_map_lookup_elem(&page_owners, &i);
-
-	if (!block || is_too_late())
-		return 1;
-	bpf_loop(OWNER_BLOCK_PAGES / OWNERS_PER_STEP, take_owners, &block, 0);
-	walk.walked_pages += OWNER_BLOCK_PAGES;
-	return 0;
-}
-
-static __noinline long take_slot(__u32 slot, void *unused)
-{
-	__u64 *counted = bpf_map_lookup_elem(&owner_counts, &slot);
-
-	if (!counted)
-		return 1;
-	if (*counted)
-		consider(*counted, 0, slot);
-	*counted = 0;
-	return 0;
-}
-
-static __always_inline void walk_owners(void)
+static __always_inline void add_up_owners(void)
 {
 	__u64 owned, ram = read_word(&_totalram_pages);
 	__u64 free = read_word((void *)((__u64)&vm_zone_stat + 8 * bpf_core_enum_value(enum zone_stat_item, NR_FREE_PAGES)));
 
-	bpf_loop(owner_options.blocks, take_owner_block, NULL, 0);
-	if (walk.run_pages)
-		count_slot(walk.run_handle, walk.run_pages);
-	bpf_loop(owner_options.stacks, take_slot, NULL, 0);
+	bpf_for_each_map_elem(&owned_stacks, take_slot, NULL, 0);
 	owned = walk.pages + walk.left_out_pages + walk.lost_pages + walk.nameless_pages;
 	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
 }
 
-static __noinline long keep_consumer(__u32 i, struct report **kept)
+static long keep_consumer(void *map, const __u32 *step, __u64 *unused, struct report **kept)
 {
 	struct report *report = *kept;
 	struct consumer *consumer;
+	__u32 i = *step;
 
 	if (i >= CONSUMERS || !report || !walk.best[i].pages)
 		return 1;
@@ -518,16 +496,25 @@ static __always_inline void keep_culprits(struct report *report)
 	report->naming_ns = naming.took_ns;
 }
 
+/* More than three numbers in a line: bpf_trace_vprintk() came with 5.16. */
+#define TELL(form, ...)                                                                                   \
+	({                                                                                                \
+		static const char its_form[] = form;                                                      \
+		__u64 numbers[] = { __VA_ARGS__ };                                                        \
+		bpf_snprintf(name, sizeof(name), its_form, numbers, sizeof(numbers));                     \
+		bpf_printk("%s", name);                                                                   \
+	})
+
 struct printing {
 	struct report *report;
 	__u32 consumer;
 	__u32 reserved;
 };
 
-static __noinline long print_frame(__u32 i, struct printing *printing)
+static long print_frame(void *map, const __u32 *step, __u64 *unused, struct printing *printing)
 {
 	struct report *report = printing->report;
-	__u32 number = printing->consumer;
+	__u32 number = printing->consumer, i = *step;
 
 	if (!report || number >= CONSUMERS || i >= FRAMES || i >= report->consumer[number].frames)
 		return 1;
@@ -535,11 +522,12 @@ static __noinline long print_frame(__u32 i, struct printing *printing)
 	return 0;
 }
 
-static __noinline long print_consumer(__u32 i, struct printing *printing)
+static long print_consumer(void *map, const __u32 *step, __u64 *unused, struct printing *printing)
 {
 	struct report *report = printing->report;
+	__u32 i = *step;
 
-	if (!report || i >= CONSUMERS || i >= report->consumers)
+	if (!report || i >= options.top || i >= CONSUMERS || i >= report->consumers)
 		return 1;
 	if (i == 0)
 		bpf_printk("OOM: greatest memory consumer: %llu pages are allocated from:", report->consumer[i].pages);
@@ -549,7 +537,7 @@ static __noinline long print_consumer(__u32 i, struct printing *printing)
 	if (!report->consumer[i].frames)
 		bpf_printk("OOM: (handle %u: its stack cannot be read)", report->consumer[i].handle);
 	printing->consumer = i;
-	bpf_loop(FRAMES, print_frame, printing, 0);
+	COUNT(print_frame, printing);
 	return 0;
 }
 
@@ -581,21 +569,21 @@ static __always_inline void print_report(struct report *report)
 	__u64 not_counted = report->early_pages + report->nameless_pages + report->lost_pages + report->unread_pages +
 			    report->older_pages + report->left_out_pages;
 
-	bpf_loop(options.top, print_consumer, &printing, 0);
+	COUNT(print_consumer, &printing);
 	print_culprits(report);
-	bpf_printk("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
-		   report->ram_pages, not_counted);
+	TELL("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
+	     report->ram_pages, not_counted);
 	if (options.way == WAY_OWNERS) {
 		bpf_printk("OOM: tracked since %llu.%06llu s; %llu pages were allocated before that", report->since_ns / 1000000000,
 			   report->since_ns % 1000000000 / 1000, report->older_pages);
 		bpf_printk("OOM: not counted: %llu user memory, %llu without a stack, %llu beyond the table",
 			   report->left_out_pages, report->nameless_pages, report->lost_pages);
 	} else if (not_counted)
-		bpf_printk("OOM: not counted: %llu early, %llu without a stack, %llu beyond the table, %llu unread",
-			   report->early_pages, report->nameless_pages, report->lost_pages, report->unread_pages);
+		TELL("OOM: not counted: %llu early, %llu without a stack, %llu beyond the table, %llu unread",
+		     report->early_pages, report->nameless_pages, report->lost_pages, report->unread_pages);
 	if (report->unread_stacks)
 		bpf_printk("OOM: %u stacks cannot be read", report->unread_stacks);
-	if (report->way != WAY_STACK_LIST)
+	if (report->way == WAY_PAGES)
 		bpf_printk("OOM: walked %llu pages in %llu us, %llu us of them for culprits", report->walked_pages,
 			   report->took_ns / 1000, report->naming_ns / 1000);
 	else
@@ -619,7 +607,7 @@ static __always_inline void report_now(__u32 cause)
 	walk.dummy = read_int(&dummy_handle);
 	walk.failure = read_int(&failure_handle);
 	if (options.way == WAY_OWNERS)
-		walk_owners();
+		add_up_owners();
 	else if (options.way == WAY_STACK_LIST)
 		walk_stack_list();
 	else
@@ -642,7 +630,7 @@ static __always_inline void report_now(__u32 cause)
 	report->unread_stacks = walk.unread_stacks;
 	report->stopped = walk.stopped;
 	report->consumers = 0;
-	bpf_loop(CONSUMERS, keep_consumer, &report, 0);
+	COUNT(keep_consumer, &report);
 	name_culprits();
 	keep_culprits(report);
 	report->took_ns = bpf_ktime_get_ns() - walk.began_ns;

@@ -15,6 +15,7 @@ _STARTS_FROM = {
     "stacks": ("stack_list",),
     "pages": ("mem_section", "page_ext_size", "page_owner_ops", "max_pfn"),
 }
+TOO_OLD = "no bpf_for_each_map_elem() (it came with 5.13)"
 _POOLS = ("stack_pools", "stack_slabs")
 _LIST_HAS_GAPS = ("try_alloc_pages_noprof", "alloc_pages_nolock_noprof")
 BPFFS = Path("/sys/fs/bpf")
@@ -37,15 +38,18 @@ def choose_way(machine: Machine) -> str:
 
 def missing_for(machine: Machine, way: str) -> list[str]:
     """What a way needs and this kernel does not have."""
-    missing = []
-    if "bpf_loop" not in machine.symbols:
-        missing.append("no bpf_loop() (it came with 5.17)")
+    missing = [] if has_programs(machine) else [TOO_OLD]
     lacking = [name for name in _STARTS_FROM[way] if name not in machine.symbols]
     if way == "pages" and not any(name in machine.symbols for name in _POOLS):
         lacking.append(_POOLS[0])
     if lacking:
         missing.append(f"no symbol {', '.join(lacking)} (CONFIG_KALLSYMS_ALL)")
     return missing
+
+
+def has_programs(machine: Machine) -> bool:
+    """Whether the kernel has what the programs call: to go round in a map, and to print into memory."""
+    return {"bpf_for_each_map_elem", "bpf_snprintf"} <= machine.symbols.keys()
 
 
 def attach_points(machine: Machine) -> tuple[str, tuple[str, ...]]:

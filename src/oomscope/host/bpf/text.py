@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from oomscope.sources.tracker.panic_report import KILL, OWNERS, STACK_LIST, PanicReport, ReportedCulprit
+from oomscope.sources.tracker.panic_report import KILL, OWNERS, PAGES, PanicReport, ReportedCulprit
 
 
 def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, top: int) -> list[str]:
@@ -38,7 +38,7 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         told.append(f"OOM: not counted: {report.early_pages} early, {beyond}, {report.unread_pages} unread")
     if report.unread_stacks:
         told.append(f"OOM: {report.unread_stacks} stacks cannot be read")
-    walked, what = (report.stacks, "stacks") if report.way == STACK_LIST else (report.walked_pages, "pages")
+    walked, what = (report.stacks, "stacks") if report.way != PAGES else (report.walked_pages, "pages")
     told.append(
         f"OOM: walked {walked} {what} in {report.took_ns // 1000} us,"
         f" {report.naming_ns // 1000} us of them for culprits"

@@ -17,7 +17,7 @@ import numpy as np
 
 from oomscope.errors import NotOffered
 from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
-from oomscope.host.bpf.requirements import require_layout
+from oomscope.host.bpf.requirements import TOO_OLD, has_programs, require_layout
 from oomscope.host.facts import Machine
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import OwnerCounters, PageOwners
@@ -25,14 +25,17 @@ from oomscope.units import bytes_text, share_text
 
 # Maps of bpf/owners.h, and the names of their pins.
 STATE_MAP = ".data.owners"
+SLOT_PAGES = "slot_pages"
 MAPS = {
     STATE_MAP: "owner_state",
     "owned_stacks": "owned_stacks",
     "owner_places": "owner_places",
     "page_owners": "page_owners",
     "owner_counters": "owner_counters",
+    SLOT_PAGES: SLOT_PAGES,
 }
-_OPTIONS = struct.Struct("<IIIIII18Q")  # `owner_options`
+_OPTIONS = struct.Struct("<IIIIIIIIII18Q")  # `owner_options`
+_MOST_SHARDS = 16
 _MOST_ALLOCATORS = 8
 _SYSTEM_RAM = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : System RAM\b", re.MULTILINE)
 _PAGES_PER_STACK = 32
@@ -54,6 +57,7 @@ _ALLOCATORS = (
     "try_alloc_pages_noprof",
 )
 TRACEPOINTS = ("on_alloc", "on_free")
+_BY_THEIR_ARGUMENTS = ("on_bulk_alloc", "on_contig_alloc")  # whose number differs from release to release
 _LOOK_AROUND = "look_around"
 
 
@@ -70,7 +74,13 @@ class Way:
 
 WAYS = (
     Way("on_bulk_alloc", "fexit", ("alloc_pages_bulk_noprof", "__alloc_pages_bulk"), "alloc_pages_bulk()"),
-    Way("on_migration", "fentry", ("folio_migrate_flags",), "migration", "on_migration_by_kprobe"),
+    Way(
+        "on_migration",
+        "fentry",
+        ("folio_migrate_flags", "migrate_page_states"),
+        "migration",
+        "on_migration_by_kprobe",
+    ),
     Way("on_compaction_alloc", "fexit", ("compaction_alloc",), "compaction_alloc()"),
     Way(
         "on_contig_alloc",
@@ -94,6 +104,7 @@ class Plan:
     kernel_only: bool
     blocks: tuple[int, ...]
     stacks: int
+    shards: int
     page_shift: int
     ram_bytes: int
 
@@ -105,7 +116,11 @@ class Plan:
     @property
     def size_bytes(self) -> int:
         """All maps: the table, the stacks with their counts, the places of the blocks."""
-        return self.table_bytes + self.stacks * (layout.stack_dtype().itemsize + 8) + (self.blocks[-1] + 1) * 8
+        return (
+            self.table_bytes
+            + self.stacks * (layout.stack_dtype().itemsize + 8 * self.shards)
+            + (self.blocks[-1] + 1) * 8
+        )
 
     def told_time(self) -> str:
         """The cost in time in words: what is known before it is measured here."""
@@ -137,7 +152,8 @@ def plan(machine: Machine, *, kernel_only: bool) -> Plan:
     ram_pages = sum(last - first + 1 for first, last in ranges)
     wanted = 1 << max(0, (ram_pages // _PAGES_PER_STACK - 1).bit_length())
     stacks = min(_MOST_STACKS, max(_FEWEST_STACKS, wanted))
-    return Plan(kernel_only, tuple(sorted(blocks)), stacks, page_shift, ram_pages << page_shift)
+    shards = min(_MOST_SHARDS, 1 << (machine.possible_cpus - 1).bit_length())
+    return Plan(kernel_only, tuple(sorted(blocks)), stacks, shards, page_shift, ram_pages << page_shift)
 
 
 def require(machine: Machine) -> None:
@@ -150,8 +166,8 @@ def require(machine: Machine) -> None:
 def missing_for(machine: Machine) -> list[str]:
     """What tracking needs and this kernel does not have."""
     missing = []
-    if "bpf_loop" not in machine.symbols:
-        missing.append("no bpf_loop() (it came with 5.17)")
+    if not has_programs(machine):
+        missing.append(TOO_OLD)
     if not {_ALLOC_EVENT, _FREE_EVENT} <= machine.symbols.keys():
         missing.append("no tracepoints mm_page_alloc and mm_page_free (CONFIG_TRACEPOINTS)")
     lacking = [name for name in ("mem_section", "vm_zone_stat", "_totalram_pages") if name not in machine.symbols]
@@ -183,7 +199,7 @@ def prepare(
         else:
             program_object.set_target(way.program, target)
     program_object.set_entries("owned_stacks", plan.stacks)
-    program_object.set_entries("owner_counts", plan.stacks)
+    program_object.set_entries(SLOT_PAGES, plan.stacks * plan.shards)
     program_object.set_entries("owner_places", plan.blocks[-1] + 1)
     program_object.set_entries("page_owners", len(plan.blocks))
     shift = (section_bits or _SECTION_BITS[plan.page_shift]) - plan.page_shift
@@ -192,8 +208,12 @@ def prepare(
     extents = [extent for name in names if (extent := machine.extent(name)) is not None][:_MOST_ALLOCATORS]
     ends = [end for extent in extents for end in extent]
     ends += [0] * (2 * _MOST_ALLOCATORS - len(ends))
+    bulk, contig = (
+        library.arguments_of(_in_kernel(machine, way) or "") for way in WAYS if way.program in _BY_THEIR_ARGUMENTS
+    )
     constants = (plan.stacks, len(plan.blocks), plan.kernel_only, plan.page_shift, sections, len(extents))
-    program_object.set_constants(".rodata.owners", _OPTIONS.pack(*constants, *ends, *machine.core_text))
+    counts = (plan.shards, bulk, contig, 0)
+    program_object.set_constants(".rodata.owners", _OPTIONS.pack(*constants, *counts, *ends, *machine.core_text))
 
 
 def start(
@@ -239,8 +259,13 @@ def stop(pins: Path) -> None:
 
 def _target(machine: Machine, library: LibBpf, way: Way) -> str | None:
     """The function of this kernel that a way's program goes to; None where there is none with types."""
-    name = next((name for name in way.functions if name in machine.symbols), None)
+    name = _in_kernel(machine, way)
     return name if name is not None and library.has_function(name, way.kind) else None
+
+
+def _in_kernel(machine: Machine, way: Way) -> str | None:
+    """What this kernel calls the function of a way; None where it has none."""
+    return next((name for name in way.functions if name in machine.symbols), None)
 
 
 def _attach(machine: Machine, library: LibBpf, program_object: Object, way: Way, pin: Path, kprobes: bool) -> bool:
@@ -270,6 +295,7 @@ def read(library: LibBpf, pins: Path) -> PageOwners:
         places=map_array(library, pins / "owner_places", "<u8", None),
         block=lambda place: table[place],
         counters=read_counters(library, pins),
+        kept=map_array(library, pins / SLOT_PAGES, "<i8", None).reshape(-1, len(stacks)),
     )
 
 
@@ -302,14 +328,16 @@ class Audit:
     """The table held against the programs' own counters: `owned_pages` entries are set, `counted_pages` must be.
 
     On a machine that goes on, the two may differ by what was allocated and freed meanwhile, `moving_pages`. `misses`
-    are events passed over because the same program ran on that processor already. Of the owned pages,
-    `left_out_pages` are not recorded by stack on purpose, `table_full_pages` and `no_stack_pages` could not be.
+    are events passed over because the same program ran on that processor already. `miscounted_pages` is how far the
+    counts kept per stack, which a panic's report is made of, are from the table, all stacks together. Of the owned
+    pages, `left_out_pages` are not recorded by stack on purpose, `table_full_pages` and `no_stack_pages` could not be.
     """
 
     owned_pages: int
     counted_pages: int
     moving_pages: int
     misses: int
+    miscounted_pages: int
     left_out_pages: int
     table_full_pages: int
     no_stack_pages: int
@@ -318,24 +346,25 @@ class Audit:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is unaccounted for."""
-        return abs(self.owned_pages - self.counted_pages) <= self.moving_pages
+        """Whether nothing is unaccounted for: a page that comes or goes meanwhile may be in one count alone."""
+        apart = max(abs(self.owned_pages - self.counted_pages), self.miscounted_pages)
+        return apart <= self.moving_pages
 
 
 def audit(library: LibBpf, pins: Path) -> Audit:
     """Count the table once. Raises OSError, Refused."""
     before = read_counters(library, pins)
     table = read(library, pins)
-    owned_pages, by_slot = 0, np.zeros(layout.FIRST_SLOT, np.int64)
-    for block in table.blocks():
-        owned_pages += int(np.count_nonzero(block))
-        slot = block >> np.uint32(16)
-        by_slot += np.bincount(slot[slot < layout.FIRST_SLOT], minlength=layout.FIRST_SLOT)
+    by_slot = table.pages_by_slot()
+    miscounted = int(np.abs(table.kept.sum(axis=0) - by_slot).sum())
     left_out, full, no_stack = by_slot[[layout.LEFT_OUT, layout.TABLE_FULL, layout.NO_STACK]].tolist()
+    owned_pages = int(by_slot.sum())
     after = read_counters(library, pins)
     moving = (after.allocated_pages - before.allocated_pages) + (after.freed_pages - before.freed_pages)
     misses = sum(library.recursion_misses(link) for link in pins.glob("link-on_*"))
-    return Audit(owned_pages, before.owned_pages, moving, misses, left_out, full, no_stack, len(table.stacks), after)
+    counted = before.owned_pages
+    of_slots = (left_out, full, no_stack)
+    return Audit(owned_pages, counted, moving, misses, miscounted, *of_slots, len(table.stacks), after)
 
 
 def map_array(library: LibBpf, pin: Path, dtype: Any, entries: int | None, *, write: bool = False) -> Any:

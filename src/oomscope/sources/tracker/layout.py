@@ -97,8 +97,9 @@ class PageOwners:
     """One reading of the table: `stacks` has a row per slot, `places` 1 + the block of 32,768 pages, or 0.
 
     `block` gives the entries of one. `since_ns` and `at_ns` are CLOCK_MONOTONIC, when tracking began and when it was
-    read; `step_ns` is how exact times are. `missed_frees` are events of pages being freed that the kernel passed over,
-    None where that is not told.
+    read; `step_ns` is how exact times are. `kept` are the pages of each slot as the programs count them while they
+    come and go, in shards, shape (shards, slots): one alone may be below 0. `missed_frees` are events of pages being
+    freed that the kernel passed over, None where that is not told.
     """
 
     since_ns: int
@@ -108,7 +109,15 @@ class PageOwners:
     places: npt.NDArray[np.uint64]
     block: Callable[[int], Words]
     counters: OwnerCounters
+    kept: Integers
     missed_frees: int | None = None
+
+    def pages_by_slot(self) -> Integers:
+        """Pages of each slot, by a walk over all entries."""
+        found = np.zeros(len(self.stacks), np.int64)
+        for block in self.blocks():
+            found += np.bincount((block[block != 0] >> np.uint32(16)).astype(np.int64), minlength=len(found))
+        return found
 
     def blocks(self) -> Iterator[Words]:
         """All entries, a block at a time."""

@@ -17,8 +17,9 @@ from oomscope.sources.vmcore.system import last_stamp_ns
 if TYPE_CHECKING:
     from oomscope.sources.vmcore.dump import Dump
 
-_STATE, _STACKS, _PLACES, _OWNERS, _COUNTERS = (
-    name.encode() for name in (".data.owners", "owned_stacks", "owner_places", "page_owners", "owner_counters")
+_STATE, _STACKS, _PLACES, _OWNERS, _COUNTERS, _KEPT = (
+    name.encode()
+    for name in (".data.owners", "owned_stacks", "owner_places", "page_owners", "owner_counters", "slot_pages")
 )
 _ON_FREE = b"on_free"
 _NAME_BYTES = 15  # BPF_OBJ_NAME_LEN without its end
@@ -46,6 +47,7 @@ def page_owners(dump: Dump, log: bytes) -> PageOwners | None:
             places=np.frombuffer(_values(dump, found[_PLACES]), np.uint64),
             block=block,
             counters=layout.counters(_counters(dump, found[_COUNTERS])),
+            kept=np.frombuffer(_values(dump, found[_KEPT]), np.int64).reshape(-1, len(stacks)),
             missed_frees=_missed(dump, _ON_FREE),
         )
     except (LookupError, drgn.FaultError, AttributeError, ValueError, OverflowError, TypeError):
