@@ -678,6 +678,21 @@ _ARMED = (
         default=True,
     ),
     Scenario(
+        "armed-sampled",
+        # As on a machine with terabytes: one page of 64 is looked at.
+        """
+        oomscope arm --way pages --stride 64 > /case/arm.txt
+        take paths 40009
+        exhaust paths
+        """,
+        end="panic",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_shared",
+        memory_mib=768,
+        runs_oomscope=True,
+        arms=True,
+    ),
+    Scenario(
         "armed-stopped",
         # A bound that no walk over all pages meets.
         """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import oomscope
@@ -26,7 +29,8 @@ Record = Callable[[str, object], None]
 
 ARMED = [case for case in CASES if case.scenario.startswith("armed-")]
 PSTORE = [case for case in ARMED if case.scenario == "armed-pstore"]
-WHOLE = [case for case in ARMED if case.end == "panic" and case.scenario not in ("armed-stopped", "armed-pstore")]
+NOT_WHOLE = ("armed-stopped", "armed-pstore", "armed-sampled")
+WHOLE = [case for case in ARMED if case.end == "panic" and case.scenario not in NOT_WHOLE]
 ALONE = [case for case in WHOLE if case.scenario != "armed-both-ways" and not case.kernel.endswith("-witness")]
 BLAMED = [case for case in WHOLE if case.culprit_at_end is not None]
 WITNESSED = [case for case in WHOLE if case.kernel.endswith("-witness")]
@@ -47,6 +51,7 @@ GREATEST = re.compile(r"OOM: greatest memory consumer: (\d+) pages are allocated
 WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us(?:, (\d+) us of them for culprits)?")
 WALK_TOOK = re.compile(r"(\d+)us : bpf_trace_printk: OOM: walked \d+ (?:pages|stacks) in (\d+) us")
 STAMPS = ("ts_nsec", "free_ts_nsec")  # struct page_owner has both from 5.13 on, before any kernel that can be armed
+BLOCK_PAGES = 512  # bpf/panic_report.bpf.c
 REPORT = ": report of the OOM panic"
 
 
@@ -259,6 +264,65 @@ def test_a_walk_that_takes_too_long_stops_and_says_so(case: Case) -> None:
     (report,) = panic_reports(open_dump(dump_of(case)))
     assert report.stopped
     assert report.walked_pages < evidence_of(case).latest.counts.rows
+
+
+@pytest.mark.parametrize("case", each(of("armed-sampled")))
+def test_one_page_of_many_tells_the_culprit_within_its_bound(case: Case) -> None:
+    """The console calls its number an estimate and says how good it is; two bounds are four standard deviations."""
+    console = printed(case).latest
+    log, first = console.reading.notes.log, explained(case).culprits[0]
+    assert log.sampled is not None
+    assert (log.sampled.stride, log.sampled.is_surely_greatest) == (64, True)
+    assert log.culprits[0].function == first.culprit.function == "take_shared"
+    assert abs(log.culprits[0].pages - first.pages) <= 2 * log.sampled.bound_pages < 0.1 * first.pages
+    verdict = oomscope.explain(case.folder / next(p.name for p in case.folder.glob("console.log*")))
+    assert any("1 of 64 pages was looked at" in unknown.reason for unknown in verdict.absent)
+    assert not [f for f in verdict.findings if f.certainty == "certain" and "take_shared" in f.claim]
+
+
+@pytest.mark.parametrize("case", each([case for case in WHOLE if case.kernel in ("6.1", "6.12")][:4]))
+@pytest.mark.parametrize("stride", [8, 64])
+def test_the_bound_holds_over_two_hundred_draws(case: Case, stride: int) -> None:
+    """The program's estimator, over the handles of real pages: the exact count lies within the bound in 95 of 100.
+
+    For the greatest stacks; 180 of 200 is what 190 may fall to by chance, four standard deviations away.
+    """
+    handles = handles_by_page(case)
+    draws = np.random.default_rng(20261128)
+    exact = Counter(handles[handles != 0].tolist())
+    greatest = [handle for handle, _ in exact.most_common(5)]
+    strides = handles.reshape(-1, stride)
+    within = Counter[int]()
+    for _ in range(200):
+        drawn = strides[np.arange(len(strides)), draws.integers(0, stride, len(strides))]
+        by_block = drawn.reshape(-1, BLOCK_PAGES // stride)
+        for handle in greatest:
+            pages, bound = estimate((by_block == handle).sum(axis=1), stride)
+            within[handle] += abs(pages - exact[handle]) <= bound
+    assert min(within[handle] for handle in greatest) >= 180
+
+
+def estimate(in_block: npt.NDArray[np.int64], stride: int) -> tuple[int, float]:
+    """variance_of() and bound_of() of the program, from how many of each block's drawn pages were a stack's."""
+    drawn = BLOCK_PAGES // stride
+    seen, squares = int(in_block.sum()), int((in_block**2).sum())
+    variance = (seen * drawn - squares) // (drawn - 1) * stride**2
+    return seen * stride, 2 * (math.isqrt(variance) + 1) + 3 * stride
+
+
+def handles_by_page(case: Case) -> npt.NDArray[np.uint32]:
+    """Every page's handle, 0 where it has none, of whole sections."""
+    dump = open_dump(dump_of(case))
+    entry_bytes, at = int(dump.prog["page_ext_size"]), int(dump.prog["page_owner_ops"].offset)
+    handle_at = at + next(m.bit_offset for m in dump.prog.type("struct page_owner").members if m.name == "handle") // 8
+    allocated = 1 << int(dump.prog.constant("PAGE_EXT_OWNER_ALLOCATED"))
+    found = []
+    for section in sections(dump):
+        assert section.page_ext_at is not None
+        rows = dump.bytes_at(section.page_ext_at, section.pages * entry_bytes).reshape(section.pages, entry_bytes)
+        held = column(rows, 0, np.uint64) & np.uint64(allocated) != 0
+        found.append(np.where(held, column(rows, handle_at, np.uint32), 0))
+    return np.concatenate(found)
 
 
 @pytest.mark.parametrize("case", each(of("arm-and-disarm")))

@@ -14,7 +14,7 @@ from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
     from oomscope.host.bpf import tracker
-    from oomscope.host.bpf.arm import Tracking
+    from oomscope.host.bpf.arm import Armed, Tracking
     from oomscope.host.bpf.beginnings import Beginnings
 
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--kernel-only", is_flag=True, help="With --track: leave user memory and page cache out.")
 @click.option("--yes", "confirmed", is_flag=True, help="With --track: take the memory, however much it is.")
 @click.option("--kprobes", is_flag=True, hidden=True)
+@click.option("--stride", type=click.Choice(["8", "16", "32", "64", "128", "256"]), hidden=True)
 @click.option("--way", type=click.Choice(["stacks", "pages"]), hidden=True)
 @click.option("--limit", "limit_s", type=click.FloatRange(0.001, 60), default=5.0, hidden=True)
 def arm(
@@ -39,6 +40,7 @@ def arm(
     kernel_only: bool,
     confirmed: bool,
     kprobes: bool,
+    stride: str | None,
     way: str | None,
     limit_s: float,
 ) -> None:
@@ -73,9 +75,16 @@ def arm(
         return
     plan = _planned(machine, kernel_only=kernel_only, confirmed=confirmed) if track else None
     armed = arming.arm(
-        machine, top=top, on_kill=events == "kill", way=way, limit_s=limit_s, track=plan, kprobes=kprobes
+        machine,
+        top=top,
+        on_kill=events == "kill",
+        way=way,
+        limit_s=limit_s,
+        track=plan,
+        kprobes=kprobes,
+        stride=None if stride is None else int(stride),
     )
-    say(f"armed: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
+    say(f"armed: {_points(armed.functions)}, {_how(armed)}, {armed.top} printed")
     if armed.tracking is not None:
         _tell_cost(armed.tracking)
     for setting in armed.settings:
@@ -119,7 +128,7 @@ def _status(machine: Machine) -> None:
     else:
         since = datetime.datetime.fromtimestamp(armed.since).astimezone().isoformat(" ", "seconds")
         events = "OOM panics and system-wide kills" if armed.on_kill else "OOM panics"
-        say(f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed.way)}, {armed.top} printed")
+        say(f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed)}, {armed.top} printed")
     if machine.is_root and (audit := arming.audit(machine)) is not None:
         _tell_tracking(audit, None if armed is None else armed.tracking)
         if (found := arming.tracked_beginnings(machine)) is not None:
@@ -182,12 +191,14 @@ def _points(functions: tuple[str, ...]) -> str:
     return ", ".join(f"{function}()" for function in functions)
 
 
-def _how(way: str) -> str:
+def _how(armed: Armed) -> str:
+    if armed.stride > 1:
+        return f"one page of {armed.stride}, for all of them would take too long"
     return {
         "stacks": "page_owner's own count per stack",
         "pages": "every page, one by one",
         "owners": "every page tracked",
-    }[way]
+    }[armed.way]
 
 
 def _planned(machine: Machine, *, kernel_only: bool, confirmed: bool) -> tracker.Plan:

@@ -65,6 +65,19 @@ class ToldCulprit:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """That one page of `stride` was looked at.
+
+    The greatest culprit's pages are right within `bound_pages` in 95 of 100; `is_surely_greatest` tells that no other
+    one can be greater within these bounds.
+    """
+
+    stride: int
+    bound_pages: int
+    is_surely_greatest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PanicTotals:
     """The totals line of an at-panic report; a field is None where the line does not tell it.
 
@@ -158,7 +171,8 @@ class LogFacts:
     `events` are its OOM events, in its order, `events_left_out` were too many to keep. `reports` counts the at-panic
     reports of greatest consumers (the last one is read), `totals` is that one's last line, `culprits` are its greatest
     ones, and `later_pages` are held by modules that were loaded after it was armed, so that helpers of theirs may be
-    among them. `panicked` tells that the kernel panicked, None where nothing tells.
+    among them; `sampled` tells that its numbers are estimates. `panicked` tells that the kernel panicked, None where
+    nothing tells.
     """
 
     panicked: bool | None = None
@@ -168,6 +182,7 @@ class LogFacts:
     totals: PanicTotals | None = None
     culprits: tuple[ToldCulprit, ...] = ()
     later_pages: int = 0
+    sampled: Sampled | None = None
 
 
 @dataclass(slots=True)

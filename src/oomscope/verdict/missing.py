@@ -32,7 +32,10 @@ def _of_panic_report(case: RuleCase) -> list[Unknown]:
         absent.append(Unknown("the class of the OOM", "the OOM report around the at-panic lines is not in this log"))
     if totals is None:
         absent.append(Unknown("the totals of the at-panic report", "no line of it holds them in a known form"))
-    elif totals.stacks > len(case.consumers):
+    if (sampled := case.evidence.latest.reading.notes.log.sampled) is not None:
+        within = f"the greatest culprit's are right within {pages_text(sampled.bound_pages)} in 95 of 100"
+        absent.append(Unknown("the exact pages", f"1 of {sampled.stride} pages was looked at: {within}"))
+    if totals is not None and totals.stacks > len(case.consumers):
         unnamed = totals.stacks - len(case.consumers)
         absent.append(Unknown(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
     return absent

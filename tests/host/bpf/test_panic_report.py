@@ -29,8 +29,8 @@ def raw_report(**numbers: int) -> bytes:
     """A report as the program would lay it out, by the header alone."""
     raw = b""
     parts = {
-        "struct consumer": struct.pack("<QII64Q", 7, 5, 2, 0x10, 0x20, *[0] * 62) * panic_report.CONSUMERS,
-        "struct culprit": struct.pack("<QQQQQQ", 70, 24, 0x10, 11, 2, 0x20) + bytes(24),
+        "struct consumer": struct.pack("<QII64QQ", 7, 5, 2, 0x10, 0x20, *[0] * 62, 3) * panic_report.CONSUMERS,
+        "struct culprit": struct.pack("<QQQQQQQQ", 70, 24, 0x10, 9, 11, 2, 0x20, 4) + bytes(32),
     }
     for kind, name, _ in c_members("report"):
         raw += numbers.get(name, 0).to_bytes(SIZES[kind], "little") if kind in SIZES else parts[kind]
@@ -58,8 +58,11 @@ def test_the_layout_is_the_headers() -> None:
     for name in set(names) - {"magic", "reserved", "stopped", "consumers"}:
         assert getattr(report, name) == numbers[name], name
     assert report.stopped
-    assert [(c.pages, c.handle, c.frames) for c in report.consumers] == [(7, 5, (0x10, 0x20))] * 2
-    assert [(c.pages, c.stacks, c.frame) for c in report.culprits] == [(70, 24, 0x10), (11, 2, 0x20)]
+    assert [(c.pages, c.handle, c.frames, c.bound_pages) for c in report.consumers] == [(7, 5, (0x10, 0x20), 3)] * 2
+    assert [(c.pages, c.stacks, c.frame, c.bound_pages) for c in report.culprits] == [
+        (70, 24, 0x10, 9),
+        (11, 2, 0x20, 4),
+    ]
 
 
 @given(st.binary(max_size=64), st.integers(0, REPORT_BYTES - 64))

@@ -44,6 +44,9 @@ LOCK = STATE.with_name("lock")
 HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
 _REPORT_IT = "set up kdump, and tell us: `oomscope doctor` and this line"
+_TRY_WALK, _TRIED_PAGES = "try_walk", 4096  # the program, and for how many pages it tells the time
+_COLDER = 3  # times as long a walk may take when the machine dies, by the lab's panics
+_APART = 8  # times as long as in a walk over neighbours a page alone may take
 TRACKED = "owners"  # and of counting what the programs here recorded
 _REPORTS = PINS / panic_report.MAP_NAME
 _OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
@@ -68,7 +71,10 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """What is armed: `since` in seconds of the epoch; `settings` are what disarm puts back."""
+    """What is armed: `since` in seconds of the epoch; `settings` are what disarm puts back.
+
+    Of `stride` pages one is looked at.
+    """
 
     since: float
     boot_id: str
@@ -78,6 +84,7 @@ class Armed:
     on_kill: bool
     settings: tuple[trace_output.Setting, ...]
     tracking: Tracking | None = None
+    stride: int = 1
 
 
 def arm(
@@ -89,15 +96,17 @@ def arm(
     limit_s: float = LIMIT_S,
     track: tracker.Plan | None = None,
     kprobes: bool = False,
+    stride: int | None = None,
 ) -> Armed:
     """Arm this machine. Raises NotOffered, with what to do, where that cannot be; then nothing has been changed.
 
     With `track`, the programs here keep the owners of pages themselves, by `kprobes` where there is a choice. The
-    calling process holds the programs, too, until it ends.
+    calling process holds the programs, too, until it ends. Where counting page by page would take longer than
+    `limit_s`, one page of `stride` is looked at; it is chosen where None is given.
     """
     require_access(machine)
     with _alone(machine):
-        return _arm(machine, top, on_kill, way, limit_s, track, kprobes=kprobes)
+        return _arm(machine, top, on_kill, way, limit_s, track, kprobes=kprobes, stride=stride)
 
 
 def _arm(
@@ -109,6 +118,7 @@ def _arm(
     track: tracker.Plan | None,
     *,
     kprobes: bool,
+    stride: int | None,
 ) -> Armed:
     if status(machine) is not None:
         raise NotOffered("it is armed already", advice="oomscope arm --status; oomscope disarm first")
@@ -128,16 +138,25 @@ def _arm(
     section_bits = _section_bits(machine) if way == "pages" else 0
     page_shift = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
     number = panic_report.OWNERS if way == TRACKED else WAYS[way]
-    options = _OPTIONS.pack(number, top, on_kill, page_shift, section_bits, 0, int(limit_s * 1e9))
+
+    def options(stride: int) -> bytes:
+        return _OPTIONS.pack(number, top, on_kill, page_shift, section_bits, stride, int(limit_s * 1e9))
+
+    if way != "pages":
+        stride = 1
+    elif stride is None:
+        stride = _stride(_walk_ns(machine, options(1), program), ram_pages(machine), limit_s)
     boot_id = machine.text("/proc/sys/kernel/random/boot_id") or ""
-    armed = Armed(time.time(), boot_id, functions, way, top, on_kill, tuple(trace_output.needed(machine)))
+    armed = Armed(
+        time.time(), boot_id, functions, way, top, on_kill, tuple(trace_output.needed(machine)), stride=stride
+    )
     try:
         _write_state(machine, armed)
         if track is None:
-            _load(machine, options, program, functions, way)
+            _load(machine, options(stride), program, functions, way)
         else:
             fault_before_ns = page_fault_ns()
-            uncovered = _load_tracking(machine, options, program, functions, track, kprobes=kprobes)
+            uncovered = _load_tracking(machine, options(1), program, functions, track, kprobes=kprobes)
             size_bytes = tracker.memory_bytes(LibBpf(), machine.path(PINS))
             tracking = Tracking(track.kernel_only, uncovered, size_bytes, fault_before_ns, page_fault_ns())
             armed = replace(armed, tracking=tracking)
@@ -281,9 +300,33 @@ def cannot_track(machine: Machine) -> str | None:
     return "; ".join(tracker.missing_for(machine)) or None
 
 
+def ram_pages(machine: Machine) -> int:
+    """Of this machine; 0 where it does not tell."""
+    return (machine.ram_bytes or 0) // os.sysconf("SC_PAGE_SIZE")
+
+
+def _walk_ns(machine: Machine, options: bytes, program: str) -> float:
+    """How long the walk takes for a page on this machine while it is at rest, tried on its first sections."""
+    with LibBpf().open(object_path(machine)) as program_object:
+        for each in (*tracker.PROGRAMS, program):
+            program_object.leave_out(each)
+        _set_up(program_object, options, program)
+        program_object.load()
+        return program_object.run(_TRY_WALK) / _TRIED_PAGES
+
+
+def _stride(walk_ns: float, pages: int, limit_s: float) -> int:
+    """One page of how many has to be looked at: 1 where all of them take less than the limit."""
+    expected_s = walk_ns * pages * _COLDER / 1e9
+    if expected_s <= limit_s:
+        return 1
+    strides = (1 << bits for bits in range(3, 9))
+    return next((stride for stride in strides if expected_s * _APART / stride <= limit_s), 1 << 8)
+
+
 def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, ...], way: str) -> None:
     with LibBpf().open(object_path(machine)) as program_object:
-        for each in tracker.PROGRAMS:
+        for each in (*tracker.PROGRAMS, _TRY_WALK):
             program_object.leave_out(each)
         if way != "pages":
             program_object.set_entries("oom_counts", 1)
@@ -299,6 +342,7 @@ def _load_tracking(
     bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
     with library.open(object_path(machine)) as program_object:
         section_bits = int(bits) if bits.isdigit() else None
+        program_object.leave_out(_TRY_WALK)
         tracker.prepare(machine, library, program_object, plan, section_bits, kprobes=kprobes)
         program_object.set_entries("oom_counts", 1)
         _load_reporter(machine, program_object, options, program)
@@ -310,12 +354,16 @@ def _load_tracking(
     return uncovered
 
 
-def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
+def _set_up(program_object: Object, options: bytes, program: str) -> None:
     for other, _ in (DUMP_HEADER, PANIC):
         if other != program:
             program_object.leave_out(other)
-    known = plumbing(machine)
     program_object.set_constants(".rodata.options", options)
+
+
+def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
+    known = plumbing(machine)
+    _set_up(program_object, options, program)
     program_object.set_constants(".rodata.culprits", known.options)
     program_object.set_entries(PLUMBING, max(1, len(known.ranges)))
     program_object.load()

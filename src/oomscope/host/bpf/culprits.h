@@ -56,6 +56,7 @@ struct held {
 	__u64 pages;
 	__u64 stacks;
 	__u64 address; /* of one of its frames */
+	__u64 variance; /* of `pages`, where they are an estimate */
 };
 
 struct {
@@ -227,10 +228,10 @@ __noinline __u64 culprit_of(__u32 count)
 	return deciding.kind_of_answer == KIND_OF_NOBODY ? NOBODY : deciding.answer;
 }
 
-static __always_inline void add_culprit(__u64 pages, __u32 count)
+static __always_inline void add_culprit(__u64 pages, __u64 variance, __u32 count)
 {
 	__u64 address = culprit_of(count);
-	struct held *held, fresh = { .pages = pages, .stacks = 1, .address = address };
+	struct held *held, fresh = { .pages = pages, .stacks = 1, .address = address, .variance = variance };
 
 	if (address == NOBODY)
 		return;
@@ -240,6 +241,7 @@ static __always_inline void add_culprit(__u64 pages, __u32 count)
 	if (held) {
 		held->pages += pages;
 		held->stacks++;
+		held->variance += variance;
 	} else if (bpf_map_update_elem(&culprits_by_address, &address, &fresh, BPF_NOEXIST)) {
 		naming.lost_pages += pages;
 	}
@@ -254,6 +256,7 @@ static long add_by_name(void *map, const __u64 *address, struct held *value, voi
 	if (held) {
 		held->pages += fresh.pages;
 		held->stacks += fresh.stacks;
+		held->variance += fresh.variance;
 	} else if (bpf_map_update_elem(&culprits_by_name, &key, &fresh, BPF_NOEXIST)) {
 		naming.lost_pages += fresh.pages;
 	}

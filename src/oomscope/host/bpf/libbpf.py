@@ -31,6 +31,7 @@ _POINTERS = (
     "btf__load_vmlinux_btf",
     "btf__type_by_id",
 )
+_RETVAL_AT = 56  # in struct bpf_test_run_opts
 _BTF_KIND_FUNC = 12
 _BTF_TYPE = struct.Struct("<III")  # struct btf_type: name_off, info, type
 _MAP_INFO = struct.Struct("<IIIII")  # struct bpf_map_info: type, id, key_size, value_size, max_entries
@@ -212,13 +213,14 @@ class Object:
         link = self._library.pointer("bpf_program__attach", self._program(program))
         self._library.call("bpf_link__pin", link, os.fsencode(pin))
 
-    def run(self, program: str) -> None:
-        """Run a program once, by hand."""
+    def run(self, program: str) -> int:
+        """Run a program once, by hand; what it returns."""
         fd = self._library._library.bpf_program__fd(self._program(program))
         options = (ctypes.c_size_t * 16)(
             ctypes.sizeof(ctypes.c_size_t) * 16
         )  # struct bpf_test_run_opts: sz, then zeros
         self._library.call("bpf_prog_test_run_opts", fd, options)
+        return ctypes.c_uint32.from_buffer(options, _RETVAL_AT).value
 
     def pin_map(self, map_name: str, pin: Path) -> None:
         """Keep a map by a name in bpffs."""

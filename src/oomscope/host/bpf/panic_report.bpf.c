@@ -15,6 +15,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 #define STACKS 65536 /* that the walk over pages can tell apart */
 #define CHUNK_PAGES 64
+#define BLOCK_PAGES 512
+#define TRIED_SECTIONS 8
 #define ENTRIES 8
 #define MOST_ENTRY_BYTES 128
 #define SATURATED 0xc0000000u /* include/linux/refcount.h: what page_owner never counted on */
@@ -33,7 +35,7 @@ const volatile struct {
 	__u32 on_kill;
 	__u32 page_shift;
 	__u32 section_bits; /* SECTION_SIZE_BITS, which is a macro and in no type information */
-	__u32 reserved;
+	__u32 stride; /* look at one page of so many, a power of two */
 	__u64 limit_ns;
 } options SEC(".rodata.options");
 
@@ -61,16 +63,25 @@ struct {
 	__type(value, struct report);
 } oom_reports SEC(".maps");
 
+/* Pages of a stack. Of one page in so many looked at: how many were its own in each block of neighbours, squared and added. */
+struct count {
+	__u64 pages;
+	__u64 squares;
+	__u64 block;
+	__u64 in_block;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, STACKS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct count);
 } oom_counts SEC(".maps");
 
 struct best {
 	__u64 pages;
 	__u64 record;
+	__u64 variance;
 	__u32 handle;
 	__u32 reserved;
 };
@@ -84,7 +95,9 @@ struct walk {
 	__u64 handle_at;
 	__u64 sections;
 	__u64 row; /* of STEPS sections */
+	__u64 number; /* of the section being read */
 	__u64 roots;
+	__u64 block; /* of neighbours, where a part of the pages is looked at */
 	__u64 run_pages; /* neighbours with one handle are looked up once */
 	__u32 run_handle;
 	__u32 early;
@@ -199,40 +212,36 @@ __noinline __u32 take_frames(__u64 at, __u32 handle)
 	return count;
 }
 
-static __always_inline void find_culprit(__u64 pages, __u64 record, __u32 handle)
+static __always_inline void find_culprit(__u64 pages, __u64 variance, __u64 record, __u32 handle)
 {
 	__u64 began_ns = bpf_ktime_get_ns();
 
 	if (walk.stopped || (walk.stacks % CHECK_CLOCK_EVERY == 0 && is_too_late()))
 		naming.lost_pages += pages;
 	else
-		add_culprit(pages, take_frames(record, handle));
+		add_culprit(pages, variance, take_frames(record, handle));
 	naming.took_ns += bpf_ktime_get_ns() - began_ns;
 }
 
 /* Keep the greatest, in order; of equals the first seen stays before. */
-__noinline int consider(__u64 pages, __u64 record, __u32 handle)
+__noinline int consider(__u64 pages, __u64 variance, __u64 record, __u32 handle)
 {
-	struct best *best = walk.best;
+	struct best *best = walk.best, fresh = { pages, record, variance, handle, 0 };
 
 	walk.stacks++;
 	walk.pages += pages;
-	find_culprit(pages, record, handle);
+	find_culprit(pages, variance, record, handle);
 	if (pages <= best[CONSUMERS - 1].pages)
 		return 0;
 #pragma unroll
 	for (int i = CONSUMERS - 1; i > 0; i--) {
 		if (pages <= best[i - 1].pages) {
-			best[i].pages = pages;
-			best[i].record = record;
-			best[i].handle = handle;
+			best[i] = fresh;
 			return 0;
 		}
 		best[i] = best[i - 1];
 	}
-	best[0].pages = pages;
-	best[0].record = record;
-	best[0].handle = handle;
+	best[0] = fresh;
 	return 0;
 }
 
@@ -267,7 +276,7 @@ static long take_node(void *map, const __u32 *step, __u64 *unused, void *nothing
 	if (handle == walk.dummy || handle == walk.failure)
 		walk.nameless_pages += count - 1;
 	else
-		consider(count - 1, record, handle);
+		consider(count - 1, 0, record, handle);
 	return 0;
 }
 
@@ -290,19 +299,29 @@ static __always_inline void walk_stack_list(void)
 /* Functions that are not static are verified once, by themselves, and not again for every call. */
 __noinline int count_run(__u32 handle, __u64 pages)
 {
-	__u64 *counted;
+	struct count *counted, fresh = { .pages = pages, .block = walk.block, .in_block = 1 };
 
 	if (handle == walk.early) {
 		walk.early_pages += pages;
-	} else if (handle == walk.dummy || handle == walk.failure) {
-		walk.nameless_pages += pages;
-	} else {
-		counted = bpf_map_lookup_elem(&oom_counts, &handle);
-		if (counted)
-			*counted += pages;
-		else if (bpf_map_update_elem(&oom_counts, &handle, &pages, BPF_NOEXIST))
-			walk.lost_pages += pages;
+		return 0;
 	}
+	if (handle == walk.dummy || handle == walk.failure) {
+		walk.nameless_pages += pages;
+		return 0;
+	}
+	counted = bpf_map_lookup_elem(&oom_counts, &handle);
+	if (!counted) {
+		if (bpf_map_update_elem(&oom_counts, &handle, &fresh, BPF_NOEXIST))
+			walk.lost_pages += pages;
+		return 0;
+	}
+	counted->pages += pages;
+	if (counted->block != walk.block) {
+		counted->squares += counted->in_block * counted->in_block;
+		counted->block = walk.block;
+		counted->in_block = 0;
+	}
+	counted->in_block++;
 	return 0;
 }
 
@@ -361,6 +380,30 @@ static long take_chunk(void *map, const __u32 *step, __u64 *unused, void *nothin
 	return (*step + 1) * CHUNK_PAGES >= section_pages();
 }
 
+/*
+ * Of very much memory one page in each stride, drawn by chance. Pages come in clusters, which is to the good: of a block of
+ * neighbours mostly all or none are one stack's.
+ */
+static long take_sample(void *map, const __u32 *step, __u64 *unused, void *nothing)
+{
+	__u64 first = (__u64)*step * options.stride, entry_bytes = walk.entry_bytes, handle_at = walk.handle_at, allocated;
+	__u64 at = walk.entries + (first + (bpf_get_prandom_u32() & (options.stride - 1))) * entry_bytes, flags = 0;
+	__u32 handle = 0;
+
+	if (!bpf_core_enum_value_exists(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED) ||
+	    (*step % CHECK_CLOCK_EVERY == 0 && is_too_late()))
+		return 1;
+	allocated = 1ULL << bpf_core_enum_value(enum page_ext_flags, PAGE_EXT_OWNER_ALLOCATED);
+	walk.walked_pages++;
+	walk.block = walk.number * section_pages() + first / BLOCK_PAGES;
+	if (bpf_probe_read_kernel(&flags, sizeof(flags), (void *)at) ||
+	    bpf_probe_read_kernel(&handle, sizeof(handle), (void *)(at + handle_at)))
+		walk.unread_pages += options.stride;
+	else if (flags & allocated && handle)
+		count_run(handle, options.stride);
+	return first + options.stride >= section_pages();
+}
+
 /* 0 where a section has entries: walk.entries is the first one. */
 static __noinline int find_entries(__u64 number)
 {
@@ -393,7 +436,12 @@ static long take_section(void *map, const __u32 *step, __u64 *unused, void *noth
 
 	if (walk.stopped || number >= walk.sections)
 		return 1;
-	if (!find_entries(number))
+	walk.number = number;
+	if (find_entries(number))
+		return 0;
+	if (options.stride > 1)
+		COUNT(take_sample, NULL);
+	else
 		COUNT(take_chunk, NULL);
 	return 0;
 }
@@ -405,30 +453,44 @@ static long take_sections(void *map, const __u32 *row, __u64 *unused, void *noth
 	return walk.stopped || (walk.row + 1) * STEPS >= walk.sections;
 }
 
-static long take_count(void *map, const __u32 *handle, __u64 *pages, void *unused)
+/*
+ * Of `drawn` pages in each block of neighbours, x were a stack's: the variance of x is estimated as if they had been drawn
+ * from all of the block, not one from each stride, and is rather too large than too small for that.
+ */
+static __always_inline __u64 variance_of(struct count *count)
 {
-	consider(*pages, 0, *handle);
+	__u64 drawn = BLOCK_PAGES / options.stride, stride = options.stride, all = count->pages / stride * drawn;
+	__u64 squares = count->squares + count->in_block * count->in_block;
+
+	return stride > 1 && drawn > 1 && all > squares ? (all - squares) / (drawn - 1) * stride * stride : 0;
+}
+
+static long take_count(void *map, const __u32 *handle, struct count *count, void *unused)
+{
+	consider(count->pages, variance_of(count), 0, *handle);
 	return 0;
 }
 
-static long forget_count(void *map, const __u32 *handle, __u64 *pages, void *unused)
+static long forget_count(void *map, const __u32 *handle, struct count *count, void *unused)
 {
 	bpf_map_delete_elem(map, handle);
 	return 0;
 }
 
-static __always_inline void walk_pages(void)
+static __always_inline void walk_pages(__u64 most_sections)
 {
 	struct page_ext_operations *ops = (void *)&page_owner_ops;
+
 	walk.roots = read_word(&mem_section);
 	walk.entry_bytes = read_word(&page_ext_size);
 	walk.handle_at = read_word(__builtin_preserve_access_index(&ops->offset)) +
 			 bpf_core_field_offset(struct page_owner, handle);
 	walk.sections = (read_word(&max_pfn) + section_pages() - 1) / section_pages();
+	if (most_sections && walk.sections > most_sections)
+		walk.sections = most_sections;
 	COUNT(take_sections, NULL);
 	if (walk.run_pages)
 		count_run(walk.run_handle, walk.run_pages);
-	bpf_for_each_map_elem(&oom_counts, take_count, NULL, 0);
 }
 
 /* Way 3, without page_owner: how many pages each stack has, by the programs of owners.h. */
@@ -452,7 +514,7 @@ static long take_slot(void *map, const __u32 *slot, struct owned_stack *stack, v
 	else if (*slot == SLOT_NO_STACK)
 		walk.nameless_pages += pages;
 	else
-		consider(pages, 0, *slot);
+		consider(pages, 0, 0, *slot);
 	return 0;
 }
 
@@ -464,6 +526,26 @@ static __always_inline void add_up_owners(void)
 	bpf_for_each_map_elem(&owned_stacks, take_slot, NULL, 0);
 	owned = walk.pages + walk.left_out_pages + walk.lost_pages + walk.nameless_pages;
 	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
+}
+
+/*
+ * 95 of 100 lie within two standard deviations; and where no block was seen in part, some may be: with three strides of pages
+ * that nobody looked at, one page of them would have been drawn in 95 of 100.
+ */
+__noinline __u64 bound_of(__u64 variance)
+{
+	__u64 root = variance;
+
+	if (options.stride <= 1)
+		return 0;
+	for (int i = 0; i < 64; i++) {
+		__u64 next = root ? (root + variance / root) / 2 : 0;
+
+		if (next >= root)
+			break;
+		root = next;
+	}
+	return 2 * (root + 1) + 3 * options.stride;
 }
 
 static long keep_consumer(void *map, const __u32 *step, __u64 *unused, struct report **kept)
@@ -479,6 +561,7 @@ static long keep_consumer(void *map, const __u32 *step, __u64 *unused, struct re
 	consumer->handle = walk.best[i].handle;
 	consumer->frames = take_frames(walk.best[i].record, walk.best[i].handle);
 	bpf_probe_read_kernel(consumer->frame, sizeof(consumer->frame), frames);
+	consumer->bound_pages = bound_of(walk.best[i].variance);
 	report->consumers = i + 1;
 	return 0;
 }
@@ -490,6 +573,7 @@ static __always_inline void keep_culprits(struct report *report)
 		report->culprit[i].pages = naming.greatest[i].pages;
 		report->culprit[i].stacks = naming.greatest[i].stacks;
 		report->culprit[i].frame = naming.greatest[i].address;
+		report->culprit[i].bound_pages = bound_of(naming.greatest[i].variance);
 	}
 	report->later_pages = naming.later_pages;
 	report->nameless_culprit_pages = naming.lost_pages;
@@ -563,6 +647,25 @@ static __always_inline void print_culprits(struct report *report)
 		bpf_printk("OOM: culprits of %llu pages are not counted", report->nameless_culprit_pages);
 }
 
+/* As tenths of a percent of RAM. */
+static __always_inline __u64 tenths(struct report *report, __u64 pages)
+{
+	return report->ram_pages ? pages * 1000 / report->ram_pages : 0;
+}
+
+static __always_inline void print_error(struct report *report)
+{
+	struct culprit *first = &report->culprit[0], *second = &report->culprit[1];
+	__u64 share = tenths(report, first->pages), bound = tenths(report, first->bound_pages) + 1;
+
+	TELL("OOM: 1 of %llu pages looked at: the greatest culprit holds %llu.%llu %% +- %llu.%llu %% of RAM", report->stride,
+	     share / 10, share % 10, bound / 10, bound % 10);
+	if (first->pages > second->pages + first->bound_pages + second->bound_pages)
+		bpf_printk("OOM: it is surely the greatest; pages may be off by %llu", first->bound_pages);
+	else
+		bpf_printk("OOM: it is not surely the greatest; pages may be off by %llu", first->bound_pages);
+}
+
 static __always_inline void print_report(struct report *report)
 {
 	struct printing printing = { .report = report };
@@ -571,6 +674,8 @@ static __always_inline void print_report(struct report *report)
 
 	COUNT(print_consumer, &printing);
 	print_culprits(report);
+	if (report->stride > 1)
+		print_error(report);
 	TELL("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
 	     report->ram_pages, not_counted);
 	if (options.way == WAY_OWNERS) {
@@ -606,12 +711,14 @@ static __always_inline void report_now(__u32 cause)
 	walk.early = read_int(&early_handle);
 	walk.dummy = read_int(&dummy_handle);
 	walk.failure = read_int(&failure_handle);
-	if (options.way == WAY_OWNERS)
+	if (options.way == WAY_OWNERS) {
 		add_up_owners();
-	else if (options.way == WAY_STACK_LIST)
+	} else if (options.way == WAY_STACK_LIST) {
 		walk_stack_list();
-	else
-		walk_pages();
+	} else {
+		walk_pages(0);
+		bpf_for_each_map_elem(&oom_counts, take_count, NULL, 0);
+	}
 	report->magic = 0;
 	report->cause = cause;
 	report->way = options.way;
@@ -629,6 +736,7 @@ static __always_inline void report_now(__u32 cause)
 	report->since_ns = owner_state.since_ns;
 	report->unread_stacks = walk.unread_stacks;
 	report->stopped = walk.stopped;
+	report->stride = options.stride;
 	report->consumers = 0;
 	COUNT(keep_consumer, &report);
 	name_culprits();
@@ -681,6 +789,17 @@ int at_dump_header(void *ctx)
 		return 0;
 	report_once(CAUSE_PANIC);
 	return 0;
+}
+
+/* Run by the loader: how long the walk takes for 4,096 pages, in nanoseconds, by the first sections. */
+SEC("raw_tp")
+int try_walk(void *ctx)
+{
+	__builtin_memset(&walk, 0, sizeof(walk));
+	walk.began_ns = bpf_ktime_get_ns();
+	walk_pages(TRIED_SECTIONS);
+	bpf_for_each_map_elem(&oom_counts, forget_count, NULL, 0);
+	return walk.walked_pages ? (bpf_ktime_get_ns() - walk.began_ns) * 4096 / walk.walked_pages : 0;
 }
 
 /* Eight letters as they lie in memory. */

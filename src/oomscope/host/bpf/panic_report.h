@@ -17,12 +17,14 @@ struct consumer {
 	__u32 handle;
 	__u32 frames;
 	__u64 frame[FRAMES];
+	__u64 bound_pages; /* where a part of the pages was looked at: by how much `pages` may be off */
 };
 
 struct culprit {
 	__u64 pages;
 	__u64 stacks;
 	__u64 frame; /* one of its return addresses */
+	__u64 bound_pages;
 };
 
 struct report {
@@ -46,7 +48,7 @@ struct report {
 	__u32 unread_stacks;
 	__u32 stopped; /* the time bound was hit */
 	__u32 consumers;
-	__u32 reserved;
+	__u32 stride; /* one page of so many was looked at */
 	struct consumer consumer[CONSUMERS];
 	/* who answers, over all stacks of each: page counts are 0 where there are fewer */
 	struct culprit culprit[CULPRITS];

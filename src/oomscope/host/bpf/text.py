@@ -19,6 +19,8 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         told.append(
             f"OOM: {name}: {culprit.pages} pages by {_function(culprit, frames)} through {culprit.stacks} stacks"
         )
+    if report.stride > 1 and report.culprits:
+        told += _error(report)
     if report.later_pages:
         told.append(
             f"OOM: {report.later_pages} pages by modules loaded since it was armed, whose helpers are not known"
@@ -46,6 +48,19 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
     if report.stopped:
         told.append(f"OOM: stopped after {report.took_ns // 1000000} ms: the numbers are too small")
     return told
+
+
+def _error(report: PanicReport) -> list[str]:
+    first, *others = report.culprits
+    second_pages = sum((others[0].pages, others[0].bound_pages)) if others else 0
+    surely = "surely" if first.pages > second_pages + first.bound_pages else "not surely"
+    whole = max(1, report.ram_pages)
+    share, bound = first.pages * 1000 // whole / 10, (first.bound_pages * 1000 // whole + 1) / 10
+    looked_at = f"OOM: 1 of {report.stride} pages looked at"
+    return [
+        f"{looked_at}: the greatest culprit holds {share:.1f} % +- {bound:.1f} % of RAM",
+        f"OOM: it is {surely} the greatest; pages may be off by {first.bound_pages}",
+    ]
 
 
 def _function(culprit: ReportedCulprit, frames: Callable[[Iterable[int]], list[str]]) -> str:

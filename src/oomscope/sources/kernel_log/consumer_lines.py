@@ -8,6 +8,8 @@ Those of the 2020 patch (`greatest`; its first version said `largest`) and oomsc
      frame...
     OOM: greatest culprit: N pages by FUNCTION through S stacks
     OOM: next culprit: N pages by FUNCTION through S stacks
+    OOM: 1 of 64 pages looked at: the greatest culprit holds 29.4 % +- 0.6 % of RAM
+    OOM: it is surely the greatest; pages may be off by N
     OOM: N pages by modules loaded since it was armed, whose helpers are not known
     OOM: S stacks hold N of R pages; U pages not counted
     OOM: tracked since T s; N pages were allocated before that
@@ -24,7 +26,7 @@ from dataclasses import replace
 
 from oomscope import bounds
 from oomscope.model.batch import Batch
-from oomscope.model.reading import Notes, PanicTotals, ToldCulprit
+from oomscope.model.reading import Notes, PanicTotals, Sampled, ToldCulprit
 from oomscope.model.stack import Frame, parse_frame
 from oomscope.numeric import np
 from oomscope.sources.kernel_log.prefixes import LogLine
@@ -46,6 +48,8 @@ CULPRIT = re.compile(
     rb" through (?P<stacks>\d{1,9}) stacks"
 )
 _LATER = re.compile(rb"OOM: (?P<pages>\d{1,15}) pages by modules loaded since it was armed")
+_STRIDE = re.compile(rb"OOM: 1 of (?P<stride>\d{1,4}) pages looked at")
+_BOUND = re.compile(rb"OOM: it is (?P<doubt>not )?surely the greatest; pages may be off by (?P<pages>\d{1,15})")
 _CULPRITS_KEPT = 16
 _FRAME_REACH = 700  # the longest frame and its module
 _FRAME_AT_END = re.compile(
@@ -82,6 +86,7 @@ class ConsumerLinesReader:
         notes.log.totals = report.totals
         notes.log.culprits = tuple(report.culprits)
         notes.log.later_pages = report.later_pages
+        notes.log.sampled = report.sampled
         notes.stats.cut_off = report.totals is None
         stacks = StackTable()
         rows = []
@@ -135,9 +140,23 @@ class ConsumerLinesReader:
         if (match := _NEXT.search(text)) is not None:
             self._report.start(line, int(match["pages"]))
             return True
+        return self._take_detail(text) or self._take_totals(text)
+
+    def _take_detail(self, text: bytes) -> bool:
+        """How far the culprits' numbers can be trusted."""
+        assert self._report is not None
         if (match := _LATER.search(text)) is not None:
             self._report.later_pages = int(match["pages"])
-            return True
+        elif (match := _STRIDE.search(text)) is not None:
+            self._report.sampled = Sampled(int(match["stride"]), 0, is_surely_greatest=False)
+        elif (match := _BOUND.search(text)) is not None and (sampled := self._report.sampled) is not None:
+            self._report.sampled = Sampled(sampled.stride, int(match["pages"]), is_surely_greatest=not match["doubt"])
+        else:
+            return False
+        return True
+
+    def _take_totals(self, text: bytes) -> bool:
+        assert self._report is not None
         if (match := _TOTALS.search(text)) is not None:
             self._report.finish(
                 PanicTotals(int(match["stacks"]), int(match["pages"]), _int(match["ram"]), _int(match["uncounted"]))
@@ -159,6 +178,7 @@ class _Report:
         self.consumers: list[tuple[int, list[Frame]]] = []
         self.culprits: list[ToldCulprit] = []
         self.later_pages = 0
+        self.sampled: Sampled | None = None
         self.totals: PanicTotals | None = None
         self.at_ns = line.at_ns
         self.done = False

@@ -12,8 +12,8 @@ REPORTS, CONSUMERS, FRAMES = 4, 16, 64
 CULPRITS = 3
 _MAGIC = 0x32706F63736D6F6F
 _HEAD = struct.Struct("<QIIQQQQQQQQQQQQQIIII")
-_CONSUMER = struct.Struct(f"<QII{FRAMES}Q")
-_CULPRIT = struct.Struct("<QQQ")
+_CONSUMER = struct.Struct(f"<QII{FRAMES}QQ")
+_CULPRIT = struct.Struct("<QQQQ")
 _TAIL = struct.Struct("<QQQ")
 _CULPRITS_AT = _HEAD.size + CONSUMERS * _CONSUMER.size
 _TAIL_AT = _CULPRITS_AT + CULPRITS * _CULPRIT.size
@@ -22,11 +22,15 @@ REPORT_BYTES = _TAIL_AT + _TAIL.size
 
 @dataclass(frozen=True, slots=True)
 class ReportedStack:
-    """One of the greatest: `frames` are return addresses, innermost first, none where the stack could not be read."""
+    """One of the greatest: `frames` are return addresses, innermost first, none where the stack could not be read.
+
+    Where a part of the pages was looked at, `pages` are right within `bound_pages` in 95 of 100; else that is 0.
+    """
 
     pages: int
     handle: int
     frames: tuple[int, ...]
+    bound_pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,16 @@ class ReportedCulprit:
     pages: int
     stacks: int
     frame: int
+    bound_pages: int
 
 
 @dataclass(frozen=True, slots=True)
 class PanicReport:
     """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
 
-    Where pages were tracked, `since_ns`, `older_pages` were allocated before that and `left_out_pages` are the user's.
-    Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of modules loaded since it was armed.
+    One page of `stride` was looked at. Where pages were tracked, `since_ns`, `older_pages` were allocated before that
+    and `left_out_pages` are the user's. Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of
+    modules loaded since it was armed.
     """
 
     cause: int
@@ -63,6 +69,7 @@ class PanicReport:
     since_ns: int
     unread_stacks: int
     stopped: bool
+    stride: int
     consumers: tuple[ReportedStack, ...]
     culprits: tuple[ReportedCulprit, ...]
     later_pages: int
@@ -83,13 +90,13 @@ def decode(raw: bytes) -> PanicReport | None:
     head = _HEAD.unpack_from(raw)
     magic, cause, way, at_ns, took_ns, stacks, pages, ram_pages, walked_pages = head[:9]
     early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages, since_ns = head[9:16]
-    unread_stacks, stopped, count, _ = head[16:]
+    unread_stacks, stopped, count, stride = head[16:]
     if magic != _MAGIC:
         return None
     kept = []
     for index in range(min(count, CONSUMERS)):
-        held, handle, frames, *addresses = _CONSUMER.unpack_from(raw, _HEAD.size + index * _CONSUMER.size)
-        kept.append(ReportedStack(held, handle, tuple(addresses[: min(frames, FRAMES)])))
+        held, handle, frames, *addresses, bound_pages = _CONSUMER.unpack_from(raw, _HEAD.size + index * _CONSUMER.size)
+        kept.append(ReportedStack(held, handle, tuple(addresses[: min(frames, FRAMES)]), bound_pages))
     named = [ReportedCulprit(*_CULPRIT.unpack_from(raw, _CULPRITS_AT + i * _CULPRIT.size)) for i in range(CULPRITS)]
     later_pages, nameless_culprit_pages, naming_ns = _TAIL.unpack_from(raw, _TAIL_AT)
     return PanicReport(
@@ -110,6 +117,7 @@ def decode(raw: bytes) -> PanicReport | None:
         since_ns=since_ns,
         unread_stacks=unread_stacks,
         stopped=bool(stopped),
+        stride=stride,
         consumers=tuple(kept),
         culprits=tuple(culprit for culprit in named if culprit.pages),
         later_pages=later_pages,

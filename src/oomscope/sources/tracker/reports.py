@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from oomscope.model.batch import Batch, Tables
-from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats, ToldCulprit
+from oomscope.model.reading import LogFacts, Notes, PanicTotals, ParseStats, Sampled, ToldCulprit
 from oomscope.model.stack import Frame, Stack
 from oomscope.numeric import np
 from oomscope.sources.tracker.panic_report import OWNERS, PANIC, PanicReport
@@ -29,6 +29,7 @@ def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
         totals=_totals(report),
         culprits=tuple(_culprits(report, frames_of)),
         later_pages=report.later_pages,
+        sampled=_sampled(report),
     )
     notes = Notes(ParseStats(records=len(told)), log=log, at_ns=report.at_ns)
     pages = np.array([consumer.pages for consumer in told], np.int64)
@@ -38,6 +39,14 @@ def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
 def _culprits(report: PanicReport, frames_of: FramesOf) -> Iterator[ToldCulprit]:
     for culprit, frame in zip(report.culprits, frames_of([each.frame for each in report.culprits]), strict=True):
         yield ToldCulprit(frame.function, frame.module, culprit.pages, culprit.stacks)
+
+
+def _sampled(report: PanicReport) -> Sampled | None:
+    if report.stride <= 1 or not report.culprits:
+        return None
+    first, *others = report.culprits
+    second_pages = max((each.pages + each.bound_pages for each in others), default=0)
+    return Sampled(report.stride, first.bound_pages, first.pages - first.bound_pages > second_pages)
 
 
 def _totals(report: PanicReport) -> PanicTotals:

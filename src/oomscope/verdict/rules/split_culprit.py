@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oomscope.model.holding import SLAB
 from oomscope.model.ranked import Consumer, CulpritRow
-from oomscope.model.verdict import CERTAIN, LIKELY, Finding
+from oomscope.model.verdict import CERTAIN, LIKELY, POSSIBLE, Finding
 from oomscope.units import share_text
 from oomscope.verdict.rules.case import MOST, RuleCase
 
@@ -25,12 +25,19 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
         Finding(
             claim=f"{first.culprit} holds {case.size(first.pages)}{share} over {first.stacks:,} stacks",
             pages=first.pages,
-            certainty=LIKELY if _may_be_slab(case, first) and not _objects_agree(case, first) else CERTAIN,
+            certainty=_certainty(case, first),
             because=_because(case, first, greatest),
             refuted_by="a frame of these stacks that is a helper and not the one who asked (attribution/frames.tsv)",
             next=_next(case, first),
         ),
     )
+
+
+def _certainty(case: RuleCase, row: CulpritRow) -> str:
+    sampled = case.evidence.latest.reading.notes.log.sampled
+    if sampled is not None:
+        return LIKELY if sampled.is_surely_greatest else POSSIBLE
+    return LIKELY if _may_be_slab(case, row) and not _objects_agree(case, row) else CERTAIN
 
 
 def _because(case: RuleCase, row: CulpritRow, greatest: Consumer | None) -> tuple[str, ...]:
