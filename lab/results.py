@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
+from lab import ways
 from lab.kernels import KERNELS
 from lab.matrix import Outcome
 from lab.scenarios import SCENARIOS
@@ -40,7 +41,9 @@ def table(cases: Path, tests_xml: Path) -> str:
     """Markdown: the table, what failed, and what each kernel was built from."""
     outcomes = {(outcome.kernel, outcome.scenario): outcome for outcome in load(cases / "outcomes.json")}
     tests = _tests(tests_xml)
-    kernels = [kernel.name for kernel in KERNELS if any(name == kernel.name for name, _ in outcomes)]
+    known = [kernel.name for kernel in KERNELS]
+    captured = {name for name, _ in outcomes}
+    kernels = [name for name in known if name in captured] + sorted(captured - set(known))
     lines = [f"| scenario | {' | '.join(kernels)} |", f"|---|{'---|' * len(kernels)}"]
     failed = []
     for scenario in SCENARIOS:
@@ -58,7 +61,17 @@ def table(cases: Path, tests_xml: Path) -> str:
                 cells.append("<br>".join([*explained, verdict]))
                 failed += [f"- {kernel}, {scenario.name}: {failure}" for failure in failures]
         lines.append(f"| {scenario.name} | {' | '.join(cells)} |")
-    lines += ["", "## What failed", "", *(failed or ["Nothing."]), "", "## The kernels", ""]
+    of_failed = [(kernel, name) for kernel, name in outcomes if tests.get(f"{kernel}/{name}", (0, [], []))[1]]
+    lines += [
+        "",
+        ways.table(outcomes.values(), of_failed),
+        "## What failed",
+        "",
+        *(failed or ["Nothing."]),
+        "",
+        "## The kernels",
+        "",
+    ]
     lines += [f"- {name}: {facts}" for name, facts in _built_from(cases, kernels)]
     return _HEAD.format(commit=_commit()) + "\n".join(lines) + "\n"
 

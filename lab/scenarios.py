@@ -831,6 +831,24 @@ _ARMED = (
         default=True,
     ),
     Scenario(
+        "doctor-small-crash-kernel",
+        # A crash kernel that can be loaded and would find no room to work, and a stack depot that keeps no stacks.
+        """
+        boot_files
+        load-crash-kernel /boot/kernel /boot/initramfs "$(cat /boot/arguments) reset_devices maxcpus=1"
+        oomscope --version
+        mount -t tmpfs tmpfs /debian/boot
+        cp /boot/initramfs "/debian/boot/initrd.img-$(uname -r)"
+        lab_python mend.py
+        """,
+        end="alive",
+        memory_mib=768,
+        arguments="page_owner=on stack_depot_disable=on crashkernel=64M",
+        cores=(),
+        runs_oomscope=True,
+        arms=True,
+    ),
+    Scenario(
         "arm-too-old",
         """
         refusal too-old

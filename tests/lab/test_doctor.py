@@ -11,6 +11,7 @@ from lab.kernels import KERNELS
 from tests.support.lab_cases import CASES, Case, each
 
 MENDED = [case for case in CASES if case.scenario == "doctor"]
+SMALL = [case for case in CASES if case.scenario == "doctor-small-crash-kernel"]
 AT_BOOT = [case for case in CASES if case.scenario == "doctor-at-boot"]
 # What the printed commands mend while the machine runs.
 BY_COMMANDS = ("kallsyms", "BPF", "armed", "trace", "panic", "pstore")
@@ -43,6 +44,16 @@ def test_what_takes_a_reboot_is_no_command(case: Case) -> None:
     assert (before["checks"]["kdump"][0], before["checks"]["trace"][0]) == ("ok", "ok")
     assert (before["checks"]["console"][0], after["checks"]["console"][0]) == ("missing", "ok")
     assert (before["checks"]["armed"][0], after["checks"]["armed"][0]) == ("missing", "ok")
+
+
+@pytest.mark.parametrize("case", each(SMALL))
+def test_a_crash_kernel_without_room_and_a_depot_without_stacks_are_seen(case: Case) -> None:
+    """Loaded is not enough: 64 MiB do not hold this kernel and its work; page_owner=on is not enough either."""
+    checks = told(case)["before"]["checks"]
+    assert checks["kdump"][0] == "could be better"
+    assert checks["kdump"][1].startswith("a crash kernel is loaded, in 64.0 MiB; it needs about ")
+    assert checks["page_owner"] == ["missing", "on, and no stack is kept (stack_depot_disable=on): its file is empty"]
+    assert not any("crashkernel" in command for command in told(case)["commands"])
 
 
 @pytest.mark.parametrize("case", each(MENDED))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import build, cache, case, debian, host, matrix, results, witnesses
-from lab.errors import Missing
-from lab.kernels import ARM64, KERNELS, X86_64
+from lab import build, cache, case, debian, host, matrix, results, ways, witnesses
+from lab.errors import LabError, Missing
+from lab.kernels import ARM64, KERNELS, X86_64, from_source
 from lab.matrix import Outcome
 from lab.scenarios import SCENARIOS
 from tests.support import captures
@@ -65,6 +65,35 @@ def test_the_manual_has_every_kernel_and_scenario() -> None:
         base, _, number = name.rpartition("-")
         assert name in manual or (base in manual and f"-{number}" in manual), name
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+
+
+def test_the_table_of_ways_says_tried_failed_expected_and_why_not() -> None:
+    """A way with a test that failed is not tried; what a kernel has not, and what nobody ran, is said."""
+    outcomes = [
+        Outcome("6.12", "page-panic", 3, None),
+        Outcome("6.12", "armed-page-panic", 3, None),
+        Outcome("6.12", "tracked-page-panic", 3, None),
+        Outcome("6.12", "tracked-kill", 3, "it hung"),
+        Outcome("5.10-bullseye", "pipe-panic", 3, None),
+    ]
+    lines = ways.table(outcomes, [("6.12", "armed-page-panic")]).splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if "|" in line}
+    assert rows["6.12"] == ["tried (1)", "tried (1)", "untried", "1 of 1 FAIL", "1 of 2 FAIL", "untried"]
+    not_built_in, too_old = "no: page_owner is not built in", "no: before 5.13"
+    assert rows["5.10-bullseye"] == ["tried (1)", not_built_in, "tried (1)", too_old, too_old, "untried"]
+    assert rows["RHEL 9 and rebuilds (5.14)"] == ["expected"] * 6
+    assert "6.1" not in rows
+
+
+def test_a_tree_of_ones_own_is_a_kernel(tmp_path: Path) -> None:
+    """By its Makefile; a folder that holds none is one sentence."""
+    (tmp_path / "Makefile").write_text(
+        "# SPDX-License-Identifier: GPL-2.0\nVERSION = 5\nPATCHLEVEL = 15\nSUBLEVEL = 9\n"
+    )
+    kernel = from_source(tmp_path)
+    assert (kernel.name, kernel.can_be_armed, kernel.source) == ("5.15-source", True, tmp_path)
+    with pytest.raises(LabError, match="is no source tree of Linux"):
+        from_source(tmp_path / "nothing")
 
 
 def test_the_table_shows_what_failed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 
 from oomscope.errors import NotOffered
 from oomscope.host.bpf import arm, requirements, trace_output
+from oomscope.host.crash_kernel import needed_bytes, reserved_bytes
 from oomscope.host.distribution import boot_option, crash_kernel
 from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.units import bytes_text
@@ -18,6 +19,7 @@ _DEFAULT_MESSAGE_LEVEL = 4
 # makedumpfile -d 31 -c leaves a tenth of RAM or less; kdump scripts differ.
 _DUMP_SHARE = 10
 _CRASH_FOLDER = "/var/crash"
+_STEP_OF_CRASH_KERNEL_BYTES = 64 << 20
 # Consoles that somebody else records: serial lines and hypervisors'.
 _LINES = ("ttyS", "ttyAMA", "ttyO", "ttymxc", "ttyMSM", "hvc", "ttysclp")
 TRACK = "oomscope arm --track"
@@ -246,7 +248,20 @@ def kdump(machine: Machine) -> Check:
         if free_bytes < ram_bytes // _DUMP_SHARE:
             found = f"loaded; {_CRASH_FOLDER} has {bytes_text(free_bytes)} free"
             return Check("kdump", State.MISSING, found, why, f"make room in {_CRASH_FOLDER}")
-    return Check("kdump", State.OK, "a crash kernel is loaded", why)
+    return _room_of_crash_kernel(machine, why)
+
+
+def _room_of_crash_kernel(machine: Machine, why: str) -> Check:
+    """A crash kernel that runs out of memory itself leaves no dump."""
+    reserved, needed = reserved_bytes(machine), needed_bytes(machine)
+    if reserved is None:
+        return Check("kdump", State.OK, "a crash kernel is loaded", why)
+    found = f"a crash kernel is loaded, in {bytes_text(reserved)}"
+    if needed is None or needed <= reserved:
+        return Check("kdump", State.OK, found, why)
+    wanted_mib = -(-needed // _STEP_OF_CRASH_KERNEL_BYTES) * (_STEP_OF_CRASH_KERNEL_BYTES >> 20)
+    mend = boot_option(machine, f"crashkernel={wanted_mib}M")
+    return Check("kdump", State.BETTER, f"{found}; it needs about {bytes_text(needed)}", why, mend)
 
 
 def profiling(machine: Machine) -> Check:
