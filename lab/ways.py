@@ -95,8 +95,9 @@ def _ways_of(scenario: str) -> tuple[str, ...]:
     way = next((way for beginning, way in _SCENARIOS if scenario.startswith(beginning)), None)
     if way is None and scenario.startswith(("doctor", "arm-")):
         return ()
-    report = ("OOM report",) if any(part in scenario for part in _ENDS_IN_A_REPORT) else ()
-    return (*report, way or "page_owner")
+    if way in ("arm", "track") or not any(part in scenario for part in _ENDS_IN_A_REPORT):
+        return (way or "page_owner",)
+    return ("OOM report", way or "page_owner")
 
 
 def _expected(distribution: Distribution, way: str) -> str:

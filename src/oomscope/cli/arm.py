@@ -87,6 +87,10 @@ def arm(
     say(f"armed: {_points(armed.functions)}, {_how(armed)}, {armed.top} printed")
     if armed.tracking is not None:
         _tell_cost(armed.tracking)
+    if armed.on_kill and not trace_output.prints_at_once(machine):
+        say(
+            "what it reports of a kill stays in the trace and a map: `oomscope arm --status`, `oomscope explain --live`"
+        )
     for setting in armed.settings:
         say(f"set {setting.path}: {setting.wanted} (was {setting.before})")
     if events_of_others := trace_output.events_in_the_way(machine):

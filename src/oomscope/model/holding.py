@@ -71,13 +71,18 @@ class Holding:
     row: int
 
     @property
+    def is_shmem(self) -> bool:
+        """Whether it is page cache that no pressure gives back: files of tmpfs, System V segments, shared mappings."""
+        return self.kind == PAGE_CACHE and any(f.function.startswith("shmem_") for f in self.stack.frames)
+
+    @property
     def name(self) -> str:
         """Who it is called by: its culprit, else its handle, else what kind of memory it is."""
         if self.culprit is not None:
             return str(self.culprit)
         if not self.stack.frames:
             return f"handle {self.stack.handle}"
-        return _KINDS_OF_MEMORY.get(self.kind, self.kind)
+        return "Shared memory" if self.is_shmem else _KINDS_OF_MEMORY.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class Sampled:
 class PanicTotals:
     """The totals line of an at-panic report; a field is None where the line does not tell it.
 
-    Where pages were tracked, `older_pages`, of those that are not counted, were allocated before `tracked_since_ns`.
+    Where pages were tracked, `older_pages`, of those that are not counted, were allocated before `tracked_since_ns`, or
+    lie in the `plugged_pages` of RAM that came since.
     """
 
     stacks: int
@@ -90,6 +91,7 @@ class PanicTotals:
     uncounted_pages: int | None
     tracked_since_ns: int | None = None
     older_pages: int | None = None
+    plugged_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ def _uncounted(totals: PanicTotals) -> list[Unknown]:
     told = [Unknown(pages_text(others), "the dying kernel could not count them")] if others else []
     if since_ns is not None and older:
         reason = f"allocated before tracking began, {uptime_text(since_ns)} after boot"
+        if totals.plugged_pages:
+            reason += f", or in {pages_text(totals.plugged_pages)} of RAM that were plugged in since"
         told.insert(0, Unknown(f"who allocated {pages_text(older)}", reason))
     return told
 

@@ -580,6 +580,7 @@ int on_migration_by_kprobe(void *ctx)
  * memory map they all say the same, and the low bits are flags.
  */
 extern const void mem_section __ksym __weak;
+extern const void _totalram_pages __ksym __weak; /* mm/page_alloc.c, mm/mm_init.c */
 
 struct looking {
 	__u64 roots;
@@ -625,6 +626,7 @@ int look_around(void *ctx)
 {
 	struct looking looking = {};
 
+	bpf_probe_read_kernel(&owner_state.ram_pages, sizeof(owner_state.ram_pages), &_totalram_pages);
 	owner_state.clock_jiffies = bpf_jiffies64();
 	owner_state.clock_ns = bpf_ktime_get_ns();
 	bpf_probe_read_kernel(&looking.roots, sizeof(looking.roots), &mem_section);

@@ -34,6 +34,7 @@ struct owner_state {
 	__u32 step_shift; /* from jiffies to steps */
 	__u32 own_frames[HOOKS]; /* of the tracing itself, above the allocator's */
 	__u32 reserved;
+	__u64 ram_pages; /* when tracking began */
 };
 
 struct owned_stack {

@@ -49,7 +49,6 @@ extern const void page_owner_ops __ksym __weak;
 extern const void page_ext_size __ksym __weak;
 extern const void vm_zone_stat __ksym __weak;
 extern const void max_pfn __ksym __weak;
-extern const void _totalram_pages __ksym __weak;
 extern const void sysctl_panic_on_oom __ksym __weak;
 /* lib/stackdepot.c */
 extern const void stack_slabs __ksym __weak;
@@ -112,6 +111,7 @@ struct walk {
 	__u64 unread_pages;
 	__u64 older_pages;
 	__u64 left_out_pages;
+	__u64 plugged_pages;
 	__u32 unread_stacks;
 	__u32 stopped;
 	struct best best[CONSUMERS];
@@ -525,6 +525,7 @@ static __always_inline void add_up_owners(void)
 
 	bpf_for_each_map_elem(&owned_stacks, take_slot, NULL, 0);
 	owned = walk.pages + walk.left_out_pages + walk.lost_pages + walk.nameless_pages;
+	walk.plugged_pages = ram > owner_state.ram_pages ? ram - owner_state.ram_pages : 0;
 	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
 }
 
@@ -681,6 +682,8 @@ static __always_inline void print_report(struct report *report)
 	if (options.way == WAY_OWNERS) {
 		bpf_printk("OOM: tracked since %llu.%06llu s; %llu pages were allocated before that", report->since_ns / 1000000000,
 			   report->since_ns % 1000000000 / 1000, report->older_pages);
+		if (report->plugged_pages)
+			bpf_printk("OOM: or later, in the %llu pages of RAM that were plugged in since", report->plugged_pages);
 		bpf_printk("OOM: not counted: %llu user memory, %llu without a stack, %llu beyond the table",
 			   report->left_out_pages, report->nameless_pages, report->lost_pages);
 	} else if (not_counted)
@@ -733,6 +736,7 @@ static __always_inline void report_now(__u32 cause)
 	report->unread_pages = walk.unread_pages;
 	report->older_pages = walk.older_pages;
 	report->left_out_pages = walk.left_out_pages;
+	report->plugged_pages = walk.plugged_pages;
 	report->since_ns = owner_state.since_ns;
 	report->unread_stacks = walk.unread_stacks;
 	report->stopped = walk.stopped;

@@ -44,6 +44,7 @@ struct report {
 	__u64 unread_pages;
 	__u64 older_pages; /* neither free nor owned since the programs here keep owners */
 	__u64 left_out_pages; /* user memory, where only the kernel's is asked for */
+	__u64 plugged_pages; /* RAM that came since then: its owners are not kept */
 	__u64 since_ns; /* of that, CLOCK_MONOTONIC */
 	__u32 unread_stacks;
 	__u32 stopped; /* the time bound was hit */

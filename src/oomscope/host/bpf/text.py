@@ -35,6 +35,8 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
     if report.way == OWNERS:
         since = f"{report.since_ns // 10**9}.{report.since_ns % 10**9 // 1000:06}"
         told.append(f"OOM: tracked since {since} s; {report.older_pages} pages were allocated before that")
+        if report.plugged_pages:
+            told.append(f"OOM: or later, in the {report.plugged_pages} pages of RAM that were plugged in since")
         told.append(f"OOM: not counted: {report.left_out_pages} user memory, {beyond}")
     elif report.uncounted_pages:
         told.append(f"OOM: not counted: {report.early_pages} early, {beyond}, {report.unread_pages} unread")

@@ -13,6 +13,7 @@ Those of the 2020 patch (`greatest`; its first version said `largest`) and oomsc
     OOM: N pages by modules loaded since it was armed, whose helpers are not known
     OOM: S stacks hold N of R pages; U pages not counted
     OOM: tracked since T s; N pages were allocated before that
+    OOM: or later, in the N pages of RAM that were plugged in since
 
 They come through printk, or through the trace buffer that panic() dumps, whose lines have a caller of their own
 (prefixes.py). Of several reports in one log the last one counts.
@@ -51,6 +52,7 @@ _LATER = re.compile(rb"OOM: (?P<pages>\d{1,15}) pages by modules loaded since it
 _STRIDE = re.compile(rb"OOM: 1 of (?P<stride>\d{1,4}) pages looked at")
 _BOUND = re.compile(rb"OOM: it is (?P<doubt>not )?surely the greatest; pages may be off by (?P<pages>\d{1,15})")
 _CULPRITS_KEPT = 16
+_PLUGGED = re.compile(rb"OOM: or later, in the (?P<pages>\d{1,15}) pages of RAM that were plugged in since")
 _FRAME_REACH = 700  # the longest frame and its module
 _FRAME_AT_END = re.compile(
     rb"(?:^|[ :])(?P<frame>(?:[^\s+]{1,512}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\s]+\])?|0x[0-9a-f]{8,16}))$"
@@ -167,6 +169,9 @@ class ConsumerLinesReader:
             self._report.totals = replace(
                 self._report.totals, tracked_since_ns=since_ns, older_pages=int(match["older"])
             )
+            return True
+        if (match := _PLUGGED.search(text)) is not None and self._report.totals is not None:
+            self._report.totals = replace(self._report.totals, plugged_pages=int(match["pages"]))
             return True
         return False
 

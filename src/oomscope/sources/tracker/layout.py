@@ -30,6 +30,7 @@ _STATE = (
     ("step_shift", "<u4"),
     ("own_frames", "<u4", (3,)),
     ("reserved", "<u4"),
+    ("ram_pages", "<u8"),
 )
 _STACK = (("hash", "<u8"), ("first_ns", "<u8"), ("frames", "<u8"), ("frame", "<u8", (FRAMES,)))
 

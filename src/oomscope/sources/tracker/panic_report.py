@@ -11,7 +11,7 @@ STACK_LIST, PAGES, OWNERS = 1, 2, 3
 REPORTS, CONSUMERS, FRAMES = 4, 16, 64
 CULPRITS = 3
 _MAGIC = 0x32706F63736D6F6F
-_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQIIII")
+_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQQIIII")
 _CONSUMER = struct.Struct(f"<QII{FRAMES}QQ")
 _CULPRIT = struct.Struct("<QQQQ")
 _TAIL = struct.Struct("<QQQ")
@@ -48,8 +48,8 @@ class PanicReport:
     """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
 
     One page of `stride` was looked at. Where pages were tracked, `since_ns`, `older_pages` were allocated before that
-    and `left_out_pages` are the user's. Culprits of `nameless_culprit_pages` are not counted; `later_pages` are of
-    modules loaded since it was armed.
+    and `left_out_pages` are the user's; the owners of `plugged_pages`, RAM that came since, are not kept. Culprits of
+    `nameless_culprit_pages` are not counted; `later_pages` are of modules loaded since it was armed.
     """
 
     cause: int
@@ -66,6 +66,7 @@ class PanicReport:
     unread_pages: int
     older_pages: int
     left_out_pages: int
+    plugged_pages: int
     since_ns: int
     unread_stacks: int
     stopped: bool
@@ -89,8 +90,8 @@ def decode(raw: bytes) -> PanicReport | None:
         return None
     head = _HEAD.unpack_from(raw)
     magic, cause, way, at_ns, took_ns, stacks, pages, ram_pages, walked_pages = head[:9]
-    early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages, since_ns = head[9:16]
-    unread_stacks, stopped, count, stride = head[16:]
+    early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages = head[9:15]
+    plugged_pages, since_ns, unread_stacks, stopped, count, stride = head[15:]
     if magic != _MAGIC:
         return None
     kept = []
@@ -114,6 +115,7 @@ def decode(raw: bytes) -> PanicReport | None:
         unread_pages=unread_pages,
         older_pages=older_pages,
         left_out_pages=left_out_pages,
+        plugged_pages=plugged_pages,
         since_ns=since_ns,
         unread_stacks=unread_stacks,
         stopped=bool(stopped),

@@ -53,4 +53,6 @@ def _totals(report: PanicReport) -> PanicTotals:
     told = PanicTotals(report.stacks, report.pages, report.ram_pages, report.uncounted_pages)
     if report.way != OWNERS:
         return told
-    return replace(told, tracked_since_ns=report.since_ns, older_pages=report.older_pages)
+    return replace(
+        told, tracked_since_ns=report.since_ns, older_pages=report.older_pages, plugged_pages=report.plugged_pages
+    )

@@ -57,6 +57,8 @@ def _subject(consumer: Consumer) -> str:
         return str(holding.culprit)
     if holding.kind == USER:
         return "memory of processes, brought in by one path,"
+    if holding.is_shmem:
+        return "tmpfs and shared memory, brought in by one path,"
     if holding.kind == PAGE_CACHE:
         return "page cache, brought in by one path,"
     if holding.kind == HUGETLB:
@@ -94,7 +96,8 @@ def _next(case: RuleCase, consumer: Consumer) -> str:
             else "see which process grew: ps -eo rss,pid,comm --sort=-rss"
         )
     census = case.evidence.latest.reading.census
-    if holding.kind == PAGE_CACHE and census is not None and census.pages["shmem"] > census.pages["file"]:
+    is_mostly_shmem = census is not None and census.pages["shmem"] > census.pages["file"]
+    if holding.is_shmem or (holding.kind == PAGE_CACHE and is_mostly_shmem):
         return "mostly tmpfs and shared memory, which is not given back under pressure: see df -t tmpfs and ipcs -m"
     if holding.kind == PAGE_CACHE:
         return "page cache is freed under pressure unless pinned, dirty or in tmpfs: compare Shmem in meminfo"

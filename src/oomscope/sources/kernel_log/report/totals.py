@@ -24,6 +24,8 @@ _TOTALS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
         ("pages reserved", rb"(?P<value>\d{1,18}) (?:pages reserved|reserved pages)"),
         ("pages cma reserved", rb"(?P<value>\d{1,18}) pages cma reserved"),
         ("pages hwpoisoned", rb"(?P<value>\d{1,18}) pages hwpoisoned"),
+        # mm/memcontrol.c mem_cgroup_show_protected_memory(), 6.19 and later; the low one stands on the same line.
+        ("Memory cgroup min protection", rb"Memory cgroup min protection (?P<value>\d{1,18})kB"),
         ("pages shared", rb"(?P<value>\d{1,18}) pages shared"),
         ("pages non-shared", rb"(?P<value>\d{1,18}) pages non-shared"),
         # 2.6.24 and before print again here what the counters have (mm/memory.c show_mem()).
@@ -34,7 +36,7 @@ _TOTALS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
         ("swap cache pages", rb"(?P<value>\d{1,18}) pages swap cached"),
     )
 )
-_IN_TOTALS = re.compile(rb"pages|swap")
+_IN_TOTALS = re.compile(rb"pages|swap|protection")
 # Of these lines, what stands nowhere but in a report's tail: where its beginning is lost, they begin it.
 OF_A_TAIL = re.compile(
     rb"\d{1,18} (?:total pagecache pages|pages (?:of )?RAM\s*$|(?:pages reserved|reserved pages)\s*$)"
@@ -45,7 +47,7 @@ class Totals(ReportSection):
     """`values` by name; pools of huge pages by node and size."""
 
     __slots__ = ("pools", "values")
-    first_bytes = b"0123456789NhFT"
+    first_bytes = b"0123456789NhFTM"
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)
