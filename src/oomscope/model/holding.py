@@ -82,7 +82,7 @@ class Holding:
             return str(self.culprit)
         if not self.stack.frames:
             return f"handle {self.stack.handle}"
-        return "Shared memory" if self.is_shmem else _KINDS_OF_MEMORY.get(self.kind, self.kind)
+        return "tmpfs and shared memory" if self.is_shmem else _KINDS_OF_MEMORY.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
