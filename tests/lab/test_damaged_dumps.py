@@ -228,11 +228,26 @@ def test_one_part_of_a_split_dump_gives_what_is_in_it(case: Case, half: int, tmp
         verdict = oomscope.explain(part)
     except oomscope.OomscopeError as error:
         assert re.fullmatch(
-            r"[^\n]* (is|are) not in it[^\n]*; one part of a split dump: page frames [\d,]+ to [\d,]+", str(error)
+            r"[^\n]* (is|are) not in it[^\n]*; one part of a split dump: page frames [\d,]+ to [\d,]+ are in others",
+            str(error),
         )
     else:
         assert verdict.partial
         assert any("one part of a split dump" in absent.reason for absent in verdict.absent)
+
+
+@pytest.mark.parametrize("case", each([case for case in COMPRESSED_CASES if case.has("vmcore")]))
+def test_both_parts_of_a_split_dump_are_the_whole(case: Case, tmp_path: Path) -> None:
+    """Given together, in whatever order, they are read as one: the same holders with the same pages, nothing lacks."""
+    whole = (case.folder / "vmcore").read_bytes()
+    parts = [tmp_path / "dumpfile.2", tmp_path / "dumpfile.1"]
+    for path, half in zip(parts, (1, 0), strict=True):
+        path.write_bytes(_part_of(whole, half))
+    together, sound = oomscope.explain(*parts), oomscope.explain(case.folder / "vmcore")
+    assert together.consumers == sound.consumers
+    assert together.oom == sound.oom
+    assert together.balance == sound.balance
+    assert any("read with dumpfile.1" in unknown.reason for unknown in together.absent)
 
 
 # Where in the file, and what: fields of makedumpfile's headers (diskdump_mod.h), and lines of VMCOREINFO.

@@ -85,6 +85,7 @@ class ReadRequest:
                 self.selection,
                 vmlinux=self.vmlinux,
                 images=images(self.inputs),
+                dumps=tuple(other.path for other in self.inputs if other.path is not None and other.path.is_file()),
                 ranking_only=self.ranking_only,
                 progress=self.pages_of(each.origin),
             )

@@ -46,6 +46,7 @@ def read_dump(
     *,
     vmlinux: Path | None,
     images: tuple[Path, ...],
+    dumps: tuple[Path, ...],
     ranking_only: bool,
     progress: PagesDone | None,
 ) -> list[Reading]:
@@ -56,7 +57,7 @@ def read_dump(
     with _as_file(each, stream) as path:
         defect = stream.defect or missing_end(path)
         try:
-            dump = open_dump(path, origin=each.origin, vmlinux=vmlinux, beside=images)
+            dump = open_dump(path, origin=each.origin, vmlinux=vmlinux, beside=images, dumps=dumps)
             defect = defect or dump.lacks
             readings = _read(dump, each.origin, selection, ranking_only=ranking_only, progress=progress)
         except (CorruptInput, NoAccess) as error:

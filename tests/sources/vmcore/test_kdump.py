@@ -68,10 +68,25 @@ def test_the_end_that_is_missing_is_counted(tmp_path: Path, beyond_bytes: int) -
 def test_a_part_of_a_split_dump_has_its_own_pages(tmp_path: Path) -> None:
     """Its bitmaps are of the whole; its descriptors are not."""
     dump = kdump.Kdump(written(tmp_path / "vmcore", start=3, end=71))
-    assert dump.lacks == "one part of a split dump: page frames 3 to 71"
+    assert dump.lacks == "one part of a split dump: page frames 0 to 3, 71 to 128 are in others"
     assert dump.read(70 * BLOCK, 4, 0, True) == bytes(range(4))
     with pytest.raises(drgn.FaultError):
         dump.read(BLOCK, 1, 0, True)
+
+
+def test_parts_of_a_split_dump_are_read_as_one(tmp_path: Path) -> None:
+    """Found beside each other in whatever order; another dump's part is none of them, and what is left out is told."""
+    second = written(tmp_path / "1", start=4, end=128)
+    first = written(tmp_path / "2", start=1, end=4)
+    whole, text = written(tmp_path / "whole"), tmp_path / "text"
+    text.write_text("no dump")
+    assert kdump.parts(first, [text, whole, second]) == kdump.parts(second, [first]) == (first, second)
+    assert kdump.parts(whole, [first, second]) == ()
+    dump = kdump.Kdump(first, (second,))
+    assert (dump.read(BLOCK, 1, 0, True), dump.read(70 * BLOCK, 4, 0, True)) == (b"\1", bytes(range(4)))
+    assert dump.lacks == "2 parts of a split dump: page frames 0 to 1 are in others"
+    with pytest.raises(drgn.FaultError):
+        dump.read(2 * BLOCK, 1, 0, True)
 
 
 def test_a_page_that_unpacks_to_more_or_less_is_not_there(tmp_path: Path) -> None:

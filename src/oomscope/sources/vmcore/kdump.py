@@ -12,6 +12,7 @@ import struct
 import tempfile
 import weakref
 import zlib
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -40,9 +41,9 @@ _PAGES_REMEMBERED, _CHUNK_BYTES = 4096, 1 << 20
 
 
 class Kdump:
-    """An open file, closed when nobody has it any more."""
+    """An open file, closed when nobody has it any more; with the other parts, where it is one of a split dump."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, others: tuple[Path, ...] = ()) -> None:
         """Raises CorruptInput where its headers are not there."""
         self._fd = _unflattened(path) if _is_flattened(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd)
@@ -70,9 +71,10 @@ class Kdump:
         bitmap = self._bytes((1 + sub_blocks) * self.page_bytes + half, half)
         if len(bitmap) < half:
             raise CorruptInput("the list of its pages is not in it", advice="")
-        self._bitmap = np.frombuffer(bitmap, np.uint8)
+        self._bitmap, self._max_mapnr = np.frombuffer(bitmap, np.uint8), max_mapnr
         self._descriptors_at = (1 + sub_blocks + bitmap_blocks) * self.page_bytes
-        self._part = (start_pfn, end_pfn) if is_part == 1 else None
+        self.part = (start_pfn, end_pfn) if is_part == 1 else None
+        self._others = [Kdump(other) for other in others]
         self.page = lru_cache(maxsize=_PAGES_REMEMBERED)(self._page)
 
     @cached_property
@@ -82,9 +84,26 @@ class Kdump:
         there = int(np.count_nonzero((descriptors["offset"] > 0) & self._ends_within(descriptors)))
         if there < announced:
             return f"cut short: {there:,} of {announced:,} pages are there"
-        if self._part is None:
+        if any(other.ends_early() for other in self._others):
+            return "a part of it is cut short"
+        parts = sorted(part for part in (self.part, *(other.part for other in self._others)) if part is not None)
+        end, gaps = 0, list[str]()
+        for first, last in parts:
+            if first > end:
+                gaps.append(f"{end:,} to {first:,}")
+            end = max(end, last)
+        if parts and end < self._max_mapnr:
+            gaps.append(f"{end:,} to {self._max_mapnr:,}")
+        if not gaps:
             return None
-        return f"one part of a split dump: page frames {self._part[0]:,} to {self._part[1]:,}"
+        of_it = "one part" if len(parts) == 1 else f"{len(parts)} parts"
+        return f"{of_it} of a split dump: page frames {', '.join(gaps)} are in others"
+
+    def is_part_of_the_same(self, other: Kdump) -> bool:
+        """Whether both are parts of one dump: of one kernel's one boot, which its VMCOREINFO tells."""
+        told = (self._machine, self._vmcoreinfo, self._max_mapnr)
+        same = told == (other._machine, other._vmcoreinfo, other._max_mapnr)
+        return same and None not in (self.part, other.part) and self.part != other.part
 
     def ends_early(self) -> bool:
         """Whether the file ends before its pages do, by the last of them: they are written in their order."""
@@ -119,16 +138,16 @@ class Kdump:
 
     @cached_property
     def _announced_pages(self) -> int:
-        if self._part is None:
+        if self.part is None:
             return int(_BITS_OF_BYTE[self._bitmap].sum(dtype=np.int64))
-        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self._part)
+        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self.part)
         around = np.unpackbits(self._bitmap[first // 8 : -(-last // 8)], bitorder="little")
         return int(around[first % 8 : first % 8 + max(last - first, 0)].sum(dtype=np.int64))
 
     def _in_part(self, pfns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        if self._part is None:
+        if self.part is None:
             return pfns
-        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self._part)
+        first, last = (min(pfn, 8 * len(self._bitmap)) for pfn in self.part)
         inside: npt.NDArray[np.int64] = pfns[(pfns >= first) & (pfns < last)]
         return inside
 
@@ -164,6 +183,11 @@ class Kdump:
                 content = b""
             if len(content) == self.page_bytes:
                 return content
+        for other in self._others:
+            try:
+                return other.page(pfn)
+            except drgn.FaultError:
+                continue
         raise drgn.FaultError("the page is not in the dump", pfn * self.page_bytes)
 
     def _bytes(self, at: int, size: int) -> bytes:
@@ -176,6 +200,28 @@ def is_kdump(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(len(_FLATTENED))
     return head.startswith(_MAGIC) or head == _FLATTENED
+
+
+def parts(path: Path, beside: Iterable[Path]) -> tuple[Path, ...]:
+    """The parts of the split dump that a file is one of, as far as they are beside it, in the order of their pages.
+
+    Empty where it is none.
+    """
+    try:
+        this = Kdump(path)
+    except (CorruptInput, OSError):
+        return ()
+    if this.part is None:
+        return ()
+    found = [(this.part, path)]
+    for other in beside:
+        try:
+            if other != path and is_kdump(other) and this.is_part_of_the_same(that := Kdump(other)):
+                assert that.part is not None
+                found.append((that.part, other))
+        except (CorruptInput, OSError):
+            continue
+    return tuple(each for _, each in sorted(found))
 
 
 def require_headers(path: Path) -> None:

@@ -46,14 +46,25 @@ _KALLSYMS = (
 
 
 def open_dump(
-    path: Path, *, origin: str | None = None, vmlinux: Path | None = None, beside: tuple[Path, ...] = ()
+    path: Path,
+    *,
+    origin: str | None = None,
+    vmlinux: Path | None = None,
+    beside: tuple[Path, ...] = (),
+    dumps: tuple[Path, ...] = (),
 ) -> Dump:
     """Open a core dump; `origin` names it for people.
 
-    `vmlinux` is debug info that has to fit; `beside` are files that are used where their build-id fits. Raises
-    NothingToExplain for a process's core, Unreadable, NoAccess or BadQuestion.
+    `vmlinux` is debug info that has to fit; `beside` are files that are used where their build-id fits, and `dumps` may
+    be the other parts of a split dump: the first of them is read with all. Raises NothingToExplain for a process's core
+    and for such another part, Unreadable, NoAccess or BadQuestion.
     """
     origin = origin or str(path)
+    parts = kdump.parts(path, dumps) if kdump.is_kdump(path) else ()
+    if parts and parts[0] != path:
+        raise NothingToExplain(f"{origin}: a part of a split dump, read with {parts[0].name}", advice="")
+    if len(parts) > 1:
+        return _incomplete(path, origin, vmlinux, beside, others=parts[1:])
     try:
         prog = _opened(path)
     except PermissionError as error:
@@ -81,10 +92,12 @@ def open_dump(
     return _equipped(prog, origin, vmlinux, beside, without_page_tables=True)
 
 
-def _incomplete(path: Path, origin: str, vmlinux: Path | None, beside: tuple[Path, ...]) -> Dump:
-    """A kdump file that drgn does not open, for what it lacks."""
+def _incomplete(
+    path: Path, origin: str, vmlinux: Path | None, beside: tuple[Path, ...], others: tuple[Path, ...] = ()
+) -> Dump:
+    """A kdump file that drgn does not open, for what it lacks, or for it lies in several files."""
     try:
-        pages = kdump.Kdump(path)
+        pages = kdump.Kdump(path, others)
         prog = pages.program()
     except NoAccess:
         raise
