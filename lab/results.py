@@ -29,6 +29,7 @@ def save(outcomes: Iterable[Outcome], path: Path) -> None:
     rows = [
         {"kernel": o.kernel, "scenario": o.scenario, "seconds": o.seconds, "error": o.error} for o in known.values()
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
