@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from oomscope.host.crash_kernel import needed_bytes
 from oomscope.host.doctor import State, kdump
 from tests.host.bpf.test_arm import machine
 
@@ -44,6 +45,17 @@ def test_what_is_reserved_is_held_against_what_is_loaded(
         assert check.found.endswith("it needs about 160.0 MiB")
         assert check.mend is not None
         assert "crashkernel=192M" in check.mend
+
+
+def test_a_folder_that_is_closed_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many machines keep /boot for root alone; a crash kernel is loaded all the same."""
+    this = machine(tmp_path, sys__kernel__kexec_crash_loaded="1\n", sys__kernel__kexec_crash_size="1\n")
+
+    def refused(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert needed_bytes(this) is None
 
 
 def test_what_cannot_be_told_is_no_fault(tmp_path: Path) -> None:

@@ -273,6 +273,7 @@ def test_one_page_of_many_tells_the_culprit_within_its_bound(case: Case) -> None
     log, first = console.reading.notes.log, explained(case).culprits[0]
     assert log.sampled is not None
     assert (log.sampled.stride, log.sampled.is_surely_greatest) == (64, True)
+    assert log.sampled.bound_pages is not None
     assert log.culprits[0].function == first.culprit.function == "take_shared"
     assert abs(log.culprits[0].pages - first.pages) <= 2 * log.sampled.bound_pages < 0.1 * first.pages
     verdict = oomscope.explain(case.folder / next(p.name for p in case.folder.glob("console.log*")))

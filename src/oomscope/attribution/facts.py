@@ -55,7 +55,7 @@ class Facts:
     @cached_property
     def pages_by_culprit(self) -> dict[Culprit, int]:
         """Pages of each culprit."""
-        return {row.culprit: row.pages for row in culprits(self.holdings)}
+        return {row.culprit: row.pages for row in culprits(self.holdings, self.told_culprits)}
 
     @cached_property
     def earlier(self) -> Moment | None:

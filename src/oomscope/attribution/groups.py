@@ -11,7 +11,7 @@ from oomscope.attribution.holdings import culprit_of, culprits
 from oomscope.errors import BadQuestion, NothingToExplain
 from oomscope.model.batch import Column, Place, Request, Task
 from oomscope.model.counts import Counts, Split
-from oomscope.model.holding import Group, Holding
+from oomscope.model.holding import Culprit, Group, Holding
 from oomscope.model.reading import ToldCulprit
 from oomscope.numeric import np
 
@@ -20,6 +20,12 @@ _OF_HOLDINGS: dict[str, Callable[[Holding], str | None]] = {
     "culprit": lambda h: None if h.culprit is None else str(h.culprit),
     "module": lambda h: module_name(h.culprit),
     "kind": lambda h: h.kind,
+}
+
+
+_OF_CULPRITS: dict[str, Callable[[Culprit], str]] = {
+    "culprit": str,
+    "module": lambda culprit: module_name(culprit) or "",
 }
 
 
@@ -79,17 +85,17 @@ def group(
 ) -> list[Group]:
     """Sums per value of one property, sorted, groups under `min_pages` left out.
 
-    Of culprits, what a dying kernel has `told` it added up over more stacks than `held` goes before.
+    Of culprits and their modules, what a dying kernel has `told` it added up over more stacks than `held` goes before.
 
     Raises BadQuestion for a property or sort that does not exist, NothingToExplain where this evidence does not have
     the property.
     """
-    if not held and not counts.stacks and not (told and by == "culprit"):
+    if not held and not counts.stacks and not (told and by in _OF_CULPRITS):
         raise NothingToExplain(f"--by {by}: this evidence has no stacks", advice="page_owner and core dumps do")
     if by in _OF_HOLDINGS:
         rows = _by_holding(held, _OF_HOLDINGS[by], distinct=by == "stack")
-        if by == "culprit" and told:
-            rows = _with_told(rows, held, told)
+        if by in _OF_CULPRITS and told:
+            rows = _with_told(rows, held, told, _OF_CULPRITS[by])
     elif by in OF_RECORDS:
         rows = _by_record(counts, OF_RECORDS[by], by)
     else:
@@ -130,15 +136,19 @@ def _by_holding(held: list[Holding], name: Callable[[Holding], str | None], *, d
     ]
 
 
-def _with_told(rows: list[Group], held: list[Holding], told: Collection[ToldCulprit]) -> list[Group]:
+def _with_told(
+    rows: list[Group], held: list[Holding], told: Collection[ToldCulprit], name: Callable[[Culprit], str]
+) -> list[Group]:
     """The rows, with what is told of theirs, and those that are told of alone."""
     by_name = {row.name: row for row in rows}
-    named = {str(culprit_of(each)) for each in told}
+    named = {name(culprit_of(each)) for each in told}
+    sums: dict[str, tuple[int, int]] = {}
     for each in culprits(held, told):
-        name = str(each.culprit)
-        if name in named:
-            row = by_name.get(name, Group(name, None, None, None, None, None))
-            by_name[name] = replace(row, pages=each.pages, blocks=None, stacks=each.stacks)
+        pages, stacks = sums.get(key := name(each.culprit), (0, 0))
+        sums[key] = pages + each.pages, stacks + each.stacks
+    for key in named:
+        row = by_name.get(key, Group(key, None, None, None, None, None))
+        by_name[key] = replace(row, pages=sums[key][0], blocks=None, stacks=sums[key][1])
     return list(by_name.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from oomscope.attribution.culprit import attribute
@@ -60,9 +61,13 @@ def culprits(held: Iterable[Holding], told: Iterable[ToldCulprit] = ()) -> list[
     for holding in held:
         if holding.culprit is not None:
             rows_of.setdefault(holding.culprit, []).append(holding)
-    told_of = {culprit_of(each): each for each in told}
-    for culprit in told_of:
+    told_of: dict[Culprit, ToldCulprit] = {}
+    for each in told:  # what a compiler made of one function in several forms may be told in as many lines
+        known = told_of.get(culprit := culprit_of(each))
         rows_of.setdefault(culprit, [])
+        told_of[culprit] = (
+            each if known is None else replace(known, pages=known.pages + each.pages, stacks=known.stacks + each.stacks)
+        )
     rolled_up = [_rolled_up(culprit, group, told_of.get(culprit)) for culprit, group in rows_of.items()]
     rolled_up.sort(key=lambda c: (-c.pages, str(c.culprit)))
     return rolled_up

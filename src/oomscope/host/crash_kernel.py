@@ -26,7 +26,7 @@ def reserved_bytes(machine: Machine) -> int | None:
 
 
 def needed_bytes(machine: Machine) -> int | None:
-    """About how much it takes: kernel, initramfs packed and unpacked, work. None where the initramfs is not found.
+    """About how much it takes: kernel, initramfs packed and unpacked, work. None where no initramfs can be seen.
 
     The crash kernel is taken to be as large as the running one; its parts only root sees.
     """
@@ -34,7 +34,9 @@ def needed_bytes(machine: Machine) -> int | None:
         int(last, 16) - int(first, 16) + 1 for first, last in _KERNEL.findall(machine.text("/proc/iomem") or "")
     )
     for place in _INITRAMFS:
-        path = machine.path(place.format(machine.release))
-        if path.exists():
-            return kernel_bytes + (1 + _UNPACKED) * path.stat().st_size + _AT_WORK_BYTES
+        try:
+            initramfs_bytes = machine.path(place.format(machine.release)).stat().st_size
+        except OSError:
+            continue
+        return kernel_bytes + (1 + _UNPACKED) * initramfs_bytes + _AT_WORK_BYTES
     return None

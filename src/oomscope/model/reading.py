@@ -66,15 +66,15 @@ class ToldCulprit:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """That one page of `stride` was looked at.
+    """That one page of `stride` was looked at; None where the line that tells a number is lost.
 
     The greatest culprit's pages are right within `bound_pages` in 95 of 100; `is_surely_greatest` tells that no other
     one can be greater within these bounds.
     """
 
-    stride: int
-    bound_pages: int
-    is_surely_greatest: bool
+    stride: int | None = None
+    bound_pages: int | None = None
+    is_surely_greatest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,8 @@ class LogFacts:
     `events` are its OOM events, in its order, `events_left_out` were too many to keep. `reports` counts the at-panic
     reports of greatest consumers (the last one is read), `totals` is that one's last line, `culprits` are its greatest
     ones, and `later_pages` are held by modules that were loaded after it was armed, so that helpers of theirs may be
-    among them; `sampled` tells that its numbers are estimates. `panicked` tells that the kernel panicked, None where
+    among them; culprits of `nameless_culprit_pages` were not added up; `stopped` tells that time was over before all
+    was counted, `sampled` that its numbers are estimates. `panicked` tells that the kernel panicked, None where
     nothing tells.
     """
 
@@ -184,6 +185,8 @@ class LogFacts:
     totals: PanicTotals | None = None
     culprits: tuple[ToldCulprit, ...] = ()
     later_pages: int = 0
+    nameless_culprit_pages: int = 0
+    stopped: bool = False
     sampled: Sampled | None = None
 
 

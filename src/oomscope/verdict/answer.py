@@ -90,7 +90,9 @@ def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> An
         module=holder.module,
         pages=pages,
         share_of_ram=share,
-        certainty=oom.certainty if oom is not None and oom.certainty else None if first is None else first.certainty,
+        certainty=oom.certainty
+        if oom is not None and oom.certainty and _decides(oom)
+        else _certainty(holder, findings),
         by=_by(case, oom, holder, first),
         who=holder.who,
         text=holder.text,
@@ -99,6 +101,16 @@ def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> An
         next=oom.next if oom is not None and oom.next else "" if first is None else first.next,
         row=holder.row,
     )
+
+
+def _certainty(holder: _Holder, findings: tuple[Finding, ...]) -> str | None:
+    """Of the finding that says what the answer says: of a culprit, the one with the pages of all its stacks."""
+    if holder.row is not None:
+        begins = f"{holder.row.culprit} holds "
+        for finding in findings:
+            if finding.pages == holder.row.pages and finding.claim.startswith(begins):
+                return finding.certainty
+    return findings[0].certainty if findings else None
 
 
 def row_for(causes: Collection[tuple[str, int | None]], culprits: Iterable[CulpritRow]) -> CulpritRow | None:
@@ -215,7 +227,8 @@ def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
     consumer = next((each for each in case.consumers if each.holding.culprit == row.culprit), None)
     greatest = case.consumers[0] if case.consumers else None
     kind = row.kinds[0] if len(row.kinds) == 1 else ""
-    text, second = f" {_holds(kind)} {_amount_of_row(row, case)}, over {row.stacks:,} stacks", ""
+    over = "in one stack" if row.stacks == 1 else f"over {row.stacks:,} stacks"
+    text, second = f" {_holds(kind)} {_amount_of_row(row, case)}, {over}", ""
     if consumer is not None and row.stacks == 1:
         text = f" {_holds(consumer.holding.kind)} {consumer.amount}"
     elif consumer is not None and consumer is greatest:

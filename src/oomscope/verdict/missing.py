@@ -32,12 +32,33 @@ def _of_panic_report(case: RuleCase) -> list[Unknown]:
         absent.append(Unknown("the class of the OOM", "the OOM report around the at-panic lines is not in this log"))
     if totals is None:
         absent.append(Unknown("the totals of the at-panic report", "no line of it holds them in a known form"))
-    if (sampled := case.evidence.latest.reading.notes.log.sampled) is not None:
-        within = f"the greatest culprit's are right within {pages_text(sampled.bound_pages)} in 95 of 100"
-        absent.append(Unknown("the exact pages", f"1 of {sampled.stride} pages was looked at: {within}"))
+    absent += _of_told_culprits(case)
     if totals is not None and totals.stacks > len(case.consumers):
         unnamed = totals.stacks - len(case.consumers)
         absent.append(Unknown(f"{unnamed:,} more stacks", "the dying kernel printed its greatest only"))
+    return absent
+
+
+def _of_told_culprits(case: RuleCase) -> list[Unknown]:
+    """How far the numbers that a dying kernel added up can be trusted."""
+    absent, log = [], case.evidence.latest.reading.notes.log
+    if log.culprits and not case.selection.is_empty:
+        reason = "filters leave a part out: what was printed of their stacks is all that is counted here"
+        absent.append(Unknown("the sums over all stacks that the dying kernel added up", reason))
+    if log.stopped:
+        absent.append(Unknown("a part of all pages", "time was over before all were counted: numbers are too small"))
+    if log.nameless_culprit_pages:
+        reason = "there was no time or no room left to add them up"
+        absent.append(Unknown(f"the culprits of {pages_text(log.nameless_culprit_pages)}", reason))
+    if log.later_pages:
+        reason = "helpers of a module that was loaded after it was armed are not known as such, and may be named"
+        absent.append(Unknown(f"who answers for {pages_text(log.later_pages)} within their modules", reason))
+    if (sampled := log.sampled) is not None:
+        looked_at = "a part of them" if sampled.stride is None else f"1 of {sampled.stride} pages"
+        within = "how far off they may be is not in this log"
+        if sampled.bound_pages is not None:
+            within = f"the greatest culprit's are right within {pages_text(sampled.bound_pages)} in 95 of 100"
+        absent.append(Unknown("the exact pages", f"{looked_at} was looked at: {within}"))
     return absent
 
 

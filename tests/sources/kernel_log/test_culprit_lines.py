@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import oomscope
+from oomscope.attribution.selection import Selection
+from oomscope.model.diff import CULPRIT
+from oomscope.pipeline.api import compare
 from oomscope.report.json_report import render
 from oomscope.verdict import Question
 
@@ -95,19 +98,129 @@ def test_by_culprit_shows_what_was_told(tmp_path: Path) -> None:
     assert (first.name, first.pages, first.stacks) == ("take_shared [oomlab]", 173_555, 46)
 
 
-def test_modules_that_came_later_are_told(tmp_path: Path) -> None:
-    """Helpers of theirs may be named: that is said where the claim is made."""
-    verdict = explained(tmp_path, CONSUMERS + CULPRITS + LATER + TOTALS)
-    assert any("loaded after it was armed" in because for finding in verdict.findings for because in finding.because)
+def told(verdict: oomscope.Verdict) -> str:
+    """What is said not to be known."""
+    return "\n".join(f"{unknown.what}: {unknown.reason}" for unknown in verdict.absent)
+
+
+@pytest.mark.parametrize(
+    "culprits", [CULPRITS, "OOM: greatest culprit: 173555 pages by take_shared [oomlab] through 1 stacks\n"]
+)
+def test_modules_that_came_later_are_told(tmp_path: Path, culprits: str) -> None:
+    """Helpers of theirs may be named: that is said whatever else is, and nothing of it is certain."""
+    verdict = explained(tmp_path, culprits + LATER + TOTALS)
+    assert "who answers for 171,116 pages within their modules" in told(verdict)
+    assert verdict.answer.certainty != "certain"
+    assert "1 stacks" not in verdict.answer.headline
 
 
 @pytest.mark.parametrize(("doubt", "certainty"), [("", "likely"), ("not ", "possible")])
-def test_an_estimate_is_called_one(tmp_path: Path, doubt: str, certainty: str) -> None:
+@pytest.mark.parametrize("consumers", [CONSUMERS, ""])
+def test_an_estimate_is_called_one(tmp_path: Path, doubt: str, certainty: str, consumers: str) -> None:
     """One page of 64 was looked at: nothing is certain, and how exact it is stands among what is not known."""
-    verdict = explained(tmp_path, CONSUMERS + CULPRITS + SAMPLED.format(doubt) + TOTALS)
-    assert {f.certainty for f in verdict.findings if "take_shared" in f.claim} <= {certainty, "likely"}
-    assert any("1 of 64 pages was looked at" in unknown.reason for unknown in verdict.absent)
-    assert any("1,009 pages in 95 of 100" in unknown.reason for unknown in verdict.absent)
+    verdict = explained(tmp_path, consumers + CULPRITS + SAMPLED.format(doubt) + TOTALS)
+    assert "certain" not in {finding.certainty for finding in verdict.findings}
+    assert verdict.answer.certainty == certainty
+    assert "1 of 64 pages was looked at" in told(verdict)
+    assert "within 1,009 pages in 95 of 100" in told(verdict)
+
+
+@pytest.mark.parametrize("line", SAMPLED.format("").splitlines(keepends=True))
+def test_an_estimate_without_its_other_line_is_one_all_the_same(tmp_path: Path, line: str) -> None:
+    """No bound is made up, and none is lost."""
+    verdict = explained(tmp_path, CONSUMERS + CULPRITS + line + TOTALS)
+    assert "certain" not in {finding.certainty for finding in verdict.findings}
+    assert "within 0 pages" not in told(verdict)
+    assert ("within 1,009 pages" in told(verdict)) is ("may be off" in line)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("OOM: culprits of 100000 pages are not counted\n", "the culprits of 100,000 pages"),
+        ("OOM: stopped after 5000 ms: the numbers are too small\n", "numbers are too small"),
+    ],
+)
+def test_what_the_program_says_it_lost_is_said(tmp_path: Path, line: str, what: str) -> None:
+    """And the sum is no certain one then."""
+    verdict = explained(tmp_path, CONSUMERS + CULPRITS + line + TOTALS)
+    assert what in told(verdict)
+    assert verdict.answer.certainty == "likely"
+
+
+def test_the_answer_is_as_sure_as_the_finding_that_says_it(tmp_path: Path) -> None:
+    """A stack of 5,807 pages is certain; the sum of 173,555 over stacks that were not printed is likely."""
+    verdict = explained(tmp_path, CONSUMERS + CULPRITS + TOTALS)
+    assert (verdict.answer.pages, verdict.answer.certainty) == (173_555, "likely")
+
+
+def test_forms_that_a_compiler_made_of_a_function_are_one(tmp_path: Path) -> None:
+    """Each told in a line of its own: pages and stacks are added up."""
+    lines = (
+        "OOM: greatest culprit: 100000 pages by foo [m] through 40 stacks\n"
+        "OOM: next culprit: 60000 pages by foo.isra.0 [m] through 20 stacks\n"
+        "OOM: next culprit: 10000 pages by bar through 3 stacks\n"
+    )
+    verdict = explained(tmp_path, lines + TOTALS)
+    assert rows(verdict) == [("foo [m]", 160_000, 60), ("bar", 10_000, 3)]
+
+
+def test_modules_have_what_their_culprits_have(tmp_path: Path) -> None:
+    """The grouping agrees with the answer, with stacks in the log or without."""
+    for consumers in (CONSUMERS, ""):
+        path = tmp_path / "console.log"
+        path.write_text(consumers + CULPRITS + TOTALS)
+        groups = oomscope.explain(path, question=Question(by="module")).groups
+        found = {group.name: (group.pages, group.stacks) for group in groups}
+        assert found == {"oomlab": (173_555, 46), "vmlinux": (1_192, 11)}
+
+
+def test_filters_leave_the_sums_out_and_say_so(tmp_path: Path) -> None:
+    """What is left are the stacks that were printed: no claim on them is about the whole."""
+    path = tmp_path / "console.log"
+    path.write_text(CONSUMERS + CULPRITS + TOTALS)
+    verdict = oomscope.explain(path, selection=Selection(modules=frozenset({"oomlab"})))
+    assert "the sums over all stacks that the dying kernel added up" in told(verdict)
+    assert [finding.certainty for finding in verdict.findings if "2 stacks" in finding.claim] == ["likely"]
+
+
+def test_growth_is_told_by_the_sums(tmp_path: Path) -> None:
+    """Of two panics of one machine: not by what happened to be printed of their stacks."""
+    before, after = tmp_path / "before.log", tmp_path / "after.log"
+    before.write_text(
+        "[   10.000000] x\n" + CONSUMERS.replace("5807", "1000") + CULPRITS.replace("173555", "3000") + TOTALS
+    )
+    after.write_text("[   20.000000] x\n" + CONSUMERS + CULPRITS + TOTALS)
+    grown = compare(before, after)
+    (first, *_) = [change for change in grown.changes if change.kind == CULPRIT]
+    assert (first.name, first.before_pages, first.after_pages) == ("take_shared [oomlab]", 3_000, 173_555)
+
+
+def test_only_the_last_lines_are_left(tmp_path: Path) -> None:
+    """The ring's beginning is gone, and the greatest one with it: what there is is said."""
+    verdict = explained(tmp_path, "".join(CULPRITS.splitlines(keepends=True)[1:]) + TOTALS)
+    assert rows(verdict) == [("perf_trace_event_init", 1_060, 8), ("__rb_allocate_pages", 132, 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OOM: next culprit: 999999999999999 pages by f through 9 stacks\n",
+        "OOM: next culprit: 0 pages by f through 0 stacks\n",
+    ],
+)
+def test_a_line_that_cannot_be_is_counted_as_damaged(tmp_path: Path, line: str) -> None:
+    """It names nobody, and it is not passed over silently."""
+    verdict = explained(tmp_path, CULPRITS + line + TOTALS)
+    assert "f" not in [name for name, _, _ in rows(verdict)]
+    assert "too damaged to count" in told(verdict)
+
+
+def test_culprits_that_hold_more_than_all_stacks_are_none(tmp_path: Path) -> None:
+    """A spoilt digit: the stacks that were printed answer, and the lines are counted as damaged."""
+    verdict = explained(tmp_path, CONSUMERS + CULPRITS.replace("173555", "873555") + TOTALS)
+    assert rows(verdict) == [("take_shared [oomlab]", 11_614, 2)]
+    assert "3 records" in told(verdict)
 
 
 def test_a_part_is_never_larger_than_its_whole(tmp_path: Path) -> None:

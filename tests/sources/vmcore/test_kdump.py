@@ -89,6 +89,37 @@ def test_parts_of_a_split_dump_are_read_as_one(tmp_path: Path) -> None:
         dump.read(2 * BLOCK, 1, 0, True)
 
 
+def test_copies_of_a_part_are_one_part(tmp_path: Path) -> None:
+    """By another name, by a link: the first by name stands for all, and is read once."""
+    first, second = written(tmp_path / "1", start=1, end=4), written(tmp_path / "2", start=4, end=128)
+    copy, link = written(tmp_path / "3", start=1, end=4), tmp_path / "4"
+    link.symlink_to(first)
+    given = [link, copy, second, first]
+    assert {kdump.parts(path, given) for path in given} == {(first, second)}
+
+
+def test_a_flattened_file_is_not_unpacked_to_ask_whether_it_is_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not itself, and not as somebody's neighbour."""
+    monkeypatch.setattr(kdump, "_unflattened", lambda path: pytest.fail(f"{path} was unpacked"))
+    flat, part = tmp_path / "flat", written(tmp_path / "1", start=1, end=4)
+    flat.write_bytes(b"makedumpfile\0".ljust(5000, b"\0"))
+    assert kdump.parts(flat, [part]) == ()
+    assert kdump.parts(part, [flat]) == (part,)
+
+
+def test_parts_packed_in_a_form_that_is_not_read_are_told(tmp_path: Path) -> None:
+    """LZO and snappy: not that pages were missing, but why they cannot be had."""
+    first, second = written(tmp_path / "1", start=1, end=4), written(tmp_path / "2", start=4, end=128)
+    raw = bytearray(second.read_bytes())
+    struct.pack_into("<I", raw, 4 * BLOCK + 12, 2)
+    second.write_bytes(raw)
+    lacks = kdump.Kdump(first, (second,)).lacks
+    assert lacks is not None
+    assert "LZO" in lacks
+
+
 def test_a_page_that_unpacks_to_more_or_less_is_not_there(tmp_path: Path) -> None:
     """A bomb takes no more room than a page, and a damaged one is a fault."""
     path = written(tmp_path / "vmcore")

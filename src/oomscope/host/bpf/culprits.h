@@ -84,10 +84,9 @@ struct naming {
 struct deciding {
 	__u64 answer;
 	__u64 helper; /* the last one so far */
-	__u32 kind; /* of the plumbing so far */
-	__u32 kind_of_answer;
+	__u32 kind; /* of the frames so far */
 	__u32 is_later;
-	__u32 reserved;
+	__u32 is_enclosed; /* some function further out answers for all of it */
 };
 
 /* One report runs at a time, so what it works on is global. */
@@ -120,18 +119,22 @@ __noinline __u64 hash_of_name(__u64 address)
 		if (!letter)
 			break;
 		is_suffix = is_equal(letter, '.') | (is_suffix & ~is_equal(letter, ' '));
-		hash = (hash ^ (letter & (is_suffix - 1))) * 1099511628211ULL;
+		hash = (hash & -is_suffix) | (((hash ^ letter) * 1099511628211ULL) & (is_suffix - 1));
 	}
 	return hash;
 }
 
-/* Whether an address that nobody knew when this was loaded is a module's: programs and trampolines are none. */
-__noinline int is_of_a_module(__u64 address)
+/*
+ * Of an address that nobody knew when this was loaded: a module that came later answers, and so does what has no name, for
+ * its module is gone. Programs and trampolines are named and of no module.
+ */
+__noinline int stranger_says(__u64 address)
 {
 	static const char form[] = "%ps";
-	__u64 last = 0, module = 0, other = 0;
+	__u64 last = 0, module = 0, other = 0, is_bare;
 
 	bpf_snprintf(name, sizeof(name), form, &address, sizeof(address));
+	is_bare = is_equal((unsigned char)name[0], '0') & is_equal((unsigned char)name[1], 'x');
 	for (__u32 i = 0; i < NAME_BYTES; i++) {
 		__u64 letter = (unsigned char)name[i];
 
@@ -142,7 +145,9 @@ __noinline int is_of_a_module(__u64 address)
 		other |= is_equal(last & 0xffffff, 0x5b5f5f); /* [__ as in [__builtin__ftrace] */
 		other |= is_equal(last & 0xffffffffffULL, 0x5b6270665dULL); /* [bpf] */
 	}
-	return module & ~other & 1;
+	if (is_bare)
+		return ANSWERS;
+	return module & ~other & 1 ? ANSWERS | IS_LATER : IS_PLUMBING;
 }
 
 __noinline int frame_says(__u64 address)
@@ -164,12 +169,10 @@ __noinline int frame_says(__u64 address)
 	}
 	if (address >= culprit_options.image_start && address < culprit_options.image_end)
 		return ANSWERS;
-	if (!is_of_a_module(address))
-		return IS_PLUMBING;
-	return ANSWERS | IS_LATER;
+	return stranger_says(address);
 }
 
-static __always_inline bool is_enclosing(__u64 address)
+__noinline int is_enclosing(__u64 address)
 {
 	for (__u32 i = 0; i < MOST_ENCLOSING; i++) {
 		if (address >= culprit_options.enclosing[i].start && address < culprit_options.enclosing[i].end)
@@ -186,13 +189,6 @@ __noinline int look_at(__u64 address)
 {
 	__u32 says, kind;
 
-	if (is_enclosing(address)) {
-		deciding.answer = address;
-		deciding.kind_of_answer = deciding.kind;
-		return 1;
-	}
-	if (deciding.answer)
-		return 0;
 	says = frame_says(address);
 	if ((says & ROLES) == IS_LABEL) {
 		deciding.kind = KIND_OF_NOBODY;
@@ -207,25 +203,27 @@ __noinline int look_at(__u64 address)
 		deciding.helper = address;
 		return 0;
 	}
+	if (deciding.is_enclosed && !is_enclosing(address))
+		return 0;
 	deciding.answer = address;
-	deciding.kind_of_answer = deciding.kind;
 	deciding.is_later = says & IS_LATER;
-	return 0;
+	return 1;
 }
 
 /* The frame of `frames` that answers, or NOBODY. */
 __noinline __u64 culprit_of(__u32 count)
 {
 	__builtin_memset(&deciding, 0, sizeof(deciding));
+	deciding.helper = count ? frames[0] : NOBODY;
+	for (__u32 i = 0; i < FRAMES && i < count; i++)
+		deciding.is_enclosed |= is_enclosing(frames[i]);
 	for (__u32 i = 0; i < FRAMES && i < count; i++) {
 		if (look_at(frames[i]))
 			break;
 	}
-	if (!deciding.answer) {
-		deciding.answer = deciding.helper;
-		deciding.kind_of_answer = deciding.kind;
-	}
-	return deciding.kind_of_answer == KIND_OF_NOBODY ? NOBODY : deciding.answer;
+	if (deciding.kind == KIND_OF_NOBODY)
+		return NOBODY;
+	return deciding.answer ?: deciding.helper;
 }
 
 static __always_inline void add_culprit(__u64 pages, __u64 variance, __u32 count)

@@ -16,6 +16,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define STACKS 65536 /* that the walk over pages can tell apart */
 #define CHUNK_PAGES 64
 #define BLOCK_PAGES 512
+#define PART_FOR_NAMING 4 /* of the time that the walk may take */
 #define TRIED_SECTIONS 8
 #define ENTRIES 8
 #define MOST_ENTRY_BYTES 128
@@ -216,7 +217,7 @@ static __always_inline void find_culprit(__u64 pages, __u64 variance, __u64 reco
 {
 	__u64 began_ns = bpf_ktime_get_ns();
 
-	if (walk.stopped || (walk.stacks % CHECK_CLOCK_EVERY == 0 && is_too_late()))
+	if (naming.took_ns > options.limit_ns / PART_FOR_NAMING)
 		naming.lost_pages += pages;
 	else
 		add_culprit(pages, variance, take_frames(record, handle));
@@ -654,14 +655,23 @@ static __always_inline __u64 tenths(struct report *report, __u64 pages)
 	return report->ram_pages ? pages * 1000 / report->ram_pages : 0;
 }
 
-static __always_inline void print_error(struct report *report)
+/* Whatever was not counted, or is no culprit's, may be the second one's. */
+static __always_inline bool is_surely_greatest(struct report *report)
 {
 	struct culprit *first = &report->culprit[0], *second = &report->culprit[1];
+
+	return first->pages > second->pages + first->bound_pages + second->bound_pages + report->nameless_culprit_pages +
+				      report->lost_pages + report->unread_pages;
+}
+
+static __always_inline void print_error(struct report *report)
+{
+	struct culprit *first = &report->culprit[0];
 	__u64 share = tenths(report, first->pages), bound = tenths(report, first->bound_pages) + 1;
 
 	TELL("OOM: 1 of %llu pages looked at: the greatest culprit holds %llu.%llu %% +- %llu.%llu %% of RAM", report->stride,
 	     share / 10, share % 10, bound / 10, bound % 10);
-	if (first->pages > second->pages + first->bound_pages + second->bound_pages)
+	if (is_surely_greatest(report))
 		bpf_printk("OOM: it is surely the greatest; pages may be off by %llu", first->bound_pages);
 	else
 		bpf_printk("OOM: it is not surely the greatest; pages may be off by %llu", first->bound_pages);
@@ -675,7 +685,7 @@ static __always_inline void print_report(struct report *report)
 
 	COUNT(print_consumer, &printing);
 	print_culprits(report);
-	if (report->stride > 1)
+	if (report->stride > 1 && report->culprit[0].pages)
 		print_error(report);
 	TELL("OOM: %llu stacks hold %llu of %llu pages; %llu pages not counted", report->stacks, report->pages,
 	     report->ram_pages, not_counted);

@@ -53,9 +53,8 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
 
 
 def _error(report: PanicReport) -> list[str]:
-    first, *others = report.culprits
-    second_pages = sum((others[0].pages, others[0].bound_pages)) if others else 0
-    surely = "surely" if first.pages > second_pages + first.bound_pages else "not surely"
+    first = report.culprits[0]
+    surely = "surely" if report.is_surely_greatest else "not surely"
     whole = max(1, report.ram_pages)
     share, bound = first.pages * 1000 // whole / 10, (first.bound_pages * 1000 // whole + 1) / 10
     looked_at = f"OOM: 1 of {report.stride} pages looked at"

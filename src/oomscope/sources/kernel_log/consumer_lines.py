@@ -49,7 +49,9 @@ CULPRIT = re.compile(
     rb" through (?P<stacks>\d{1,9}) stacks"
 )
 _LATER = re.compile(rb"OOM: (?P<pages>\d{1,15}) pages by modules loaded since it was armed")
-_STRIDE = re.compile(rb"OOM: 1 of (?P<stride>\d{1,4}) pages looked at")
+_NAMELESS = re.compile(rb"OOM: culprits of (?P<pages>\d{1,15}) pages are not counted")
+_STOPPED = re.compile(rb"OOM: stopped after \d{1,9} ms: the numbers are too small")
+_STRIDE = re.compile(rb"OOM: 1 of (?P<stride>[1-9]\d{0,3}) pages looked at")
 _BOUND = re.compile(rb"OOM: it is (?P<doubt>not )?surely the greatest; pages may be off by (?P<pages>\d{1,15})")
 _CULPRITS_KEPT = 16
 _PLUGGED = re.compile(rb"OOM: or later, in the (?P<pages>\d{1,15}) pages of RAM that were plugged in since")
@@ -86,9 +88,9 @@ class ConsumerLinesReader:
             return
         notes.at_ns = report.at_ns
         notes.log.totals = report.totals
-        notes.log.culprits = tuple(report.culprits)
-        notes.log.later_pages = report.later_pages
-        notes.log.sampled = report.sampled
+        notes.log.culprits = self._sound_culprits(report)
+        notes.log.later_pages, notes.log.nameless_culprit_pages = report.later_pages, report.nameless_culprit_pages
+        notes.log.stopped, notes.log.sampled = report.stopped, report.sampled
         notes.stats.cut_off = report.totals is None
         stacks = StackTable()
         rows = []
@@ -103,6 +105,14 @@ class ConsumerLinesReader:
         if rows:
             stack, counted = np.array(rows, np.int64).T
             yield Batch(stacks.tables, stack, pages=counted)
+
+    def _sound_culprits(self, report: _Report) -> tuple[ToldCulprit, ...]:
+        """The culprits of a report, none where they hold more than all stacks together: a line is spoilt then."""
+        whole = bounds.PAGES if report.totals is None else report.totals.pages
+        if sum(each.pages for each in report.culprits) <= whole:
+            return tuple(report.culprits)
+        self._notes.stats.corrupt_records += len(report.culprits)
+        return ()
 
     def _keep_if_whole(self) -> None:
         """Of several reports the last one counts that names somebody: a later one may be cut."""
@@ -123,7 +133,11 @@ class ConsumerLinesReader:
         symbol, _, module = name.partition(" ")
         frame = parse_frame(name) or Frame(name, symbol, module=module.strip("[]") or None)
         pages, stacks = int(match["pages"]), int(match["stacks"])
-        if pages <= bounds.PAGES and len(report.culprits) < _CULPRITS_KEPT:
+        if not pages or not stacks or pages > bounds.PAGES:
+            self._notes.stats.corrupt_records += 1
+        elif len(report.culprits) >= _CULPRITS_KEPT:
+            self._notes.stats.leave_out("culprits")
+        else:
             report.culprits.append(ToldCulprit(frame.function, frame.module, pages, stacks))
 
     def _take_report_line(self, line: LogLine) -> bool:
@@ -147,12 +161,17 @@ class ConsumerLinesReader:
     def _take_detail(self, text: bytes) -> bool:
         """How far the culprits' numbers can be trusted."""
         assert self._report is not None
+        report, sampled = self._report, self._report.sampled or Sampled()
         if (match := _LATER.search(text)) is not None:
-            self._report.later_pages = int(match["pages"])
+            report.later_pages = int(match["pages"])
+        elif (match := _NAMELESS.search(text)) is not None:
+            report.nameless_culprit_pages = int(match["pages"])
+        elif _STOPPED.search(text) is not None:
+            report.stopped = True
         elif (match := _STRIDE.search(text)) is not None:
-            self._report.sampled = Sampled(int(match["stride"]), 0, is_surely_greatest=False)
-        elif (match := _BOUND.search(text)) is not None and (sampled := self._report.sampled) is not None:
-            self._report.sampled = Sampled(sampled.stride, int(match["pages"]), is_surely_greatest=not match["doubt"])
+            report.sampled = replace(sampled, stride=int(match["stride"]))
+        elif (match := _BOUND.search(text)) is not None:
+            report.sampled = replace(sampled, bound_pages=int(match["pages"]), is_surely_greatest=not match["doubt"])
         else:
             return False
         return True
@@ -182,7 +201,8 @@ class _Report:
     def __init__(self, line: LogLine) -> None:
         self.consumers: list[tuple[int, list[Frame]]] = []
         self.culprits: list[ToldCulprit] = []
-        self.later_pages = 0
+        self.later_pages = self.nameless_culprit_pages = 0
+        self.stopped = False
         self.sampled: Sampled | None = None
         self.totals: PanicTotals | None = None
         self.at_ns = line.at_ns

@@ -44,7 +44,7 @@ _WORDS: dict[bytes, bytes] = {
     b"out_of_memory": b"_of_",  # mm/oom_kill.c, the same
     b"Linux version ": b"ux v",  # init/version.c linux_banner: a boot
     b"memory consumer": b"y co",  # the 2020 patch's line, and that of `oomscope arm`
-    b"greatest culprit": b"culp",  # the latter, where its stacks were left out
+    b" culprit: ": b"culp",  # the latter, where its stacks were left out
     b"earlyoom": b"rlyo",  # killers in user space, which stand in the journal beside the kernel
     b"ow memory! ": b"ry! ",  # earlyoom on a terminal of its own
     b"systemd-oomd": b"-oom",

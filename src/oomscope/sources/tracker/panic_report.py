@@ -78,6 +78,16 @@ class PanicReport:
     naming_ns: int
 
     @property
+    def is_surely_greatest(self) -> bool:
+        """Whether no other culprit can be greater: whatever was not counted may be the second one's."""
+        if not self.culprits:
+            return False
+        first, *others = self.culprits
+        second_pages = sum((others[0].pages, others[0].bound_pages)) if others else 0
+        lost_pages = self.nameless_culprit_pages + self.lost_pages + self.unread_pages
+        return first.pages > second_pages + first.bound_pages + lost_pages
+
+    @property
     def uncounted_pages(self) -> int:
         """Pages that were seen, or should have been, and stand with no stack."""
         seen = self.early_pages + self.nameless_pages + self.lost_pages + self.unread_pages

@@ -29,6 +29,8 @@ def _rows(report: PanicReport, frames_of: FramesOf) -> tuple[Notes, Batch]:
         totals=_totals(report),
         culprits=tuple(_culprits(report, frames_of)),
         later_pages=report.later_pages,
+        nameless_culprit_pages=report.nameless_culprit_pages,
+        stopped=report.stopped,
         sampled=_sampled(report),
     )
     notes = Notes(ParseStats(records=len(told)), log=log, at_ns=report.at_ns)
@@ -44,9 +46,7 @@ def _culprits(report: PanicReport, frames_of: FramesOf) -> Iterator[ToldCulprit]
 def _sampled(report: PanicReport) -> Sampled | None:
     if report.stride <= 1 or not report.culprits:
         return None
-    first, *others = report.culprits
-    second_pages = max((each.pages + each.bound_pages for each in others), default=0)
-    return Sampled(report.stride, first.bound_pages, first.pages - first.bound_pages > second_pages)
+    return Sampled(report.stride, report.culprits[0].bound_pages, report.is_surely_greatest)
 
 
 def _totals(report: PanicReport) -> PanicTotals:

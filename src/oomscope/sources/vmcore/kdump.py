@@ -73,7 +73,7 @@ class Kdump:
             raise CorruptInput("the list of its pages is not in it", advice="")
         self._bitmap, self._max_mapnr = np.frombuffer(bitmap, np.uint8), max_mapnr
         self._descriptors_at = (1 + sub_blocks + bitmap_blocks) * self.page_bytes
-        self.part = (start_pfn, end_pfn) if is_part == 1 else None
+        self.part: tuple[int, int] | None = (start_pfn, end_pfn) if is_part == 1 else None
         self._others = [Kdump(other) for other in others]
         self.page = lru_cache(maxsize=_PAGES_REMEMBERED)(self._page)
 
@@ -84,6 +84,8 @@ class Kdump:
         there = int(np.count_nonzero((descriptors["offset"] > 0) & self._ends_within(descriptors)))
         if there < announced:
             return f"cut short: {there:,} of {announced:,} pages are there"
+        if any(other.is_packed_otherwise for other in (self, *self._others)):
+            return "its pages are packed by LZO or snappy, which are not read here: put it together with makedumpfile"
         if any(other.ends_early() for other in self._others):
             return "a part of it is cut short"
         parts = sorted(part for part in (self.part, *(other.part for other in self._others)) if part is not None)
@@ -99,11 +101,15 @@ class Kdump:
         of_it = "one part" if len(parts) == 1 else f"{len(parts)} parts"
         return f"{of_it} of a split dump: page frames {', '.join(gaps)} are in others"
 
-    def is_part_of_the_same(self, other: Kdump) -> bool:
-        """Whether both are parts of one dump: of one kernel's one boot, which its VMCOREINFO tells."""
+    def is_of_the_same(self, other: Kdump) -> bool:
+        """Whether both are of one dump: of one kernel's one boot, which its VMCOREINFO tells."""
         told = (self._machine, self._vmcoreinfo, self._max_mapnr)
-        same = told == (other._machine, other._vmcoreinfo, other._max_mapnr)
-        return same and None not in (self.part, other.part) and self.part != other.part
+        return told == (other._machine, other._vmcoreinfo, other._max_mapnr)
+
+    @property
+    def is_packed_otherwise(self) -> bool:
+        """Whether pages are packed in a form that is not read here."""
+        return bool((self._pages[1]["flags"] & (_LZO | _SNAPPY)).any())
 
     def ends_early(self) -> bool:
         """Whether the file ends before its pages do, by the last of them: they are written in their order."""
@@ -205,23 +211,27 @@ def is_kdump(path: Path) -> bool:
 def parts(path: Path, beside: Iterable[Path]) -> tuple[Path, ...]:
     """The parts of the split dump that a file is one of, as far as they are beside it, in the order of their pages.
 
-    Empty where it is none.
+    Empty where it is none, or is flattened: only a whole one unpacks. Of copies of one part the first by name is taken.
     """
+    this = _part_of_a_split_dump(path)
+    if this is None:
+        return ()
+    found = {this.part: path}
+    for other in sorted({path, *beside}):
+        that = _part_of_a_split_dump(other)
+        if that is not None and this.is_of_the_same(that):
+            found[that.part] = min(other, found.get(that.part, other))
+    return tuple(each for _, each in sorted(found.items()))
+
+
+def _part_of_a_split_dump(path: Path) -> Kdump | None:
     try:
-        this = Kdump(path)
+        if not is_kdump(path) or _is_flattened(path):
+            return None
+        found = Kdump(path)
     except (CorruptInput, OSError):
-        return ()
-    if this.part is None:
-        return ()
-    found = [(this.part, path)]
-    for other in beside:
-        try:
-            if other != path and is_kdump(other) and this.is_part_of_the_same(that := Kdump(other)):
-                assert that.part is not None
-                found.append((that.part, other))
-        except (CorruptInput, OSError):
-            continue
-    return tuple(each for _, each in sorted(found))
+        return None
+    return None if found.part is None else found
 
 
 def require_headers(path: Path) -> None:

@@ -34,7 +34,8 @@ def _certainty(case: RuleCase, consumer: Consumer) -> str:
     """Who grew a slab cache is at most likely to hold its objects, unless their owners say the same."""
     if consumer.holding.culprit_is_helper:
         return POSSIBLE
-    if case.evidence.latest.reading.notes.log.sampled is not None:
+    log = case.evidence.latest.reading.notes.log
+    if log.sampled is not None or log.stopped:
         return LIKELY
     if consumer.holding.kind != SLAB:
         return CERTAIN

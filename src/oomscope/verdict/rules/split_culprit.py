@@ -34,25 +34,22 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
 
 
 def _certainty(case: RuleCase, row: CulpritRow) -> str:
-    sampled = case.evidence.latest.reading.notes.log.sampled
-    if sampled is not None:
-        return LIKELY if sampled.is_surely_greatest else POSSIBLE
+    log = case.evidence.latest.reading.notes.log
+    if log.sampled is not None:
+        return LIKELY if log.sampled.is_surely_greatest else POSSIBLE
+    if log.stopped or log.nameless_culprit_pages or log.later_pages or (log.culprits and not case.selection.is_empty):
+        return LIKELY
     return LIKELY if _may_be_slab(case, row) and not _objects_agree(case, row) else CERTAIN
 
 
 def _because(case: RuleCase, row: CulpritRow, greatest: Consumer | None) -> tuple[str, ...]:
     stacks = f"{row.stacks:,} stacks whose first frame beyond allocator and helpers is {row.culprit}"
-    log = case.evidence.latest.reading.notes.log
     if case.facts.told_culprits:
         stacks += ", as the dying kernel added them up"
     parts = [stacks]
     if greatest is not None:
         parts.append(
             f"its greatest single stack is not the whole: the greatest of all holds {case.size(greatest.pages)}"
-        )
-    if case.facts.told_culprits and log.later_pages:
-        parts.append(
-            f"{case.size(log.later_pages)} are by modules loaded after it was armed: helpers of theirs may be named"
         )
     return tuple(parts)
 
