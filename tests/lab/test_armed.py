@@ -46,7 +46,7 @@ REFUSALS = {
     " no bpf_for_each_map_elem() (it came with 5.13); set up kdump, and read its dump with `oomscope explain vmcore`",
     "twice": "it is armed already; oomscope arm --status; oomscope disarm first",
 }
-WITHOUT_LIST = ("6.1",)  # page_owner's stack_list came with 6.9
+WITHOUT_LIST = ("6.1", "5.15-source")  # page_owner's stack_list came with 6.9
 GREATEST = re.compile(r"OOM: greatest memory consumer: (\d+) pages are allocated from:")
 WALKED = re.compile(r"OOM: walked (\d+) (pages|stacks) in (\d+) us(?:, (\d+) us of them for culprits)?")
 WALK_TOOK = re.compile(r"(\d+)us : bpf_trace_printk: OOM: walked \d+ (?:pages|stacks) in (\d+) us")

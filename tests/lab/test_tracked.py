@@ -41,6 +41,7 @@ BESIDE = [
     for case in TRACKED
     if case.scenario in ("tracked-beside-page-owner", "tracked-by-kprobes", "tracked-plugged-in")
 ]
+NESTING = ("5.15-source",)
 UNDER_LOAD = [case for case in BESIDE if case.scenario == "tracked-beside-page-owner"]
 LIVE = [case for case in TRACKED if case.scenario == "tracked-live"]
 KERNEL_ONLY = [case for case in TRACKED if case.scenario == "tracked-kernel-only"]
@@ -357,7 +358,8 @@ def test_memory_that_came_later_is_counted_and_contiguous_memory_is_owned(case: 
 def test_what_was_missed_is_counted_and_heals(case: Case) -> None:
     """Interrupts that allocate inside the programs are passed over, and counted by the kernel; the audit holds."""
     status = case.text("status.txt")
-    assert missed_events(case) > 0
+    # Up to 6.0 a tracepoint's programs run within each other, and nothing is passed over (kernel/trace/bpf_trace.c).
+    assert (missed_events(case) > 0) is (case.kernel not in NESTING)
     assert "audit: the table and its counters agree" in status
     assert number(re.findall(r"since then: ([\d,]+) pages allocated", status)[0]) > 5_000_000
 

@@ -90,9 +90,7 @@ def answer(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> An
         module=holder.module,
         pages=pages,
         share_of_ram=share,
-        certainty=oom.certainty
-        if oom is not None and oom.certainty and _decides(oom)
-        else _certainty(holder, findings),
+        certainty=oom.certainty if oom is not None and oom.certainty else _certainty(holder, findings),
         by=_by(case, oom, holder, first),
         who=holder.who,
         text=holder.text,
