@@ -837,8 +837,9 @@ _ARMED = (
         boot_files
         load-crash-kernel /boot/kernel /boot/initramfs "$(cat /boot/arguments) reset_devices maxcpus=1"
         oomscope --version
-        mount -t tmpfs tmpfs /debian/boot
-        cp /boot/initramfs "/debian/boot/initrd.img-$(uname -r)"
+        mount -t tmpfs tmpfs /debian/var/lib
+        mkdir /debian/var/lib/kdump
+        cp /boot/initramfs "/debian/var/lib/kdump/initrd.img-$(uname -r)"
         lab_python mend.py
         """,
         end="alive",

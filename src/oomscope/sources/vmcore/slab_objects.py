@@ -30,6 +30,7 @@ _OBJEXTS_FLAGS = 0x7  # low bits of slab->obj_exts
 _MOST_OBJECTS = 1 << 15
 _STORE_USER = 0x00010000  # SLAB_STORE_USER up to 6.8
 _CODETAG_EMPTY = 1
+_STACK_WORDS = 16  # TRACK_ADDRS_COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ class SlabOwners:
         track_at = inuse_end + 8 if free_at >= inuse_end else inuse_end
         handle_at = self._dump.offset("struct track", "handle")
         address_at = self._dump.offset("struct track", "addr") or 0
+        stack_at = self._dump.offset("struct track", "addrs")
         linear = linear_offset(self._dump)
-        whose: dict[tuple[int, int], int] = {}
+        whose: dict[tuple[int, ...], int] = {}
         for row in rows.tolist():
             count = min(int(slabs.objects[row]), _MOST_OBJECTS)
             start = int(slabs.pfn[row]) * self._dump.page_size_bytes + linear
@@ -124,25 +126,29 @@ class SlabOwners:
                 free = self._free(cache, int(slabs.freelist[row]), count)
                 places = [(address - start - red_left) // size for address in free]
                 used[[place for place in places if 0 <= place < count]] = False
-            # Both words of all used objects at once: the depot's handle (0 before 5.19), the caller's address.
+            # Of all used objects at once: the depot's handle (5.19 and later), the caller's address, and before that
+            # the addresses of the stack itself, as many as there were, then zeros.
             tracks = raw[used, red_left + track_at :]
-            address = np.ascontiguousarray(tracks[:, address_at : address_at + 8]).view(np.uint64).ravel()
-            handle = np.zeros(len(address), np.uint64)
+            columns = [np.zeros((len(tracks), 1), np.uint64), _words(tracks, address_at, 1)]
             if handle_at is not None:
-                handle = np.ascontiguousarray(tracks[:, handle_at : handle_at + 4]).view(np.uint32).ravel().astype("u8")
-            for key in zip(handle.tolist(), address.tolist(), strict=True):
-                whose[key] = whose.get(key, 0) + 1
+                handle = np.ascontiguousarray(tracks[:, handle_at : handle_at + 4]).view(np.uint32)
+                columns[0] = handle.astype(np.uint64)
+            elif stack_at is not None:
+                columns.append(_words(tracks, stack_at, _STACK_WORDS))
+            found, counts = np.unique(np.hstack(columns), axis=0, return_counts=True)
+            for key, held in zip(map(tuple, found.tolist()), counts.tolist(), strict=True):
+                whose[key] = whose.get(key, 0) + held
         by_stack: dict[Stack, int] = {}
-        for (handle_of, address_of), held in whose.items():
+        for (handle_of, address_of, *addresses), held in whose.items():
             if address_of:
-                stack = self._track(handle_of, address_of)
+                stack = self._track(handle_of, address_of, [each for each in addresses if each])
                 by_stack[stack] = by_stack.get(stack, 0) + held
         return CacheObjects(name, BY_TRACKS, objects, _ranked(list(by_stack.items())))
 
-    def _track(self, handle: int, address: int) -> Stack:
+    def _track(self, handle: int, address: int, stack: list[int]) -> Stack:
         if handle and self._depot is not None and self._depot.return_addresses(handle):
             return self._names.stack(self._depot, handle)
-        return Stack((self._names.frame(address),))
+        return Stack(tuple(self._names.frame(each) for each in stack or [address]))
 
     def _free(self, cache: drgn.Object, first: int, most: int) -> list[int]:
         """The free list of a slab: each free object holds the next one's address, obfuscated where hardened."""
@@ -157,6 +163,11 @@ class SlabOwners:
             swapped = int.from_bytes(place.to_bytes(8, "little"), "big") if secret else 0
             address = stored ^ secret ^ swapped
         return found
+
+
+def _words(tracks: npt.NDArray[np.uint8], at: int, count: int) -> Words:
+    """So many words of each track, shape (tracks, count)."""
+    return np.ascontiguousarray(tracks[:, at : at + 8 * count]).view(np.uint64).reshape(len(tracks), count)
 
 
 def _ranked(owners: list[tuple[Stack, int]]) -> tuple[tuple[Stack, int], ...]:
