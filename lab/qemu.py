@@ -6,6 +6,7 @@ Processors are emulated (TCG) on every machine: a virtual machine inside a virtu
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from lab.kernels import Architecture
 
 _ENDED = b"lab: end"
 _PANIC_IS_OVER = b"---[ end Kernel panic"
+_BALLOON = re.compile(rb"lab: balloon (\d+)\b")  # so many MiB are to be left to the guest
 _TAIL_LINES = 25
 
 
@@ -86,10 +88,14 @@ class Guest:
         self._work.cleanup()
 
     def wait_for_end(self, limit_s: float) -> None:
-        """Returns when the guest says so or has panicked. Raises GuestFailed when it stops or takes too long."""
+        """Returns when the guest says so or has panicked; meanwhile a balloon is as large as it asks. Raises GuestFailed when it stops or takes too long."""
         deadline = time.monotonic() + limit_s
+        left_mib = None
         while time.monotonic() < deadline:
             printed = self.printed()
+            if (asked := _BALLOON.findall(printed)) and asked[-1] != left_mib:
+                left_mib = asked[-1]
+                self._ask("balloon", value=int(left_mib) << 20)
             if _ENDED in printed or (not self._machine.may_reboot and _PANIC_IS_OVER in printed):
                 return
             if self._process.poll() is not None:
@@ -104,14 +110,17 @@ class Guest:
 
     def dump(self, core: Path, form: str = "elf") -> None:
         """The guest's memory as an ELF core, or in one of QEMU's kdump forms; runs of zeros take no room on disk."""
+        self._ask("dump-guest-memory", paging=False, protocol=f"file:{core}", format=form)
+        # A file system without holes keeps it whole, which costs room and nothing else.
+        subprocess.run(["fallocate", "--dig-holes", core], check=False, stderr=subprocess.DEVNULL)
+
+    def _ask(self, command: str, **arguments: object) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self._socket))
             with connection.makefile("rw") as lines:
                 lines.readline()  # QEMU greets
                 _ask(lines, "qmp_capabilities")
-                _ask(lines, "dump-guest-memory", paging=False, protocol=f"file:{core}", format=form)
-        # A file system without holes keeps it whole, which costs room and nothing else.
-        subprocess.run(["fallocate", "--dig-holes", core], check=False, stderr=subprocess.DEVNULL)
+                _ask(lines, command, **arguments)
 
     def _tail(self) -> str:
         return "\n".join(self.printed().decode(errors="replace").splitlines()[-_TAIL_LINES:])

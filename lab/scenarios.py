@@ -368,6 +368,20 @@ _PLAIN = (
         ),
     ),
     Scenario(
+        "balloon",
+        # The host takes 200 MiB back: pages that stand on no list, belong to a driver, and are no RAM of this guest.
+        """
+        capture at-rest
+        take page 20011
+        balloon 312
+        capture taken
+        """,
+        end="alive",
+        holders=(Holder("taken", "take_page", 20011),),
+        devices=("-device", "virtio-balloon-pci"),
+        default=True,
+    ),
+    Scenario(
         "tasks",
         """
         capture at-rest
@@ -954,6 +968,29 @@ _TRACKED = (
         arms=True,
         limit_s=400,
         default=True,
+    ),
+    Scenario(
+        "tracked-balloon-panic",
+        # The same to the end, where the programs here keep the owners.
+        """
+        oomscope arm --track > /case/arm.txt
+        oomscope arm --status > /case/status.txt
+        take page 20011
+        balloon 512
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        holders=(Holder("taken", "take_page", 20011),),
+        culprit="take_page",
+        memory_mib=768,
+        arguments="",
+        devices=("-device", "virtio-balloon-pci"),
+        runs_oomscope=True,
+        arms=True,
+        limit_s=400,
     ),
     Scenario(
         "tracked-kernel-only",
