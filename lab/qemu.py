@@ -88,7 +88,10 @@ class Guest:
         self._work.cleanup()
 
     def wait_for_end(self, limit_s: float) -> None:
-        """Returns when the guest says so or has panicked; meanwhile a balloon is as large as it asks. Raises GuestFailed when it stops or takes too long."""
+        """Returns when the guest says so or has panicked; meanwhile a balloon is as large as it asks.
+
+        Raises GuestFailed when it stops or takes too long.
+        """
         deadline = time.monotonic() + limit_s
         left_mib = None
         while time.monotonic() < deadline:
