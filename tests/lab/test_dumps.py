@@ -43,6 +43,7 @@ PANICKED = [case for case in DUMPED if case.culprit_at_end is not None and (case
 LAST = [a for a in ACCOUNTS if a.module and a.case in OWNED and a.case.end == "alive" and a.has("page_owner")]
 LAST = [a for a in LAST if a.folder == a.case.moments[-1] and a.case.scenario != "unloaded-module"]
 COUNTED = [case for case in OWNED if case.has("at-rest/show_stacks") or case.has("taken/show_stacks")]
+BALLOONS = [case for case in CASES if case.scenario in ("balloon", "tracked-balloon-panic")]
 MANY_PATHS = [case for case in OWNED if case.scenario == "many-paths"]
 UNLOADED_MODULE = [a for a in ACCOUNTS if a.case.scenario == "unloaded-module"]
 NOT_OWNED = [case for case in CORES if case.scenario == "page-owner-off"]
@@ -360,3 +361,20 @@ def test_a_dump_and_the_text_of_the_same_machine_are_two_moments() -> None:
     assert verdict.culprits[0].earlier_pages == 40009
     by_itself = replace(verdict.culprits[0], growth=None, earlier_pages=None)
     assert by_itself == replace(explained(case).culprits[0], growth=None)
+
+
+@pytest.mark.parametrize("case", each(BALLOONS))
+def test_what_a_balloon_took_is_no_ram_and_nobodys(case: Case) -> None:
+    """The host has it: the leak is named beside a greater balloon, no share is above the whole, the census closes."""
+    verdict = explained(case)
+    held = {consumer.holding.kind: consumer for consumer in verdict.consumers[::-1]}
+    balloon = held["balloon"]
+    assert balloon.pages in (200 << 8, 256 << 8)  # MiB, as the scenarios ask of 512 and 768
+    assert balloon.share_of_ram is None
+    assert verdict.ram_pages is not None
+    assert sum(c.pages for c in verdict.consumers if c.holding.kind != "balloon") <= verdict.ram_pages
+    assert (verdict.answer.holder, verdict.answer.module) == ("take_page", "oomlab")
+    assert verdict.balance is not None
+    assert verdict.balance.unexplained_pages >= 0
+    assert sum(row.pages for row in verdict.balance.rows) + verdict.balance.unexplained_pages == verdict.ram_pages
+    assert not any("inconsistent" in finding.claim for finding in verdict.findings)

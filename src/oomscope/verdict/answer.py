@@ -25,10 +25,10 @@ from oomscope.model.account import (
 )
 from oomscope.model.answer import BY_REPORT, BY_STACKS, LACKING, NO_REPORT, Answer
 from oomscope.model.answer import UNDETERMINED as NOT_TOLD
-from oomscope.model.holding import KERNEL, LARGE_KMALLOC
+from oomscope.model.holding import BALLOON, KERNEL, LARGE_KMALLOC
 from oomscope.model.holding import SLAB as SLAB_KIND
 from oomscope.model.oom_event import CallSite, OomEvent, own_pages
-from oomscope.model.ranked import CulpritRow
+from oomscope.model.ranked import Consumer, CulpritRow
 from oomscope.model.unknown import Unknown
 from oomscope.model.verdict import POSSIBLE, Finding, Oom
 from oomscope.units import bytes_text, share_text
@@ -185,8 +185,7 @@ def _ended(case: RuleCase) -> str:
 
 def _by_stacks(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> _Holder:
     """The greatest culprit where its stacks together hold more than any one, else the greatest stack, else why none."""
-    row = case.culprits[0] if case.culprits else None
-    consumer = case.consumers[0] if case.consumers else None
+    row, consumer = _greatest(case)
     if consumer is None and row is None:
         return _without_a_name(case, oom, findings)
     if row is not None and (consumer is None or row.pages > consumer.pages or consumer.holding.culprit is not None):
@@ -206,6 +205,21 @@ def _by_stacks(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -
     )
 
 
+def _greatest(case: RuleCase) -> tuple[CulpritRow | None, Consumer | None]:
+    """The greatest culprit and the greatest stack.
+
+    What a balloon holds is the host's, and no RAM: it comes behind whoever holds a part of RAM that is worth naming.
+    """
+    row = case.culprits[0] if case.culprits else None
+    consumer = case.consumers[0] if case.consumers else None
+    if consumer is not None and consumer.holding.kind == BALLOON:
+        rows = [each for each in case.culprits if each.kinds != (BALLOON,) and _is_worth_naming(each)]
+        others = [each for each in case.consumers if each.holding.kind != BALLOON]
+        if rows and others:
+            return rows[0], others[0]
+    return row, consumer
+
+
 def _without_a_name(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ...]) -> _Holder:
     if case.most_allocations:
         first = case.most_allocations[0]
@@ -223,7 +237,7 @@ def _without_a_name(case: RuleCase, oom: Oom | None, findings: tuple[Finding, ..
 
 def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
     consumer = next((each for each in case.consumers if each.holding.culprit == row.culprit), None)
-    greatest = case.consumers[0] if case.consumers else None
+    greatest = _greatest(case)[1]
     kind = row.kinds[0] if len(row.kinds) == 1 else ""
     over = "in one stack" if row.stacks == 1 else f"over {row.stacks:,} stacks"
     text, second = f" {_holds(kind)} {_amount_of_row(row, case)}, {over}", ""

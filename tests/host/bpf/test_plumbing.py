@@ -24,7 +24,7 @@ ROLES = {
     "entry": "IS_ENTRY",
     "label": "IS_LABEL",
 }
-OF_NOBODY = ("user", "page-cache", "hugetlb")
+OF_NOBODY = ("user", "page-cache", "hugetlb", "balloon")
 CORE, MODULES = 0xFFFFFFFF81000000, 0xFFFFFFFFC0000000
 
 

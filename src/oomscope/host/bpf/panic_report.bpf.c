@@ -113,6 +113,7 @@ struct walk {
 	__u64 older_pages;
 	__u64 left_out_pages;
 	__u64 plugged_pages;
+	__u64 taken_pages;
 	__u32 unread_stacks;
 	__u32 stopped;
 	struct best best[CONSUMERS];
@@ -526,7 +527,12 @@ static __always_inline void add_up_owners(void)
 
 	bpf_for_each_map_elem(&owned_stacks, take_slot, NULL, 0);
 	owned = walk.pages + walk.left_out_pages + walk.lost_pages + walk.nameless_pages;
-	walk.plugged_pages = ram > owner_state.ram_pages ? ram - owner_state.ram_pages : 0;
+	if (ram > owner_state.ram_pages) {
+		walk.plugged_pages = ram - owner_state.ram_pages;
+	} else { /* what a balloon has taken is owned, and no RAM any more */
+		walk.taken_pages = owner_state.ram_pages - ram;
+		ram = owner_state.ram_pages;
+	}
 	walk.older_pages = ram > free + owned ? ram - free - owned : 0;
 }
 
@@ -694,6 +700,8 @@ static __always_inline void print_report(struct report *report)
 			   report->since_ns % 1000000000 / 1000, report->older_pages);
 		if (report->plugged_pages)
 			bpf_printk("OOM: or later, in the %llu pages of RAM that were plugged in since", report->plugged_pages);
+		if (report->taken_pages)
+			bpf_printk("OOM: %llu pages of RAM were taken away since, by whom stands among the stacks", report->taken_pages);
 		bpf_printk("OOM: not counted: %llu user memory, %llu without a stack, %llu beyond the table",
 			   report->left_out_pages, report->nameless_pages, report->lost_pages);
 	} else if (not_counted)
@@ -747,6 +755,7 @@ static __always_inline void report_now(__u32 cause)
 	report->older_pages = walk.older_pages;
 	report->left_out_pages = walk.left_out_pages;
 	report->plugged_pages = walk.plugged_pages;
+	report->taken_pages = walk.taken_pages;
 	report->since_ns = owner_state.since_ns;
 	report->unread_stacks = walk.unread_stacks;
 	report->stopped = walk.stopped;

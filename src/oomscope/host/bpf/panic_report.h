@@ -45,6 +45,7 @@ struct report {
 	__u64 older_pages; /* neither free nor owned since the programs here keep owners */
 	__u64 left_out_pages; /* user memory, where only the kernel's is asked for */
 	__u64 plugged_pages; /* RAM that came since then: its owners are not kept */
+	__u64 taken_pages; /* RAM that has gone since then, as into a balloon: it is owned all the same */
 	__u64 since_ns; /* of that, CLOCK_MONOTONIC */
 	__u32 unread_stacks;
 	__u32 stopped; /* the time bound was hit */

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from oomscope.attribution.frame_rules import Row, frame_row, frame_rows
 from oomscope.host.facts import Machine
-from oomscope.model.holding import HUGETLB, KERNEL, PAGE_CACHE, USER
+from oomscope.model.holding import BALLOON, HUGETLB, KERNEL, PAGE_CACHE, USER
 from oomscope.model.stack import Frame
 from oomscope.numeric import np
 
@@ -21,7 +21,7 @@ MAP_NAME = "plumbing"
 _ANSWERS = 0
 _ROLES = {"answers": _ANSWERS, "plumbing": 1, "entry": 2, "label": 3}
 _KIND_KERNEL, _KIND_OF_NOBODY, _KIND_OTHER = 4, 8, 12
-_NOBODYS = (USER, PAGE_CACHE, HUGETLB)  # a process, a file or the administrator holds them
+_NOBODYS = (USER, PAGE_CACHE, HUGETLB, BALLOON)  # a process, a file, the administrator or the host holds them
 _MOST_ENCLOSING = 4
 _OPTIONS = struct.Struct(f"<{2 + 2 * _MOST_ENCLOSING}QII")  # `culprit_options`
 _LAST = "\U0010ffff"

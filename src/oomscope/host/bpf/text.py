@@ -37,6 +37,10 @@ def lines(report: PanicReport, frames: Callable[[Iterable[int]], list[str]], *, 
         told.append(f"OOM: tracked since {since} s; {report.older_pages} pages were allocated before that")
         if report.plugged_pages:
             told.append(f"OOM: or later, in the {report.plugged_pages} pages of RAM that were plugged in since")
+        if report.taken_pages:
+            told.append(
+                f"OOM: {report.taken_pages} pages of RAM were taken away since, by whom stands among the stacks"
+            )
         told.append(f"OOM: not counted: {report.left_out_pages} user memory, {beyond}")
     elif report.uncounted_pages:
         told.append(f"OOM: not counted: {report.early_pages} early, {beyond}, {report.unread_pages} unread")

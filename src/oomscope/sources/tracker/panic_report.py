@@ -11,7 +11,7 @@ STACK_LIST, PAGES, OWNERS = 1, 2, 3
 REPORTS, CONSUMERS, FRAMES = 4, 16, 64
 CULPRITS = 3
 _MAGIC = 0x32706F63736D6F6F
-_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQQIIII")
+_HEAD = struct.Struct("<QIIQQQQQQQQQQQQQQQIIII")
 _CONSUMER = struct.Struct(f"<QII{FRAMES}QQ")
 _CULPRIT = struct.Struct("<QQQQ")
 _TAIL = struct.Struct("<QQQ")
@@ -48,7 +48,8 @@ class PanicReport:
     """One report. `at_ns` is CLOCK_MONOTONIC; pages are base pages; `pages` are those that the `stacks` hold.
 
     One page of `stride` was looked at. Where pages were tracked, `since_ns`, `older_pages` were allocated before that
-    and `left_out_pages` are the user's; the owners of `plugged_pages`, RAM that came since, are not kept. Culprits of
+    and `left_out_pages` are the user's; the owners of `plugged_pages`, RAM that came since, are not kept, and
+    `taken_pages` of RAM went since, into a balloon. Culprits of
     `nameless_culprit_pages` are not counted; `later_pages` are of modules loaded since it was armed.
     """
 
@@ -67,6 +68,7 @@ class PanicReport:
     older_pages: int
     left_out_pages: int
     plugged_pages: int
+    taken_pages: int
     since_ns: int
     unread_stacks: int
     stopped: bool
@@ -101,7 +103,7 @@ def decode(raw: bytes) -> PanicReport | None:
     head = _HEAD.unpack_from(raw)
     magic, cause, way, at_ns, took_ns, stacks, pages, ram_pages, walked_pages = head[:9]
     early_pages, nameless_pages, lost_pages, unread_pages, older_pages, left_out_pages = head[9:15]
-    plugged_pages, since_ns, unread_stacks, stopped, count, stride = head[15:]
+    plugged_pages, taken_pages, since_ns, unread_stacks, stopped, count, stride = head[15:]
     if magic != _MAGIC:
         return None
     kept = []
@@ -126,6 +128,7 @@ def decode(raw: bytes) -> PanicReport | None:
         older_pages=older_pages,
         left_out_pages=left_out_pages,
         plugged_pages=plugged_pages,
+        taken_pages=taken_pages,
         since_ns=since_ns,
         unread_stacks=unread_stacks,
         stopped=bool(stopped),
