@@ -288,24 +288,31 @@ static __always_inline void end_run(struct owning *owning)
 	owning->run = unknown_zero;
 }
 
-static __always_inline void own_page(__u64 pfn, struct owning *owning)
+/*
+ * Not static, so that it is verified once, by itself: within a loop, 7.2's and later verifiers followed each way that a page
+ * may take, for each page before it, until they gave up.
+ */
+__noinline int own_page(__u64 pfn, struct owning *owning)
 {
 	__u32 *owner = owner_of(pfn), before;
 
+	if (!owning)
+		return 0; /* never: the verifier asks */
 	if (!owner) {
 		owning->untracked++;
-		return;
+		return 0;
 	}
 	before = *owner;
 	*owner = owning->owner;
 	if (!before)
-		return;
+		return 0;
 	owning->seen++;
 	if (before >> 16 != owning->run_slot) {
 		end_run(owning);
 		owning->run_slot = before >> 16;
 	}
 	owning->run++;
+	return 0;
 }
 
 static long own_some(void *map, const __u32 *step, __u64 *unused, struct owning *owning)
