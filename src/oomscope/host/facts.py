@@ -84,8 +84,8 @@ class Machine:
     @property
     def possible_cpus(self) -> int:
         """How many processors there may be; 1 where that is not told."""
-        last = re.search(r"(\d+)$", self.text("/sys/devices/system/cpu/possible") or "")
-        return 1 if last is None else int(last[1]) + 1
+        last = re.split("[-,]", self.text("/sys/devices/system/cpu/possible") or "")[-1]
+        return int(last) + 1 if last.isdigit() else 1
 
     @property
     def release(self) -> str:

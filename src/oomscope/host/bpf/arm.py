@@ -21,7 +21,6 @@ from oomscope.host.bpf.libbpf import LibBpf, Object, Refused
 from oomscope.host.bpf.plumbing import MAP_NAME as PLUMBING
 from oomscope.host.bpf.plumbing import plumbing
 from oomscope.host.bpf.requirements import (
-    DUMP_HEADER,
     PANIC,
     WAYS,
     attach_points,
@@ -33,6 +32,7 @@ from oomscope.host.bpf.requirements import (
     require_page_owner,
     require_root,
 )
+from oomscope.host.bpf.walk import TRY_WALK, ram_pages, set_up, stride_for, walk_ns
 from oomscope.host.facts import Machine
 from oomscope.sources.tracker import panic_report
 from oomscope.sources.tracker.layout import PageOwners
@@ -44,9 +44,6 @@ LOCK = STATE.with_name("lock")
 HALF = "only a part of what `oomscope arm` puts in place is there: it was killed meanwhile, or somebody took it away"
 LIMIT_S = 5.0
 _REPORT_IT = "set up kdump, and tell us: `oomscope doctor` and this line"
-_TRY_WALK, _TRIED_PAGES = "try_walk", 4096  # the program, and for how many pages it tells the time
-_COLDER = 3  # times as long a walk may take when the machine dies, by the lab's panics
-_APART = 8  # times as long as in a walk over neighbours a page alone may take
 TRACKED = "owners"  # and of counting what the programs here recorded
 _REPORTS = PINS / panic_report.MAP_NAME
 _OPTIONS = struct.Struct("<IIIIIIQ")  # `options` in panic_report.bpf.c
@@ -145,7 +142,7 @@ def _arm(
     if way != "pages":
         stride = 1
     elif stride is None:
-        stride = _stride(_walk_ns(machine, options(1), program), ram_pages(machine), limit_s)
+        stride = stride_for(walk_ns(machine, options(1), program), ram_pages(machine), limit_s)
     boot_id = machine.text("/proc/sys/kernel/random/boot_id") or ""
     armed = Armed(
         time.time(), boot_id, functions, way, top, on_kill, tuple(trace_output.needed(machine)), stride=stride
@@ -300,33 +297,9 @@ def cannot_track(machine: Machine) -> str | None:
     return "; ".join(tracker.missing_for(machine)) or None
 
 
-def ram_pages(machine: Machine) -> int:
-    """Of this machine; 0 where it does not tell."""
-    return (machine.ram_bytes or 0) // os.sysconf("SC_PAGE_SIZE")
-
-
-def _walk_ns(machine: Machine, options: bytes, program: str) -> float:
-    """How long the walk takes for a page on this machine while it is at rest, tried on its first sections."""
-    with LibBpf().open(object_path(machine)) as program_object:
-        for each in (*tracker.PROGRAMS, program):
-            program_object.leave_out(each)
-        _set_up(program_object, options, program)
-        program_object.load()
-        return program_object.run(_TRY_WALK) / _TRIED_PAGES
-
-
-def _stride(walk_ns: float, pages: int, limit_s: float) -> int:
-    """One page of how many has to be looked at: 1 where all of them take less than the limit."""
-    expected_s = walk_ns * pages * _COLDER / 1e9
-    if expected_s <= limit_s:
-        return 1
-    strides = (1 << bits for bits in range(3, 9))
-    return next((stride for stride in strides if expected_s * _APART / stride <= limit_s), 1 << 8)
-
-
 def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, ...], way: str) -> None:
     with LibBpf().open(object_path(machine)) as program_object:
-        for each in (*tracker.PROGRAMS, _TRY_WALK):
+        for each in (*tracker.PROGRAMS, TRY_WALK):
             program_object.leave_out(each)
         if way != "pages":
             program_object.set_entries("oom_counts", 1)
@@ -342,7 +315,7 @@ def _load_tracking(
     bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
     with library.open(object_path(machine)) as program_object:
         section_bits = int(bits) if bits.isdigit() else None
-        program_object.leave_out(_TRY_WALK)
+        program_object.leave_out(TRY_WALK)
         tracker.prepare(machine, library, program_object, plan, section_bits, kprobes=kprobes)
         program_object.set_entries("oom_counts", 1)
         _load_reporter(machine, program_object, options, program)
@@ -354,16 +327,9 @@ def _load_tracking(
     return uncovered
 
 
-def _set_up(program_object: Object, options: bytes, program: str) -> None:
-    for other, _ in (DUMP_HEADER, PANIC):
-        if other != program:
-            program_object.leave_out(other)
-    program_object.set_constants(".rodata.options", options)
-
-
 def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:
     known = plumbing(machine)
-    _set_up(program_object, options, program)
+    set_up(program_object, options, program)
     program_object.set_constants(".rodata.culprits", known.options)
     program_object.set_entries(PLUMBING, max(1, len(known.ranges)))
     program_object.load()
