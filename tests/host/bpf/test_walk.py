@@ -19,7 +19,7 @@ def test_the_stride_grows_with_ram_and_with_the_time_for_a_page(gib: int, walk_n
 
 
 def test_what_a_stride_takes_is_within_the_limit() -> None:
-    """A page alone takes eight times as long as one among its neighbours; beyond 256 the walk stops when time is over."""
+    """A page alone takes eight times as long as among neighbours; beyond 256 the walk stops when time is over."""
     for gib in (1, 16, 64, 256, 1024, 4096):
         for walk_ns in (5, 20, 80):
             stride = stride_for(walk_ns, gib * PAGES_OF_GIB, 5.0)
