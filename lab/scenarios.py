@@ -900,6 +900,7 @@ _TRACKED = (
         arguments="",
         runs_oomscope=True,
         arms=True,
+        limit_s=400,
         default=True,
     ),
     Scenario(
