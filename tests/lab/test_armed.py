@@ -101,7 +101,10 @@ def test_the_dying_console_says_what_the_dump_says(case: Case, record_property: 
     assert sum(map(abs, differences)) <= (pages_changed_since_report(case) if differences else 0)
     assert verdict.greatest is not None
     assert int(counts.pages.max()) == verdict.greatest.pages
-    assert verdict.greatest.holding.stack in counts.stacks
+    greatest = {
+        stack for stack, pages in in_dump.items() if pages == verdict.greatest.pages
+    }  # many ways may hold as many
+    assert greatest & set(counts.stacks)
     record_property("explained", f"console: {name(verdict)} {verdict.greatest.pages:,}")
 
 

@@ -49,6 +49,21 @@ def headers(path: Path) -> Headers | None:
         return Headers(found, parts)
 
 
+def tells_physical_addresses(path: Path) -> bool:
+    """Whether any segment says where its memory lies physically: cores of machines do, of processes do not."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+        if not head.startswith(_MAGIC) or len(head) < _HEADER_BYTES:
+            return False
+        (segments_at,), (segment_bytes, segments) = (
+            struct.unpack_from("<Q", head, 32),
+            struct.unpack_from("<HH", head, 54),
+        )
+        size = os.fstat(file.fileno()).st_size
+        rows = _rows(file, size, segments_at, segment_bytes, segments, _SEGMENT_BYTES)
+        return any(struct.unpack_from("<Q", row, 24)[0] for row in rows)
+
+
 def content(path: Path, extent: Extent, most: int) -> bytes:
     """The bytes of an extent, `most` of them; empty where they are not in the file. Raises OSError."""
     with path.open("rb") as file:

@@ -73,9 +73,7 @@ def open_dump(
         if kdump.is_kdump(path):
             return _incomplete(path, origin, vmlinux, beside)
         if missing_end(path) is not None:
-            raise CorruptInput(
-                f"{origin}: the part that tells where the kernel lies is not in it", advice=""
-            ) from error
+            raise _without_kernel(origin) from error
         told = _one_line(error)
         advice = _NO_ARCHITECTURE if "KDUMP_ATTR_ARCH_NAME" in told else ""
         raise CorruptInput(f"{origin}: not a core dump that can be read ({told})", advice=advice) from error
@@ -221,12 +219,18 @@ def _no_kernel(prog: drgn.Program, path: Path, origin: str) -> Exception:
         threads = next(iter(prog.threads()), None) is not None
     except (drgn.FaultError, ValueError, OSError, LookupError):
         threads = False
-    if threads and not _is_of_qemu(path):
+    if threads and not _is_of_qemu(path) and not elf.tells_physical_addresses(path):
         return NothingToExplain(f"{origin}: the core dump of a process, not of a kernel", advice="give a vmcore")
+    if missing_end(path) is not None:
+        return _without_kernel(origin)
     return Unreadable(
         f"{origin}: a memory dump without VMCOREINFO: nothing in it tells where the kernel lies",
         advice="dump with QEMU's -device vmcoreinfo, or with makedumpfile from the crash kernel",
     )
+
+
+def _without_kernel(origin: str) -> CorruptInput:
+    return CorruptInput(f"{origin}: the part that tells where the kernel lies is not in it", advice="")
 
 
 def _tail_of_notes(path: Path) -> bytes:
