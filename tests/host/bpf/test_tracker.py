@@ -80,7 +80,7 @@ def test_the_cost_is_refused_or_asked_about(tmp_path: Path) -> None:
     for available_kib, confirmed, message in (
         (1 << 20, False, None),
         (50_000, True, None),
-        (50_000, False, "tracking takes 2.1 MiB"),
+        (50_000, False, "tracking takes 3.1 MiB"),
         (3_000, True, "not enough memory"),
     ):
         this = machine(tmp_path, proc__meminfo=f"MemAvailable: {available_kib} kB\n")

@@ -153,8 +153,7 @@ def _arm(
             _load(machine, options(stride), program, functions, way)
         else:
             fault_before_ns = page_fault_ns()
-            uncovered = _load_tracking(machine, options(1), program, functions, track, kprobes=kprobes)
-            size_bytes = tracker.memory_bytes(LibBpf(), machine.path(PINS))
+            uncovered, size_bytes = _load_tracking(machine, options(1), program, functions, track, kprobes=kprobes)
             tracking = Tracking(track.kernel_only, uncovered, size_bytes, fault_before_ns, page_fault_ns())
             armed = replace(armed, tracking=tracking)
             _write_state(machine, armed)
@@ -309,8 +308,8 @@ def _load(machine: Machine, options: bytes, program: str, functions: tuple[str, 
 
 def _load_tracking(
     machine: Machine, options: bytes, program: str, functions: tuple[str, ...], plan: tracker.Plan, *, kprobes: bool
-) -> tuple[str, ...]:
-    """Load and start tracking; what tracker.start() tells."""
+) -> tuple[tuple[str, ...], int]:
+    """Load and start tracking; what tracker.start() tells, and what all maps take."""
     library = LibBpf()
     bits = machine.vmcoreinfo.get("NUMBER(SECTION_SIZE_BITS)", "")
     with library.open(object_path(machine)) as program_object:
@@ -324,7 +323,7 @@ def _load_tracking(
         if wrong := beginnings(machine, tracker.read(library, machine.path(PINS))).told():
             raise NotOffered(f"tracking does not work on this kernel: {wrong}", advice=_REPORT_IT)
         _attach_reporter(machine, program_object, program, functions)
-    return uncovered
+        return uncovered, program_object.memory_bytes()
 
 
 def _load_reporter(machine: Machine, program_object: Object, options: bytes, program: str) -> None:

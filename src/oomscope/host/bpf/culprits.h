@@ -13,8 +13,8 @@
 
 #define RANGE_STEPS 17 /* of a search: 131,071 ranges */
 #define MOST_ENCLOSING 4
-#define MOST_ADDRESSES 8192
-#define MOST_FUNCTIONS 4096
+#define MOST_ADDRESSES 4096
+#define MOST_FUNCTIONS 2048
 #define NAME_BYTES 256
 #define NOBODY 0 /* answers; a process, a file or the administrator does */
 

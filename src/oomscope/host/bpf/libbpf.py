@@ -30,6 +30,7 @@ _POINTERS = (
     "bpf_program__attach",
     "btf__load_vmlinux_btf",
     "btf__type_by_id",
+    "bpf_object__next_map",
 )
 _RETVAL_AT = 56  # in struct bpf_test_run_opts
 _BTF_KIND_FUNC = 12
@@ -105,6 +106,15 @@ class LibBpf:
         """What the kernel says that a map takes, kernel/bpf/syscall.c bpf_map_show_fdinfo(). Raises OSError."""
         told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
         return int(told["memlock"])
+
+    def next_map(self, object_pointer: ctypes.c_void_p, before: ctypes.c_void_p | None) -> ctypes.c_void_p | None:
+        """The map of an object behind another one, the first behind None; None behind the last."""
+        found = self._library.bpf_object__next_map(object_pointer, before)
+        return ctypes.c_void_p(found) if found else None
+
+    def fd_of(self, found: ctypes.c_void_p) -> int:
+        """The descriptor of a loaded map."""
+        return int(self._library.bpf_map__fd(found))
 
     def recursion_misses(self, link: Path) -> int:
         """How often the program behind a pinned link was passed over as it was running. Raises OSError, Refused."""
@@ -221,6 +231,14 @@ class Object:
         )  # struct bpf_test_run_opts: sz, then zeros
         self._library.call("bpf_prog_test_run_opts", fd, options)
         return ctypes.c_uint32.from_buffer(options, _RETVAL_AT).value
+
+    def memory_bytes(self) -> int:
+        """What the kernel says that its maps take, once it is loaded. Raises OSError."""
+        taken, found = 0, self._library.next_map(self._pointer, None)
+        while found:
+            taken += self._library.map_memory_bytes(self._library.fd_of(found))
+            found = self._library.next_map(self._pointer, found)
+        return taken
 
     def pin_map(self, map_name: str, pin: Path) -> None:
         """Keep a map by a name in bpffs."""

@@ -36,6 +36,7 @@ MAPS = {
 }
 _OPTIONS = struct.Struct("<IIIIIIIIII18Q")  # `owner_options`
 _MOST_SHARDS = 16
+_REPORT_BYTES = 1 << 20  # about: reports, who answers, ranges of addresses, the map that is counted through
 _MOST_ALLOCATORS = 8
 _SYSTEM_RAM = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : System RAM\b", re.MULTILINE)
 _PAGES_PER_STACK = 32
@@ -115,12 +116,9 @@ class Plan:
 
     @property
     def size_bytes(self) -> int:
-        """All maps: the table, the stacks with their counts, the places of the blocks."""
-        return (
-            self.table_bytes
-            + self.stacks * (layout.stack_dtype().itemsize + 8 * self.shards)
-            + (self.blocks[-1] + 1) * 8
-        )
+        """All maps: the table, the stacks with their counts, the places of the blocks, what makes a report."""
+        stacks_bytes = self.stacks * (layout.stack_dtype().itemsize + 8 * self.shards)
+        return self.table_bytes + stacks_bytes + (self.blocks[-1] + 1) * 8 + _REPORT_BYTES
 
     def told_time(self) -> str:
         """The cost in time in words: what is known before it is measured here."""
@@ -132,7 +130,7 @@ class Plan:
         share = share_text(self.size_bytes / self.ram_bytes)
         return (
             f"{bytes_text(self.size_bytes)} ({share} of RAM): 4 bytes for each page,"
-            f" {bytes_text(self.size_bytes - self.table_bytes)} for {self.stacks:,} stacks"
+            f" {bytes_text(self.size_bytes - self.table_bytes)} for {self.stacks:,} stacks and a report"
         )
 
 
@@ -309,18 +307,6 @@ def read_counters(library: LibBpf, pins: Path) -> OwnerCounters:
     if raw is None:
         raise OSError(f"{pins / 'owner_counters'} has no value")
     return layout.counters(raw)
-
-
-def memory_bytes(library: LibBpf, pins: Path) -> int:
-    """What the pinned maps take by the kernel's own account. Raises OSError."""
-    taken = 0
-    for pin in MAPS.values():
-        fd = library.map_fd(pins / pin)
-        try:
-            taken += library.map_memory_bytes(fd)
-        finally:
-            os.close(fd)
-    return taken
 
 
 @dataclass(frozen=True, slots=True)
