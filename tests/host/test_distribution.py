@@ -48,11 +48,22 @@ def test_what_is_not_known_is_the_option_alone(tmp_path: Path) -> None:
 
 
 def test_kdump_is_set_up_by_whose_tools_there_are(tmp_path: Path) -> None:
-    """kdumpctl, zypper, apt."""
+    """By the package that each has it in; where that is not known, no command of somebody else's system."""
     for number, (told, says) in enumerate(
-        [("ID=fedora", "kdumpctl reset-crashkernel"), ("ID=sles", "zypper install kdump"), ("ID=debian", "apt install")]
+        [
+            ("ID=fedora", "dnf install kdump-utils; kdumpctl reset-crashkernel"),
+            ('ID="rhel"\nID_LIKE="fedora"', "dnf install kexec-tools; kdumpctl reset-crashkernel"),
+            ("ID=sles", "zypper install kdump"),
+            ("ID=debian", "apt install kdump-tools"),
+            ("ID=ubuntu\nID_LIKE=debian", "apt install linux-crashdump"),
+            ("ID=arch", "a crash kernel, set up as this distribution has it"),
+            ("ID=alpine", "a crash kernel, set up as this distribution has it"),
+        ]
     ):
         assert says in crash_kernel(machine(tmp_path / str(number), **{"etc__os-release": told}))
+    ostree = machine(tmp_path / "ostree", **{"etc__os-release": "ID=fedora\n", "run__ostree-booted": ""})
+    assert "rpm-ostree kargs --append-if-missing=crashkernel=256M" in crash_kernel(ostree)
+    assert "dnf" not in crash_kernel(ostree)
 
 
 def test_page_owner_without_stacks_is_missing(tmp_path: Path) -> None:

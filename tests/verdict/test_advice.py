@@ -39,3 +39,13 @@ def test_tracking_is_offered_where_the_kernel_takes_it() -> None:
     assert "arm --track" not in advice.name_next_time(DEBIAN_11)
     assert "arm --track" in advice.dump_with_owners(DEBIAN)
     assert "CONFIG_PAGE_OWNER" in advice.dump_with_owners(DEBIAN_11)
+
+
+def test_android_and_arch_are_told_what_works_there() -> None:
+    """GKI keeps no stacks unless it is told to; Arch has no page_owner."""
+    gki, arch = "5.15.94-android13-8-00002-gf80fe0fb5e8c", "6.17.3-arch2-1"
+    assert "stack_depot_disable=off" in advice.name_next_time(gki)
+    assert "stack_depot_disable=off" in advice.dump_with_owners(gki)
+    assert "oomscope arm" not in advice.name_next_time(gki)
+    assert "arm --track" in advice.name_next_time(arch)
+    assert "page_owner=on" not in advice.name_next_time(arch)

@@ -26,12 +26,20 @@ def boot_option(machine: Machine, *options: str) -> str:
 
 def crash_kernel(machine: Machine) -> str:
     """What sets up kdump."""
-    family = _family(machine)
+    family, names = _family(machine), _names(machine)
+    room = boot_option(machine, "crashkernel=256M")
+    if machine.has("/run/ostree-booted"):
+        return f"{room}; systemctl enable --now kdump"
     if family == _RED_HAT:
-        return "dnf install kdump-utils kexec-tools; kdumpctl reset-crashkernel; systemctl enable --now kdump; reboot"
+        package = "kdump-utils" if names[:1] == ["fedora"] else "kexec-tools"
+        return f"dnf install {package}; kdumpctl reset-crashkernel; systemctl enable --now kdump; reboot"
     if family == _SUSE:
-        return f"zypper install kdump; systemctl enable kdump; {boot_option(machine, 'crashkernel=256M')}"
-    return f"apt install kdump-tools; {boot_option(machine, 'crashkernel=256M')}"
+        return f"zypper install kdump; systemctl enable kdump; {room}"
+    if names[:1] == ["ubuntu"]:
+        return "apt install linux-crashdump; reboot"  # it sets the room aside itself
+    if family == _DEBIAN:
+        return f"apt install kdump-tools; {room}"
+    return f"a crash kernel, set up as this distribution has it; {room}"
 
 
 def _how(machine: Machine, options: tuple[str, ...]) -> str | None:
@@ -53,10 +61,14 @@ def _how(machine: Machine, options: tuple[str, ...]) -> str | None:
 
 def _family(machine: Machine) -> str | None:
     """Whose tools this machine has; None where /etc/os-release does not tell, or has a name that is not known here."""
+    return next((_FAMILIES[name] for name in _names(machine) if name in _FAMILIES), None)
+
+
+def _names(machine: Machine) -> list[str]:
+    """The distribution, then those that it is like."""
     told: dict[str, str] = {}
     for line in (machine.text("/etc/os-release") or machine.text("/usr/lib/os-release") or "").splitlines():
         key, equals, value = line.partition("=")
         if equals:
             told[key.strip()] = value.strip().strip("\"'")
-    names = [told.get("ID", ""), *told.get("ID_LIKE", "").split()]
-    return next((_FAMILIES[name] for name in names if name in _FAMILIES), None)
+    return [told.get("ID", ""), *told.get("ID_LIKE", "").split()]

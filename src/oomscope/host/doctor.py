@@ -9,6 +9,7 @@ from enum import Enum
 
 from oomscope.errors import NotOffered
 from oomscope.host.bpf import arm, requirements, trace_output
+from oomscope.host.bpf.libbpf import LibBpf
 from oomscope.host.crash_kernel import needed_bytes, reserved_bytes
 from oomscope.host.distribution import boot_option, crash_kernel
 from oomscope.host.facts import Machine, PageOwnerState
@@ -87,7 +88,8 @@ def page_owner(machine: Machine) -> Check:
     if state is PageOwnerState.NOT_BUILT:
         if arm.cannot_track(machine) is None:
             return Check("page_owner", State.MISSING, "not built in; pages can be tracked without it", why, TRACK)
-        return Check("page_owner", State.MISSING, "not built in", why, "a kernel with CONFIG_PAGE_OWNER=y")
+        found = f"not built in; pages cannot be tracked either: {arm.cannot_track(machine)}"
+        return Check("page_owner", State.MISSING, found, why, "a kernel with CONFIG_PAGE_OWNER=y")
     cost = machine.page_owner_cost_bytes
     told = "" if cost is None else f"; it would take {bytes_text(cost)} here"
     instead = "" if arm.cannot_track(machine) else f", or without a reboot: {TRACK}"
@@ -138,6 +140,7 @@ def programs(machine: Machine) -> Check:
         return Check("BPF", State.MISSING, "no bpffs", why, f"mount -t bpf bpf {requirements.BPFFS}")
     try:
         requirements.object_path(machine)
+        LibBpf()
     except NotOffered as error:
         return Check("BPF", State.MISSING, str(error), why, error.advice)
     lockdown = f", lockdown {machine.lockdown}" if machine.lockdown not in (None, "none") else ""

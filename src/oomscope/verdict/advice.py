@@ -10,9 +10,14 @@ import re
 _RELEASE = re.compile(r"(\d{1,2})\.(\d{1,3})(?:\.(\d{1,4}))?")
 _WITHOUT_PAGE_OWNER = re.compile(
     r"\+(?:deb\d|rpt)|\d-\d{1,3}-(?:cloud-|rt-)?(?:amd64|arm64|686|686-pae|armmp)$"
+    r"|-arch\d{1,2}-\d|-zen\d{1,2}-|-cachyos"
     r"|-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|raspi|oem|kvm|nvidia)(?:-\w+)?$"
 )
 _SLAB_LEAK = "/proc/slab_allocators, where CONFIG_DEBUG_SLAB_LEAK is set"
+
+
+_ANDROID = re.compile(r"-android\d{2}-")  # GKI: docs/guide/android.md
+_ON_ANDROID = "boot with page_owner=on stack_depot_disable=off"
 
 
 def has(release: str | None, *since: int) -> bool:
@@ -22,9 +27,10 @@ def has(release: str | None, *since: int) -> bool:
 
 
 def has_no_page_owner(release: str | None) -> bool:
-    """Whether the name of a release tells that its distribution builds it without page_owner: Debian and Ubuntu do.
+    """Whether the name of a release tells that its distribution builds it without page_owner.
 
-    RHEL and its rebuilds, Fedora, SUSE, Oracle and Android's GKI build it in; of others nothing is known.
+    Debian, Ubuntu and Arch do. RHEL and its rebuilds, Fedora, SUSE, Oracle and Android's GKI build it in; of others
+    nothing is known.
     """
     return _WITHOUT_PAGE_OWNER.search(release or "") is not None
 
@@ -47,6 +53,9 @@ def name_next_time(release: str | None, *, has_dump: bool = False) -> str:
         ways += [] if has_dump else [dump]
         told = ", or ".join(ways) or "boot a kernel that has page_owner (CONFIG_PAGE_OWNER) with page_owner=on"
         return f"to identify it next time: {told}; this kernel is built without page_owner"
+    if _ANDROID.search(release or "") is not None:
+        told = "a dump then has the stack of every page" if has_dump else "read /sys/kernel/debug/page_owner in time"
+        return f"to identify it next time: {_ON_ANDROID}; {told}"
     if has_dump and has(release, 4, 0):
         return "to identify it next time: boot with page_owner=on; a dump then has the stack of every page"
     if not has(release, 4, 0):
@@ -61,7 +70,9 @@ def name_next_time(release: str | None, *, has_dump: bool = False) -> str:
 
 def dump_with_owners(release: str | None) -> str:
     """What has the next dump name who took kernel memory."""
-    if not has_no_page_owner(release):
+    if _ANDROID.search(release or "") is not None:
+        recorded = _ON_ANDROID
+    elif not has_no_page_owner(release):
         recorded = "boot with page_owner=on"
     elif has(release, 5, 13):
         recorded = "run `oomscope arm --track`"

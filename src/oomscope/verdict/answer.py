@@ -241,6 +241,9 @@ def _of_row(row: CulpritRow, case: RuleCase) -> _Holder:
     kind = row.kinds[0] if len(row.kinds) == 1 else ""
     over = "in one stack" if row.stacks == 1 else f"over {row.stacks:,} stacks"
     text, second = f" {_holds(kind)} {_amount_of_row(row, case)}, {over}", ""
+    if case.is_told_in_part(row):
+        printed = f"by the {row.stacks:,} of its stacks that were printed"
+        text = f" {_holds(kind)} at least {_amount_of_row(row, case)}, {printed}"
     if consumer is not None and row.stacks == 1:
         text = f" {_holds(consumer.holding.kind)} {consumer.amount}"
     elif consumer is not None and consumer is greatest:

@@ -76,8 +76,8 @@ def test_a_log_that_was_filtered_by_a_word_is_enough(tmp_path: Path) -> None:
     assert rows(verdict)[0] == ("take_shared [oomlab]", 173_555, 46)
     assert verdict.answer.holder == "take_shared"
     assert verdict.answer.certainty == "likely"
-    told = [str(unknown.what) for unknown in verdict.absent]
-    assert "the stacks of the culprits" in told
+    assert "the stacks of the culprits" in told(verdict)
+    assert "too damaged" not in told(verdict)
     assert json.loads(render(verdict, top=10))["culprits"][0]["kinds"] == []
 
 
@@ -181,7 +181,7 @@ def test_filters_leave_the_sums_out_and_say_so(tmp_path: Path) -> None:
     path.write_text(CONSUMERS + CULPRITS + TOTALS)
     verdict = oomscope.explain(path, selection=Selection(modules=frozenset({"oomlab"})))
     assert "the sums over all stacks that the dying kernel added up" in told(verdict)
-    assert [finding.certainty for finding in verdict.findings if "2 stacks" in finding.claim] == ["likely"]
+    assert [f.certainty for f in verdict.findings if "at least 11,614 pages" in f.claim] == ["likely"]
 
 
 def test_growth_is_told_by_the_sums(tmp_path: Path) -> None:
@@ -196,10 +196,34 @@ def test_growth_is_told_by_the_sums(tmp_path: Path) -> None:
     assert (first.name, first.before_pages, first.after_pages) == ("take_shared [oomlab]", 3_000, 173_555)
 
 
-def test_only_the_last_lines_are_left(tmp_path: Path) -> None:
-    """The ring's beginning is gone, and the greatest one with it: what there is is said."""
-    verdict = explained(tmp_path, "".join(CULPRITS.splitlines(keepends=True)[1:]) + TOTALS)
-    assert rows(verdict) == [("perf_trace_event_init", 1_060, 8), ("__rb_allocate_pages", 132, 3)]
+NEXT = "".join(CULPRITS.splitlines(keepends=True)[1:])
+
+
+def test_who_comes_second_is_never_the_answer(tmp_path: Path) -> None:
+    """The ring's beginning is gone, and the greatest culprit with it: that is said, and nobody is named."""
+    path = tmp_path / "console.log"
+    path.write_text(NEXT + TOTALS)
+    with pytest.raises(oomscope.NothingToExplain, match="perf_trace_event_init with 1,060 pages is at best the second"):
+        oomscope.explain(path)
+
+
+def test_stacks_without_their_sum_are_a_part_of_it(tmp_path: Path) -> None:
+    """Of 84 stacks two were printed, and the line of the greatest culprit is lost: "at least", and not certain."""
+    verdict = explained(tmp_path, CONSUMERS + NEXT + TOTALS)
+    assert verdict.answer.headline.startswith("take_shared [oomlab] holds at least 11,614 pages")
+    assert verdict.answer.headline.endswith("by the 2 of its stacks that were printed")
+    assert verdict.answer.certainty == "likely"
+    assert "at best the second" in told(verdict)
+    assert not any("added them up" in because for finding in verdict.findings for because in finding.because)
+
+
+def test_stacks_whose_first_line_is_lost_are_used(tmp_path: Path) -> None:
+    """The second and third consumer are whole: they are not denied because the first one's line is gone."""
+    second = CONSUMERS[CONSUMERS.index("OOM: memory consumer #2") :]
+    verdict = explained(tmp_path, " take_shared+0x27/0x50 [oomlab]\n" + second + CULPRITS + TOTALS)
+    assert [consumer.pages for consumer in verdict.consumers] == [5_807]
+    assert rows(verdict)[0] == ("take_shared [oomlab]", 173_555, 46)
+    assert "the frames of the at-panic lines are not in this log" not in told(verdict)
 
 
 @pytest.mark.parametrize(

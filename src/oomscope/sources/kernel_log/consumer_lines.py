@@ -29,6 +29,7 @@ from oomscope import bounds
 from oomscope.model.batch import Batch
 from oomscope.model.reading import Notes, PanicTotals, Sampled, ToldCulprit
 from oomscope.model.stack import Frame, parse_frame
+from oomscope.model.unknown import Unknown
 from oomscope.numeric import np
 from oomscope.sources.kernel_log.prefixes import LogLine
 from oomscope.sources.stack_table import StackTable
@@ -95,9 +96,11 @@ class ConsumerLinesReader:
         stacks = StackTable()
         rows = []
         for pages, frames in report.consumers:
-            if not frames or pages > bounds.PAGES:
+            if pages > bounds.PAGES or (not frames and not report.culprits):
                 notes.stats.corrupt_records += 1
                 continue
+            if not frames:
+                continue  # as where a log was filtered by a word: the culprits are told all the same
             index = stacks.index(frames)
             if index is not None:  # an event has fewer rows than there may be stacks
                 rows.append((index, pages))
@@ -107,12 +110,22 @@ class ConsumerLinesReader:
             yield Batch(stacks.tables, stack, pages=counted)
 
     def _sound_culprits(self, report: _Report) -> tuple[ToldCulprit, ...]:
-        """The culprits of a report, none where they hold more than all stacks together: a line is spoilt then."""
+        """The culprits of a report.
+
+        None where they hold more than all stacks together: a line is spoilt then; and none where the line of the
+        greatest one is lost: whoever comes next is no answer.
+        """
         whole = bounds.PAGES if report.totals is None else report.totals.pages
-        if sum(each.pages for each in report.culprits) <= whole:
-            return tuple(report.culprits)
-        self._notes.stats.corrupt_records += len(report.culprits)
-        return ()
+        if sum(each.pages for each in report.culprits) > whole:
+            self._notes.stats.corrupt_records += len(report.culprits)
+            return ()
+        if report.culprits and not report.has_greatest_culprit:
+            second = report.culprits[0]
+            behind = f"{second.function} with {second.pages:,} pages is at best the second"
+            lost = Unknown("the greatest culprit", f"the line that names it is not in this log; {behind}")
+            self._notes.absent = (*self._notes.absent, lost)
+            return ()
+        return tuple(report.culprits)
 
     def _keep_if_whole(self) -> None:
         """Of several reports the last one counts that names somebody: a later one may be cut."""
@@ -121,14 +134,19 @@ class ConsumerLinesReader:
             if self._report.culprits or any(frames for _, frames in self._report.consumers):
                 self._last_whole = self._report
 
+    def _begin(self, line: LogLine) -> _Report:
+        self._notes.log.reports += 1
+        self._keep_if_whole()
+        self._report = _Report(line)
+        return self._report
+
     def _take_culprit(self, line: LogLine, match: re.Match[bytes]) -> None:
         """A line of a culprit; the first one begins a report whose stacks are not in the log."""
         report = self._report
         if report is None or (match["which"] == b"greatest" and (report.culprits or report.totals is not None)):
-            self._notes.log.reports += 1
-            self._keep_if_whole()
-            report = self._report = _Report(line)
+            report = self._begin(line)
         report.close()
+        report.has_greatest_culprit |= match["which"] == b"greatest"
         name = printable(match["frame"])
         symbol, _, module = name.partition(" ")
         frame = parse_frame(name) or Frame(name, symbol, module=module.strip("[]") or None)
@@ -143,19 +161,19 @@ class ConsumerLinesReader:
     def _take_report_line(self, line: LogLine) -> bool:
         text = line.text
         if (match := GREATEST.search(text)) is not None:
-            self._notes.log.reports += 1
-            self._keep_if_whole()
-            self._report = _Report(line)
-            self._report.start(line, int(match["pages"]))
+            self._begin(line).start(line, int(match["pages"]))
             return True
         if (match := CULPRIT.search(text)) is not None:
             self._take_culprit(line, match)
             return True
-        if self._report is None:
-            return False
         if (match := _NEXT.search(text)) is not None:
+            if self._report is None or self._report.totals is not None:  # its first lines are lost
+                self._begin(line)
+            assert self._report is not None
             self._report.start(line, int(match["pages"]))
             return True
+        if self._report is None:
+            return False
         return self._take_detail(text) or self._take_totals(text)
 
     def _take_detail(self, text: bytes) -> bool:
@@ -202,7 +220,7 @@ class _Report:
         self.consumers: list[tuple[int, list[Frame]]] = []
         self.culprits: list[ToldCulprit] = []
         self.later_pages = self.nameless_culprit_pages = 0
-        self.stopped = False
+        self.stopped = self.has_greatest_culprit = False
         self.sampled: Sampled | None = None
         self.totals: PanicTotals | None = None
         self.at_ns = line.at_ns

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oomscope.attribution.facts import Facts
+from oomscope.attribution.holdings import culprit_of
 from oomscope.attribution.selection import Selection
 from oomscope.attribution.slab_owners import SlabOwnership, slab_ownership
 from oomscope.attribution.witness_matching import total_pages
@@ -68,6 +69,13 @@ class RuleCase:
         latest = self.evidence.latest
         totals = latest.totals if self.selection.is_empty else None
         return total_pages(latest.counts) if totals is None else totals.pages
+
+    def is_told_in_part(self, row: CulpritRow) -> bool:
+        """Whether the stacks of a culprit are the printed ones of a dying kernel, and the sum over all is not told."""
+        latest = self.evidence.latest
+        if not latest.is_panic_report or latest.totals is None or latest.totals.stacks <= len(self.consumers):
+            return False
+        return row.stacks > 1 and all(culprit_of(told) != row.culprit for told in self.facts.told_culprits)
 
     @property
     def is_of_accounts(self) -> bool:

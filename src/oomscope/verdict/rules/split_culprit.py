@@ -21,9 +21,12 @@ def rule(case: RuleCase) -> tuple[Finding, ...]:
     if first.stacks < 2 or (greatest is not None and first.pages < _MORE_THAN_ONE_STACK * greatest.pages):
         return ()
     share = "" if first.share_of_ram is None else f", {share_text(first.share_of_ram)} of RAM"
+    amount = f"{case.size(first.pages)}{share} over {first.stacks:,} stacks"
+    if case.is_told_in_part(first):
+        amount = f"at least {case.size(first.pages)}{share}, by the {first.stacks:,} of its stacks that were printed"
     return (
         Finding(
-            claim=f"{first.culprit} holds {case.size(first.pages)}{share} over {first.stacks:,} stacks",
+            claim=f"{first.culprit} holds {amount}",
             pages=first.pages,
             certainty=_certainty(case, first),
             because=_because(case, first, greatest),
@@ -37,14 +40,20 @@ def _certainty(case: RuleCase, row: CulpritRow) -> str:
     log = case.evidence.latest.reading.notes.log
     if log.sampled is not None:
         return LIKELY if log.sampled.is_surely_greatest else POSSIBLE
-    if log.stopped or log.nameless_culprit_pages or log.later_pages or (log.culprits and not case.selection.is_empty):
+    if (
+        case.is_told_in_part(row)
+        or log.stopped
+        or log.nameless_culprit_pages
+        or log.later_pages
+        or (log.culprits and not case.selection.is_empty)
+    ):
         return LIKELY
     return LIKELY if _may_be_slab(case, row) and not _objects_agree(case, row) else CERTAIN
 
 
 def _because(case: RuleCase, row: CulpritRow, greatest: Consumer | None) -> tuple[str, ...]:
     stacks = f"{row.stacks:,} stacks whose first frame beyond allocator and helpers is {row.culprit}"
-    if case.facts.told_culprits:
+    if case.facts.told_culprits and not case.is_told_in_part(row):
         stacks += ", as the dying kernel added them up"
     parts = [stacks]
     if greatest is not None:
