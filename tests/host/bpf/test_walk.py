@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from oomscope.errors import NotOffered
+from oomscope.host.bpf import walk
+from oomscope.host.bpf.libbpf import Refused
 from oomscope.host.bpf.walk import stride_for
+from tests.host.bpf.test_arm import machine
 
 PAGES_OF_GIB = (1 << 30) // 4096
 
@@ -16,6 +22,20 @@ PAGES_OF_GIB = (1 << 30) // 4096
 def test_the_stride_grows_with_ram_and_with_the_time_for_a_page(gib: int, walk_ns: float, stride: int) -> None:
     """As the guide's table has it; a walk over all pages is three times as slow when the machine dies."""
     assert stride_for(walk_ns, gib * PAGES_OF_GIB, 5.0) == stride
+
+
+def test_a_kernel_that_refuses_the_trial_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback: the reason, as where it refuses the program itself."""
+
+    class Refusing:
+        def open(self, _: Path) -> None:
+            raise Refused("bpf_object__open_file: Invalid argument")
+
+    monkeypatch.setattr(walk, "LibBpf", Refusing)
+    monkeypatch.setattr(walk, "object_path", lambda _: Path("x.o"))
+    with pytest.raises(NotOffered, match="the kernel does not take the program: bpf_object__open_file"):
+        walk.walk_ns(machine(tmp_path), b"", "at_panic")
+    assert walk.stride_for(100, None, 5.0) == 1
 
 
 def test_what_a_stride_takes_is_within_the_limit() -> None:
