@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import io
 import json
 import shutil
@@ -20,7 +21,8 @@ from website.site_pages import build_site
 
 HERE = Path(__file__).parent
 ENGINE = HERE.parent / "src/oomscope"
-_PYTHON = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+_PYTHON = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+_LIBRARY = "python_stdlib.zip"
 _PARTS = ("index.html", "page.css", "page.js", "worker.js")
 # What a log and a file of /proc need nothing of.
 _LEFT_OUT = ("cli", "triage", "export", "redaction", "host/bpf", "report/page", "sources/vmcore")
@@ -39,11 +41,12 @@ def main() -> int:
     out: Path = asked.parse_args().out
     try:
         fetch()
+        build_site(out)
+        made = build(out)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"website: npm could not fetch Pyodide: {error}", file=sys.stderr)
+        print(f"website: the page for the browser could not be made with npm and Node: {error}", file=sys.stderr)
         return 1
-    build_site(out)
-    for path in build(out):
+    for path in made:
         print(f"{path.stat().st_size:>12,}  {path.relative_to(out)}")
     return 0
 
@@ -55,7 +58,10 @@ def fetch() -> None:
 
 
 def build(out: Path) -> list[Path]:
-    """The files of the page below `out`, once npm has fetched what it is made of."""
+    """The files of the page below `out`, once npm has fetched what it is made of.
+
+    Raises OSError, CalledProcessError.
+    """
     python = HERE / "node_modules/pyodide"
     folder = out / "explain"
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,10 +73,19 @@ def build(out: Path) -> list[Path]:
     lock = json.loads((python / "pyodide-lock.json").read_text())
     lock["packages"] = {}  # none is loaded: what the engine needs is Python itself
     (folder / "pyodide/pyodide-lock.json").write_text(json.dumps(lock))
-    (folder / "oomscope.zip").write_bytes(engine())
+    (out / "engine.zip").write_bytes(engine())
+    compile_into(folder / "oomscope.zip", out / "engine.zip")
+    (out / "engine.zip").unlink()
+    compile_into(folder / "pyodide" / _LIBRARY, python / _LIBRARY)
     alone = out / "oomscope.html"
     alone.write_text(inlined(folder))
     return [*sorted(path for path in folder.rglob("*") if path.is_file()), alone]
+
+
+def compile_into(compiled: Path, sources: Path) -> None:
+    """An archive of sources as the browser's own Python compiles them. Raises OSError, CalledProcessError."""
+    command = ["node", str(HERE / "compiled.mjs"), str(sources.resolve()), str(compiled.resolve())]
+    subprocess.run(command, capture_output=True, check=True)
 
 
 def engine() -> bytes:
@@ -88,9 +103,9 @@ def engine() -> bytes:
 
 def inlined(folder: Path) -> str:
     """The page as one file: what the worker would fetch lies in it, and is handed to it."""
-    inside = ("pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
-    files = {name: _base64(folder / "pyodide" / name) for name in inside}
-    files["oomscope.zip"] = _base64(folder / "oomscope.zip")
+    inside = ("pyodide.asm.wasm", _LIBRARY, "pyodide-lock.json")
+    files = {name: _packed(folder / "pyodide" / name) for name in inside}
+    files["oomscope.zip"] = _packed(folder / "oomscope.zip")
     loader = (folder / "pyodide/pyodide.mjs").read_text()
     module = "`${e.indexURL}pyodide.asm.mjs`"
     if loader.count(module) != 1:
@@ -122,7 +137,11 @@ self.OOMSCOPE_HOME = "https://inside.invalid/";
 self.importScripts = undefined; // a page from file: may not have a module for a worker; Pyodide asks which it is
 self.OOMSCOPE_GIVEN = new Promise((resolve) => {
   addEventListener("message", ({ data: inside }) => {
-    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const bytes = (text) => {
+      const letters = atob(text), made = new Uint8Array(letters.length);
+      for (let at = 0; at < made.length; at += 1) made[at] = letters.charCodeAt(at);
+      return made;
+    };
     const urlOf = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     self.OOMSCOPE_MODULE = urlOf(inside.module);
     self.OOMSCOPE_LOADER = urlOf(inside.loader);
@@ -130,7 +149,9 @@ self.OOMSCOPE_GIVEN = new Promise((resolve) => {
       const name = String(url).split("/").pop();
       if (!(name in inside.files)) throw new Error(`${name} is not in this page`);
       const type = name.endsWith(".wasm") ? "application/wasm" : "application/octet-stream";
-      return new Response(bytes(inside.files[name]), { headers: { "Content-Type": type } });
+      const packed = new Blob([bytes(inside.files[name])]).stream();
+      const content = packed.pipeThrough(new DecompressionStream("gzip"));
+      return new Response(content, { headers: { "Content-Type": type } });
     };
     resolve();
   }, { once: true });
@@ -143,8 +164,8 @@ globalThis.OOMSCOPE_WORKER = URL.createObjectURL(new Blob([OOMSCOPE_INSIDE.worke
 """
 
 
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+def _packed(path: Path) -> str:
+    return base64.b64encode(gzip.compress(path.read_bytes(), mtime=0)).decode()
 
 
 if __name__ == "__main__":
