@@ -179,6 +179,7 @@ KERNELS = (
     Kernel("6.1-witness", "linux-source-6.1", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     Kernel("6.12-witness", "linux-source-6.12", "bookworm", patch="witness.patch", scenarios=(*_PANICS, *_ARMED)),
     _stock("5.10-bullseye", "5.10", "bullseye", can_be_armed=False, default=True),
+    _stock("5.10-bullseye-arm64", "5.10", "bullseye", "cloud-arm64", can_be_armed=False),
     _stock("6.12-trixie", "6.12", "trixie", default=True),
     _stock("6.16-trixie", "6.16", "trixie-backports"),
     _stock("6.17-trixie", "6.17", "trixie-backports"),

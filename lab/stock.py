@@ -8,9 +8,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import Vanished
+from lab.errors import Missing, Vanished
 from lab.kernels import Kernel
 from lab.packages import Archive, unpack
+
+_IS_GONE = " 404 "  # HTTP's own number, as apt tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,23 @@ class Image:
 
 
 def newest_image(kernel: Kernel, archive: Archive) -> Image:
-    """The newest image of a series and flavour. Raises Vanished where the suite has none, or has none any more."""
+    """The newest image of a series and flavour that is to be had: an archive may list what it does not hold any more.
+
+    Raises Vanished where the suite has none, or has none any more.
+    """
     pattern = re.compile(rf"{re.escape(kernel.package)}\.[\w.+]+(-\d+)?-{kernel.flavour}")
     names = [name for name in archive.names(f"{kernel.package}.") if pattern.fullmatch(name)]
     if not names:
         raise Vanished(f"Debian's {kernel.suite} has no {kernel.package}.*-{kernel.flavour} (any more)")
     images = [Image(name.removeprefix("linux-image-"), archive.version(name)) for name in names]
-    return max(images, key=lambda image: [int(number) for number in re.findall(r"\d+", image.version)])
+    for image in sorted(images, key=lambda image: [int(number) for number in re.findall(r"\d+", image.version)])[::-1]:
+        try:
+            archive.fetch(f"linux-image-{image.release}")
+            return image
+        except Missing as error:
+            if _IS_GONE not in str(error):
+                raise
+    raise Vanished(f"Debian's {kernel.suite} lists {kernel.package}.*-{kernel.flavour}, and has none of them any more")
 
 
 def unpack_image(kernel: Kernel, archive: Archive, tree: Path, image: Image) -> str:

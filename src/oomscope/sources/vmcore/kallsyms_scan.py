@@ -8,65 +8,37 @@ its marker says: a wrong table is none.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 
 import drgn
 import numpy as np
 import numpy.typing as npt
 
-_CHUNK_BYTES, _PAGE_BYTES = 2 << 20, 4096
-_MOST_BYTES, _MOST_UNMAPPED_BYTES = 256 << 20, 16 << 20
+from oomscope.sources.vmcore import kernel_image
+from oomscope.sources.vmcore.vmcoreinfo import symbols
+
 # The tokens of the ten digits are the digits themselves: 48 to 57 of 256.
 _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 _FIRST_DIGIT, _TOKENS = 48, 256
 _NAMES_PER_MARKER, _LONGEST_NAME_BYTES, _FEWEST_MARKERS = 256, 128, 12
 _WORD = 1 << 64
-_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 
 
 def places(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> dict[str, int] | None:
     """The addresses of the tables by their names; None where they are not found, or not all of it is there."""
-    known = {
-        key.removeprefix("SYMBOL(").rstrip(")"): int(value, 16)
-        for key, value in vmcoreinfo.items()
-        if key.startswith("SYMBOL(") and _ADDRESS.fullmatch(value)
-    }
-    if "_stext" not in known:
+    known = symbols(vmcoreinfo)
+    found = kernel_image.read(prog, vmcoreinfo)
+    if found is None:
         return None
-    start = known["_stext"] & ~(_PAGE_BYTES - 1)
-    image = _image(prog, start)
+    start, image = found
     for table_at, index_at, tokens in _token_tables(image):
         for markers_at, marks in _markers_before(image, table_at):
             for count_at, names_at, ends in _names_before(image, markers_at, marks):
                 names = _decoded(image, ends, tokens)
-                if (found := _addresses_before(image, count_at, names, known)) is not None:
+                if (addresses := _addresses_before(image, count_at, names, known)) is not None:
                     tables = {"num_syms": count_at, "names": names_at, "token_table": table_at, "token_index": index_at}
-                    return {name: start + at for name, at in (tables | found).items()}
+                    return {name: start + at for name, at in (tables | addresses).items()}
     return None
-
-
-def _image(prog: drgn.Program, start: int) -> bytes:
-    """Memory from the first function on, what is not there as zeros, up to where nothing is mapped any more."""
-    image, unmapped = bytearray(), 0
-    while len(image) < _MOST_BYTES and unmapped < _MOST_UNMAPPED_BYTES:
-        at = start + len(image)
-        try:
-            image += prog.read(at, _CHUNK_BYTES)
-            unmapped = 0
-            continue
-        except (drgn.FaultError, ValueError, OverflowError):
-            pass
-        before = len(image)
-        for page in range(at, at + _CHUNK_BYTES, _PAGE_BYTES):
-            try:
-                image += prog.read(page, _PAGE_BYTES)
-                unmapped = 0
-            except (drgn.FaultError, ValueError, OverflowError):
-                image += bytes(_PAGE_BYTES)
-                unmapped += _PAGE_BYTES
-        assert len(image) == before + _CHUNK_BYTES
-    return bytes(image)
 
 
 def _token_tables(image: bytes) -> Iterator[tuple[int, int, list[bytes]]]:
@@ -143,9 +115,7 @@ def _decoded(image: bytes, ends: list[int], tokens: list[bytes]) -> list[bytes]:
 def _addresses_before(image: bytes, count_at: int, names: list[bytes], known: dict[str, int]) -> dict[str, int] | None:
     """Offsets and relative_base, or addresses: the form by which every known symbol has the address that is told."""
     index = {name: at for at, name in reversed(list(enumerate(names)))}
-    anchors = {
-        index[name.encode()]: address for name, address in known.items() if name.encode() in index and _is_text(name)
-    }
+    anchors = {index[name.encode()]: address for name, address in known.items() if name.encode() in index}
     if index.get(b"_stext") not in anchors:
         return None
     base_at = count_at - 8
@@ -159,11 +129,6 @@ def _addresses_before(image: bytes, count_at: int, names: list[bytes], known: di
     if addresses_at >= 0 and _agrees(np.frombuffer(image, "<u8", len(names), addresses_at), anchors):
         return {"addresses": addresses_at}
     return None
-
-
-def _is_text(name: str) -> bool:
-    """Of what VMCOREINFO calls a symbol, mem_section is a pointer's value, and swapper_pg_dir another's address."""
-    return name not in ("mem_section", "swapper_pg_dir")
 
 
 def _relative(offsets: npt.NDArray[np.int32], base: int) -> Iterator[npt.NDArray[np.uint64]]:

@@ -17,7 +17,7 @@ import numpy as np
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplain, OomscopeError, Unreadable
-from oomscope.sources.vmcore import LIVE, debug_info, elf, kallsyms_scan, kdump, log_buffer, vmcoreinfo
+from oomscope.sources.vmcore import LIVE, btf_scan, debug_info, elf, kallsyms_scan, kdump, log_buffer, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
 from oomscope.sources.vmcore.dump import Dump
 from oomscope.sources.vmcore.fixed_maps import map_image, map_linear
@@ -276,11 +276,13 @@ def _equipped(
         table = _all_symbols(prog)
     else:
         table = [(s.address, s.name) for s in prog.symbols()]
+    if all(name != "init_uts_ns" for _, name in table):  # functions only: without CONFIG_KALLSYMS_ALL
+        table += [(address, name) for name, address in vmcoreinfo.symbols(told).items() if name != "_stext"]
     symbols = Kallsyms(np.array([address for address, _ in table], np.uint64), [name for _, name in table])
     if without_page_tables:
         map_linear(prog, told, symbols.address_of("page_offset_base"))
     if found is None:
-        _register_btf(prog, origin, symbols)
+        _register_btf(prog, origin, symbols, told)
     return Dump(prog, symbols, told, found)
 
 
@@ -294,20 +296,20 @@ def _all_symbols(prog: drgn.Program) -> list[tuple[int, str]]:
         prog.set_enabled_symbol_finders(enabled)
 
 
-def _register_btf(prog: drgn.Program, origin: str, symbols: Kallsyms) -> None:
+def _register_btf(prog: drgn.Program, origin: str, symbols: Kallsyms, told: dict[str, str]) -> None:
     start, stop = symbols.address_of("__start_BTF"), symbols.address_of("__stop_BTF")
-    if start is None or stop is None:
-        raise NoAccess(
-            f"{origin}: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF)",
-            advice="give its debug info: --vmlinux PATH",
-        )
     try:
-        data = prog.read(start, stop - start)
+        found = btf_scan.find(prog, told) if start is None or stop is None else prog.read(start, stop - start)
     except drgn.FaultError as error:
         raise CorruptInput(
             f"{origin}: the kernel's BTF is not in it", advice="give the kernel's debug info: --vmlinux PATH"
         ) from error
-    btf = Btf(prog, data, symbols)
+    if found is None:
+        raise NoAccess(
+            f"{origin}: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF)",
+            advice="give its debug info: --vmlinux PATH",
+        )
+    btf = Btf(prog, found, symbols)
     prog.register_type_finder("oomscope BTF", btf.types, enable_index=-1)
     prog.register_object_finder("oomscope BTF", btf.objects, enable_index=-1)
 

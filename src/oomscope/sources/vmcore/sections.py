@@ -6,6 +6,7 @@ keeps them in the node (struct pglist_data). Section by section also skips holes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import drgn
 import numpy as np
 
+from oomscope.model.unknown import Unknown
 from oomscope.sources.vmcore.arrays import column
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ _FLAGS = 0x3F
 _PAGE_EXT_INVALID = 1
 _FLATMEM_PIECE_PAGES = 1 << 15
 _MOST_NODES = 1024
+_RUN_PAGES = 512
+_NO_ZONES = "the kernel's own symbols name functions only: --vmlinux tells them; RAM is what the file holds of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,22 @@ def sections(dump: Dump) -> list[Section]:
     try:
         dump.prog["mem_section"]
     except LookupError:
-        return list(_flatmem(dump))
-    return list(_sparsemem(dump))
+        if "SYMBOL(mem_section)" not in dump.vmcoreinfo:
+            return list(_flatmem(dump))
+    found = list(_sparsemem(dump))
+    return found if nodes(dump) else [run for section in found for run in _in_the_file(dump, section)]
 
 
 def nodes(dump: Dump) -> list[drgn.Object]:
-    """The struct pglist_data of every node that has memory."""
+    """The struct pglist_data of every node that has memory; none, which is noted, where no symbol leads to them."""
     try:
         data = dump.prog["node_data"]
     except LookupError:
-        return [dump.prog["contig_page_data"]]
+        try:
+            return [dump.prog["contig_page_data"]]
+        except LookupError:
+            dump.damage.append(Unknown("nodes and zones of memory", _NO_ZONES))
+            return []
     length = min(dump.number("nr_node_ids") or 1, _MOST_NODES)
     addresses = dump.words_at(_address(data), length).tolist()
     node_type = dump.prog.type("struct pglist_data")
@@ -91,8 +101,11 @@ def _sparsemem(dump: Dump) -> Iterator[Section]:
 
 def _roots(dump: Dump, size: int) -> Iterator[tuple[int, int, int]]:
     """(first section's number, address, sections) of each root: a page of sections, or all of them in a row."""
-    prog = dump.prog
-    table = prog["mem_section"]
+    try:
+        table = dump.prog["mem_section"]
+    except LookupError:
+        yield from _told_roots(dump, size)
+        return
     is_static = table.type_.kind == drgn.TypeKind.ARRAY and table.type_.type.kind != drgn.TypeKind.POINTER
     told = dump.vmcoreinfo.get("SYMBOL(mem_section)")
     if table.type_.kind == drgn.TypeKind.POINTER and told is not None and int(told, 16) == _address(table):
@@ -102,10 +115,42 @@ def _roots(dump: Dump, size: int) -> Iterator[tuple[int, int, int]]:
         yield 0, _address(table), length
         return
     at = _address(table) if table.type_.kind == drgn.TypeKind.ARRAY else table.value_()
+    yield from _roots_at(dump, at, length, size)
+
+
+def _told_roots(dump: Dump, size: int) -> Iterator[tuple[int, int, int]]:
+    """The same by VMCOREINFO alone: where there are as many roots as sections, the table is itself what they are in."""
+    at, length = int(dump.vmcoreinfo["SYMBOL(mem_section)"], 16), int(dump.vmcoreinfo["LENGTH(mem_section)"])
+    bits = [int(dump.vmcoreinfo[f"NUMBER({name})"]) for name in ("MAX_PHYSMEM_BITS", "SECTION_SIZE_BITS")]
+    if length == 1 << bits[0] - bits[1]:
+        yield 0, at, length
+        return
+    yield from _roots_at(dump, at, length, size)
+
+
+def _roots_at(dump: Dump, at: int, length: int, size: int) -> Iterator[tuple[int, int, int]]:
     per_root = dump.page_size_bytes // size
     for number, root in enumerate(dump.words_at(at, length).tolist()):
         if root:
             yield number * per_root, root, per_root
+
+
+def _in_the_file(dump: Dump, section: Section) -> Iterator[Section]:
+    """The runs of a section of which there is memory at all: without zones nothing else tells RAM from a hole."""
+    page_size = dump.size("struct page") or 0
+    starts = range(0, section.pages, _RUN_PAGES)
+    for is_there, run in itertools.groupby(starts, lambda first: _is_there(dump, section.start_pfn + first)):
+        if is_there:
+            first, *others = run
+            pages = min(_RUN_PAGES * (1 + len(others)), section.pages - first)
+            yield Section(section.start_pfn + first, pages, section.struct_page_at + first * page_size, None)
+
+
+def _is_there(dump: Dump, pfn: int) -> bool:
+    try:
+        return bool(dump.prog.read(pfn * dump.page_size_bytes, 1, physical=True))
+    except (drgn.FaultError, ValueError, OverflowError):
+        return False
 
 
 def _flatmem(dump: Dump) -> Iterator[Section]:

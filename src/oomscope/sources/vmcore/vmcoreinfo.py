@@ -13,6 +13,9 @@ import drgn
 _NOTE = re.compile(rb"\x0b\0\0\0(?P<descsz>.{4})\0\0\0\0VMCOREINFO\0\0(?=OSRELEASE=)", re.DOTALL)
 _MOST_NOTES = 64
 _LARGEST_BYTES = 4096  # VMCOREINFO_BYTES is a page
+_SYMBOL = re.compile(r"SYMBOL\((?P<name>\w+)\)")
+_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
+_OF_SOMETHING_ELSE = ("mem_section", "swapper_pg_dir")  # a pointer's value; on x86-64 another symbol's address
 _INIT_UTS_NS_BYTES = 8 + 6 * 65  # at most a kref and struct new_utsname
 
 
@@ -48,6 +51,12 @@ def is_of(prog: drgn.Program) -> bool:
         return told["OSRELEASE"].encode() + b"\0" in prog.read(address, _INIT_UTS_NS_BYTES)
     except (LookupError, ValueError, drgn.FaultError):
         return False
+
+
+def symbols(told: dict[str, str]) -> dict[str, int]:
+    """The addresses of the symbols it tells, by their names."""
+    found = ((match["name"], value) for key, value in told.items() if (match := _SYMBOL.fullmatch(key)))
+    return {name: int(at, 16) for name, at in found if _ADDRESS.fullmatch(at) and name not in _OF_SOMETHING_ELSE}
 
 
 def _lines(text: bytes) -> dict[str, str]:
