@@ -32,9 +32,10 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": BASE | {"attribution", "host", "io", "model", "sources", "verdict"},
     "host/top": BASE | {"attribution", "host", "model", "pipeline"},
     "triage": BASE | {"attribution", "io", "model", "pipeline", "report", "sources", "verdict"},
+    "watch": BASE | {"attribution", "host", "host/top", "io", "model", "pipeline", "redaction", "report", "sources", "triage"},
     "cli": BASE
     | {"__init__", "attribution", "export", "host", "host/top", "io", "model", "pipeline", "redaction", "report"}
-    | {"sources", "triage", "verdict"},
+    | {"sources", "triage", "verdict", "watch"},
     "old_python": set(),
     "__init__": {"attribution", "errors", "model", "old_python", "pipeline", "report", "verdict"},
     "__main__": {"cli"},

@@ -23,6 +23,7 @@ from oomscope.cli.redact import redact
 from oomscope.cli.signals import unwinding
 from oomscope.cli.top import top
 from oomscope.cli.triage import triage
+from oomscope.cli.watch import watch
 from oomscope.errors import OomscopeError, OutputFailed, foreseen
 
 __all__ = ["main"]
@@ -62,6 +63,7 @@ _IN_SHORT = {
     "diff": "Say what grew between two readings of a machine.",
     "triage": "Explain a fleet's cases and what they have in common.",
     "export": "Give a case's stacks to flame graphs and tables.",
+    "watch": "Explain every OOM when it happens, and tell who asks.",
     "top": "Watch who takes more memory on this machine.",
     "collect": "Gather this machine's evidence into one archive.",
     "redact": "Take names out of a log or an archive.",
@@ -71,7 +73,7 @@ _IN_SHORT = {
     "help": "Show the documentation of a topic.",
 }
 
-for command in (explain_command, diff, triage, export, top, collect, redact, arm, disarm, doctor, help_):
+for command in (explain_command, diff, triage, export, watch, top, collect, redact, arm, disarm, doctor, help_):
     command.params.append(debug_option())
     command.short_help = _IN_SHORT[command.name or ""]
     cli.add_command(command)

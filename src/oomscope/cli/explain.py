@@ -28,10 +28,13 @@ FORMATS = ("text", "short", "markdown", "kernel", "json", "html")
 _DEFAULT_TOP = {"text": 10, "short": 1, "markdown": 10, "kernel": 1, "json": None, "html": None}
 
 
-class _Duration(click.ParamType[Any]):
+class Duration(click.ParamType[Any]):
+    """A time as people write it, in nanoseconds."""
+
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click.ParamType."""
         try:
             return parse_duration_ns(str(value))
         except (ValueError, OverflowError):
@@ -89,8 +92,8 @@ def _filter(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Calla
 @_filter("--order", _Numbers(), "Only blocks of these orders.")
 @_filter("--node", _Numbers(), "Only pages on these NUMA nodes.")
 @_filter("--kind", _OneOf(KINDS), "Only this kind of memory.")
-@click.option("--since", type=_Duration(), help="Only what was allocated at or after this time since boot.")
-@click.option("--until", type=_Duration(), help="Only what was allocated at or before this time since boot.")
+@click.option("--since", type=Duration(), help="Only what was allocated at or after this time since boot.")
+@click.option("--until", type=Duration(), help="Only what was allocated at or before this time since boot.")
 @click.option("--min-pages", type=click.IntRange(0), default=0, help="Leave out what holds fewer pages.")
 @click.option("--event", type=click.IntRange(1), help="Of a log with several OOMs, explain this one.  [the last]")
 @click.option("--all", "every_event", is_flag=True, help="Explain every OOM of the log.")

@@ -1,0 +1,1 @@
+"""`oomscope watch`: every OOM of a living machine is explained when it happens, and passed on."""

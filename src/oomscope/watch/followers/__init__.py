@@ -1,0 +1,1 @@
+"""The logs that are followed: each is a Follower (`follower.py`)."""

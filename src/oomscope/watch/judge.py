@@ -1,0 +1,139 @@
+"""The process that reads what a log says and judges it: without privileges, and only as long as there is work.
+
+It is given stretches of a log on its standard input, each behind its length, and answers with a line of JSON for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import pkgutil
+import re
+import resource
+from pathlib import Path
+
+import msgspec
+
+from oomscope.errors import NothingToExplain, OomscopeError
+from oomscope.model.notice import OomNotice
+from oomscope.model.oom_event import SHOWN
+from oomscope.model.verdict import Verdict
+from oomscope.pipeline.api import explain_events
+from oomscope.report import cells, json_report, short, terminal
+from oomscope.text import printable
+from oomscope.triage.signature import signature
+from oomscope.watch.protocol import LENGTH_BYTES, Answered
+
+_NOBODY = 65534
+_PR_SET_NO_NEW_PRIVS = 38
+_MOST_BYTES = 2 << 30
+_TASK_MEMCG = re.compile(rb",task_memcg=(?P<path>/[^,\n]*+(?:,(?!task=)[^,\n]*+)*+),task=")
+_ROOMS = ("attribution", "model", "pipeline", "report", "sources.kernel_log", "triage.signature", "verdict")
+_COLUMNS = 120
+
+
+def main() -> None:
+    """Answer until the standard input ends."""
+    drop_privileges()
+    while (stretch := _next_stretch()) is not None:
+        _write(msgspec.json.encode(answered(stretch)) + b"\n")
+
+
+def answered(stretch: bytes) -> Answered:
+    """The events of a stretch of a log; none where no line of it is of one."""
+    try:
+        notices = [_notice(verdict, stretch) for verdict in explain_events(stretch)]
+        return Answered([notice for notice in notices if notice.kind != SHOWN])  # shown on request: no OOM
+    except NothingToExplain:
+        return Answered([])
+    except OomscopeError as error:
+        return Answered([], str(error))
+    except Exception as error:  # noqa: BLE001 - a bug of ours ends no watch
+        return Answered([], f"{type(error).__name__}: {error}")
+
+
+def drop_privileges() -> None:
+    """Become nobody, who may gain nothing; what is imported later has to be imported before."""
+    for room in _ROOMS:
+        module = importlib.import_module(f"oomscope.{room}")
+        for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
+            if not each.name.startswith(("oomscope.report.page", "oomscope.report.data_frame")):
+                importlib.import_module(each.name)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")  # the watch survives, not this process
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _notice(verdict: Verdict, stretch: bytes) -> OomNotice:
+    answer, oom = verdict.answer, verdict.oom
+    event = None if oom is None or oom.analysis is None else oom.analysis.event
+    page_bytes = cells.page_bytes_of(verdict)
+    is_alone = len(verdict.events) == 1
+    task_group = _TASK_MEMCG.search(stretch) if is_alone or event is None else None
+    if event is not None and not is_alone:
+        own = b"\n".join(stretch.split(b"\n")[event.first_line - 1 : event.last_line])
+        task_group = _TASK_MEMCG.search(own)
+    named = signature(verdict)
+    label = [f"OOM class: {answer.oom_class}" + (f" ({answer.certainty})" if answer.certainty else "")]
+    paragraph = " ".join(answer.paragraph)
+    told = [answer.headline, *label, cells.machine(verdict), paragraph, f"Next: {answer.next}" if answer.next else ""]
+    return OomNotice(
+        headline=answer.headline,
+        oom_class=answer.oom_class,
+        certainty=answer.certainty,
+        holder=answer.holder,
+        holder_kind=answer.holder_kind,
+        module=answer.module,
+        pages=answer.pages,
+        size_bytes=None if answer.pages is None or page_bytes is None else answer.pages * page_bytes,
+        share_of_ram=answer.share_of_ram,
+        next=answer.next,
+        short=short.render(verdict).rstrip("\n"),
+        text="\n".join(line for line in told if line),
+        whole_text=terminal.render(verdict, width=_COLUMNS),
+        kind="" if event is None else event.kind,
+        stamp=None if event is None else event.stamp,
+        at_ns=None if event is None else event.at_ns,
+        group=None if event is None or event.memcg is None else event.memcg.path,
+        task_group=None if task_group is None else printable(task_group["path"]),
+        victims=() if event is None else tuple((victim.pid, victim.comm) for victim in event.victims),
+        killer=None if event is None or event.killer is None else event.killer.name,
+        signature=str(named),
+        signature_id=named.id,
+        report=json_report.to_json(verdict),
+    )
+
+
+def _next_stretch() -> bytes | None:
+    head = _read(LENGTH_BYTES)
+    return None if head is None else _read(int.from_bytes(head, "big"))
+
+
+def _read(size: int) -> bytes | None:
+    pieces, left = list[bytes](), size
+    while left:
+        piece = os.read(0, min(left, 1 << 20))
+        if not piece:
+            return None
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+if __name__ == "__main__":
+    main()
