@@ -14,10 +14,10 @@ from oomscope.cli.explain import Duration
 from oomscope.errors import BadQuestion, NoAccess, NotOffered
 
 if TYPE_CHECKING:
+    from oomscope.watch.bookmarks import Bookmarks
     from oomscope.watch.followers.follower import Follower
     from oomscope.watch.outlets.metrics import Metrics
     from oomscope.watch.outlets.outlet import Queued
-    from oomscope.watch.state import State
 
 _EVERY = "5min"
 
@@ -54,9 +54,9 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
     sudo oomscope watch --quiet --journal --metrics 9733 --spool /var/lib/oomscope/spool
     oomscope watch --file /var/log/remote/db-3.log --format json
     """  # noqa: D301 - a help text; click knows the backspace
+    from oomscope.watch.bookmarks import Bookmarks
     from oomscope.watch.near_limit import NearLimit
     from oomscope.watch.sampling import Sampling
-    from oomscope.watch.state import State
     from oomscope.watch.staying_alive import stay_alive
     from oomscope.watch.watcher import Watcher
 
@@ -64,7 +64,7 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
         raise BadQuestion("--template goes with --webhook")
     if options["redact"] and options["spool"] is None:
         raise BadQuestion("--redact goes with --spool")
-    state = State(None if state_path is None else Path(state_path))
+    state = Bookmarks(None if state_path is None else Path(state_path))
     followers = _files(files, state) if files else _own_logs(state)
     if options["from_now"]:
         for follower in followers:
@@ -90,14 +90,14 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
     watcher.run(until_read=options["once"])
 
 
-def _files(paths: tuple[str, ...], state: State) -> list[Follower]:
+def _files(paths: tuple[str, ...], state: Bookmarks) -> list[Follower]:
     from oomscope.watch.followers.log_file import LogFile
 
     found: list[Follower] = [LogFile(path, state.position(str(path))) for path in map(Path, dict.fromkeys(paths))]
     return found
 
 
-def _own_logs(state: State) -> list[Follower]:
+def _own_logs(state: Bookmarks) -> list[Follower]:
     """The kernel's ring, and the journal for the rest; the journal for all where the ring may not be read."""
     from oomscope.watch.followers import journal, kmsg
 
@@ -133,10 +133,10 @@ def _outlets(options: dict[str, Any]) -> tuple[list[Queued], list[Metrics]]:
     found: list[Outlet] = []
     metrics: list[Metrics] = []
     if not options["quiet"]:
-        from oomscope.watch.outlets.stream import Stream
+        from oomscope.watch.outlets.stream import StreamOutlet
 
         stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-        found.append(Stream(stream, as_json=options["form"] == "json", whole=options["full"]))
+        found.append(StreamOutlet(stream, as_json=options["form"] == "json", whole=options["full"]))
     if options["journal"]:
         found.append(JournalOutlet())
     if options["port"] is not None or options["textfile"] is not None:

@@ -22,6 +22,7 @@ _OPENS = re.compile(b"|".join(re.escape(word) for word in TRIGGERS if word != b"
 _HEADER = re.compile(
     rb"invoked oom-killer: |page allocation (?:failure|stalls)|vmap allocation for size|vmalloc error: "
 )
+_BODY = re.compile(rb"Mem-[Ii]nfo:|Memory cgroup stats|[Kk]ill(?:ed)? process ")
 _KILLED = re.compile(rb"[Kk]ill(?:ed|ing)? process (?P<pid>\d{1,9})")
 _REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) ")
 _GROUPS = re.compile(rb"oom_memcg=(?P<limited>/[^,\n]{0,4000}?),task_memcg=(?P<task>/[^,\n]{0,4000}?),task=")
@@ -35,8 +36,8 @@ class Stretch:
     telling_at: float
     lines: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
-    has_header: bool = False
-    caller: bytes | None = None
+    has_body: bool = False  # its counters, or its end: another header begins another report
+    caller: bytes | None = None  # of its last header
     position: Position = ()
     groups: tuple[str, ...] = ()  # memory cgroups of it: the limited one, and the killed task's
     surroundings: Surroundings | None = None  # what was read of the machine when it began
@@ -71,7 +72,7 @@ class Collector:
         text = line.text
         is_header = _HEADER.search(text) is not None
         stretch = self._open
-        if stretch is not None and is_header and stretch.has_header and stretch.caller == line.caller:
+        if stretch is not None and is_header and stretch.has_body and stretch.caller == line.caller:
             yield self._closed(stretch)
             stretch = None
         if stretch is None:
@@ -81,8 +82,10 @@ class Collector:
                 return
             stretch = self._open = Stretch(now, now, list(self._context), source=self._source)
             stretch.size_bytes = sum(map(len, stretch.lines))
-        if is_header and not stretch.has_header:
-            stretch.has_header, stretch.caller = True, line.caller
+        if is_header:
+            stretch.caller = line.caller
+        if _BODY.search(text) is not None:
+            stretch.has_body = True
         stretch.lines.append(text)
         stretch.size_bytes += len(text)
         stretch.position = line.position

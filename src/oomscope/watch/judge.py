@@ -24,11 +24,13 @@ from oomscope.pipeline.api import explain_events
 from oomscope.report import cells, json_report, short, terminal
 from oomscope.text import printable
 from oomscope.triage.signature import signature
+from oomscope.verdict.oom.case import NO_SHORTAGE
 from oomscope.watch.protocol import LENGTH_BYTES, Answered
 
 _NOBODY = 65534
 _PR_SET_NO_NEW_PRIVS = 38
 _MOST_BYTES = 2 << 30
+_ON_REQUEST = (SHOWN, NO_SHORTAGE)  # of SysRq or crash tools: no OOM
 _TASK_MEMCG = re.compile(rb",task_memcg=(?P<path>/[^,\n]*+(?:,(?!task=)[^,\n]*+)*+),task=")
 _ROOMS = ("attribution", "model", "pipeline", "report", "sources.kernel_log", "triage.signature", "verdict")
 _COLUMNS = 120
@@ -45,7 +47,7 @@ def answered(stretch: bytes) -> Answered:
     """The events of a stretch of a log; none where no line of it is of one."""
     try:
         notices = [_notice(verdict, stretch) for verdict in explain_events(stretch)]
-        return Answered([notice for notice in notices if notice.kind != SHOWN])  # shown on request: no OOM
+        return Answered([each for each in notices if (each.kind, each.oom_class) != _ON_REQUEST])
     except NothingToExplain:
         return Answered([])
     except OomscopeError as error:

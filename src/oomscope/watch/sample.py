@@ -20,8 +20,8 @@ from oomscope.model.account import BYTES, CALL_SITE, SLAB_CACHE, VMALLOC_CALLER
 from oomscope.model.usage_sample import Grower, UsageSample
 from oomscope.pipeline.api import explain, read
 from oomscope.pipeline.memory import read_tracked
+from oomscope.watch.bookmarks import boot_id
 from oomscope.watch.history import History
-from oomscope.watch.state import boot_id
 
 _KIB = 1024
 _ACCOUNTS = {

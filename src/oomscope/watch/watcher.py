@@ -13,13 +13,13 @@ from pathlib import Path
 from oomscope.errors import OomscopeError
 from oomscope.model.notice import LOST, OOM, Incident, OomNotice
 from oomscope.watch.armed_reports import armed_lines
+from oomscope.watch.bookmarks import Bookmarks
 from oomscope.watch.collector import Collector, Stretch
 from oomscope.watch.followers.follower import FollowedLine, Follower, Position
 from oomscope.watch.judging import Judging
 from oomscope.watch.near_limit import EVERY_S, NearLimit
 from oomscope.watch.outlets.outlet import Queued
 from oomscope.watch.sampling import Sampling
-from oomscope.watch.state import State
 from oomscope.watch.storms import Storms
 from oomscope.watch.surroundings import of_cgroup, of_machine
 
@@ -37,7 +37,7 @@ class Watcher:
         self,
         followers: Sequence[Follower],
         outlets: Sequence[Queued],
-        state: State,
+        state: Bookmarks,
         *,
         near: NearLimit | None = None,
         sampling: Sampling | None = None,

@@ -8,7 +8,7 @@ from oomscope.model.notice import Incident
 from oomscope.report import incident_json, incident_text
 
 
-class Stream:
+class StreamOutlet:
     """Standard output or a file; see Outlet. `whole` tells all that `explain` prints."""
 
     def __init__(self, stream: IO[bytes], *, as_json: bool, whole: bool = False) -> None:

@@ -12,7 +12,7 @@ from oomscope.watch.followers.follower import Position
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
 
 
-class State:
+class Bookmarks:
     """A file with a position for each log. What was written in another boot, or is no state, counts as absent."""
 
     def __init__(self, path: Path | None, root: Path = Path("/")) -> None:
