@@ -22,6 +22,8 @@ from lab.packages import Archive
 
 SUITE = "bookworm"
 _PACKAGES = ("python3", "libstdc++6", "libbpf1", "dash", "coreutils", "mount", "procps", "kmod")
+# What `oomscope watch` passes its incidents on to: journald, Prometheus, node_exporter.
+_LISTENERS = ("systemd", "prometheus", "prometheus-node-exporter", "curl")
 _PYTHON = "3.11"  # bookworm's
 _GLIBCS = ("2_17", "2_24", "2_27", "2_28", "2_31", "2_34")  # up to bookworm's
 _CHECKOUT = HERE.parent
@@ -34,7 +36,7 @@ _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 def root(architecture: Architecture) -> Path:
     """The root folder, made once for each list of packages and wheels. Raises Missing."""
     wheels = _wheels(architecture)
-    made_of = (_PACKAGES, _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)
+    made_of = (_packages(architecture), _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)
     recipe = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
     with only_one(folder):
@@ -44,6 +46,10 @@ def root(architecture: Architecture) -> Path:
             _make(architecture, wheels, unfinished)
             unfinished.rename(folder)
     return folder
+
+
+def _packages(architecture: Architecture) -> tuple[str, ...]:
+    return (*_PACKAGES, *(_LISTENERS if architecture is X86_64 else ()))
 
 
 def packaged_root(suite: str) -> Path:
@@ -83,7 +89,7 @@ def _link_shell(folder: Path) -> None:
 def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> None:
     _make_folders(folder)
     archive = Archive(CACHE / "apt" / f"{SUITE}-{architecture.debian}", SUITE, architecture.debian)
-    for package in archive.needed(*_PACKAGES):
+    for package in archive.needed(*_packages(architecture)):
         _unpack(archive.fetch(package), folder)
     _link_shell(folder)
     command = folder / "usr" / "bin" / "oomscope"
@@ -108,8 +114,8 @@ def _unpack(package: Path, folder: Path) -> None:
 def _wheels(architecture: Architecture) -> tuple[str, ...]:
     """What oomscope depends on. drgn has no wheel for arm64: a guest of it cannot read its own kernel memory."""
     project = tomllib.loads((_CHECKOUT / "pyproject.toml").read_text())["project"]
-    extra = project["optional-dependencies"]["vmcore"] if architecture is X86_64 else []
-    return (*project["dependencies"], *extra)
+    extras = project["optional-dependencies"]
+    return (*project["dependencies"], *extras["watch"], *(extras["vmcore"] if architecture is X86_64 else ()))
 
 
 def constraints() -> str:

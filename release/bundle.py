@@ -21,7 +21,7 @@ from release.__main__ import ROOT, NotReleasable, version_of
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # drgn has wheels for x86_64 only.
-EXTRAS = {"x86_64": ("vmcore", "html"), "aarch64": ("html",)}
+EXTRAS = {"x86_64": ("vmcore", "html", "watch"), "aarch64": ("html", "watch")}
 _GLIBCS = ("2_17", "2_24", "2_27", "2_28")
 
 

@@ -33,7 +33,19 @@ ALLOWED: dict[str, set[str]] = {
     "host/top": BASE | {"attribution", "host", "model", "pipeline"},
     "triage": BASE | {"attribution", "io", "model", "pipeline", "report", "sources", "verdict"},
     "watch": BASE
-    | {"attribution", "host", "host/top", "io", "model", "pipeline", "redaction", "report", "sources", "triage", "verdict"},
+    | {
+        "attribution",
+        "host",
+        "host/top",
+        "io",
+        "model",
+        "pipeline",
+        "redaction",
+        "report",
+        "sources",
+        "triage",
+        "verdict",
+    },
     "cli": BASE
     | {"__init__", "attribution", "export", "host", "host/top", "io", "model", "pipeline", "redaction", "report"}
     | {"sources", "triage", "verdict", "watch"},

@@ -82,6 +82,7 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
         near=near,
         sampling=None if options["once"] else sampling,
         is_of_this_machine=not files or options["this_machine"],
+        whole=options["full"],
     )
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, lambda *_: watcher.stop())

@@ -12,8 +12,8 @@ class OomNotice:
     """What `explain` says of an event.
 
     The fields of the answer are those of model.answer; `short` is it in one line, `text` the answer for people and
-    `whole_text` all that `explain` prints; `report` is the JSON of it. `stamp` is the time as the log writes it,
-    `at_ns` since boot. `group` is the memory cgroup at its limit, `task_group` that of the process that was killed.
+    `whole_text` all that `explain` prints, empty where nobody asked; `report` is the JSON of it. `stamp` is the time as
+    the log writes it, `at_ns` since boot. `group` is the memory cgroup at its limit, `task_group` that of the process that was killed.
     """
 
     headline: str
@@ -38,7 +38,7 @@ class OomNotice:
     killer: str | None
     signature: str
     signature_id: str
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Incident:
     surroundings: Surroundings | None = None
     count: int = 1
     first_at: float | None = None
-    log: bytes = b""
+    log: bytes = field(default=b"", repr=False)
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
 
 

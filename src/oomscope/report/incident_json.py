@@ -36,6 +36,7 @@ def to_json(incident: Incident) -> Mapping[str, Any]:
     if incident.notice is not None:
         notice = dataclasses.asdict(incident.notice)
         report = notice.pop("report")
+        notice["event"] = notice.pop("kind")  # what happened; the incident's own kind stands above
         told |= {key: value for key, value in notice.items() if key not in _TEXTS}
         told["victims"] = [{"pid": pid, "comm": comm} for pid, comm in incident.notice.victims]
         if incident.kind == OOM:

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import re
 import resource
+import sys
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,7 @@ from oomscope.report import cells, json_report, short, terminal
 from oomscope.text import printable
 from oomscope.triage.signature import signature
 from oomscope.verdict.oom.case import NO_SHORTAGE
-from oomscope.watch.protocol import LENGTH_BYTES, Answered
+from oomscope.watch.protocol import LENGTH_BYTES, WHOLE, Answered
 
 _NOBODY = 65534
 _PR_SET_NO_NEW_PRIVS = 38
@@ -36,17 +37,17 @@ _ROOMS = ("attribution", "model", "pipeline", "report", "sources.kernel_log", "t
 _COLUMNS = 120
 
 
-def main() -> None:
-    """Answer until the standard input ends."""
+def main(arguments: list[str]) -> None:
+    """Answer until the standard input ends; with `--whole`, with all that `explain` prints, too."""
     drop_privileges()
     while (stretch := _next_stretch()) is not None:
-        _write(msgspec.json.encode(answered(stretch)) + b"\n")
+        _write(msgspec.json.encode(answered(stretch, whole=WHOLE in arguments)) + b"\n")
 
 
-def answered(stretch: bytes) -> Answered:
+def answered(stretch: bytes, *, whole: bool = False) -> Answered:
     """The events of a stretch of a log; none where no line of it is of one."""
     try:
-        notices = [_notice(verdict, stretch) for verdict in explain_events(stretch)]
+        notices = [_notice(verdict, stretch, whole=whole) for verdict in explain_events(stretch)]
         return Answered([each for each in notices if (each.kind, each.oom_class) != _ON_REQUEST])
     except NothingToExplain:
         return Answered([])
@@ -75,7 +76,7 @@ def drop_privileges() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _notice(verdict: Verdict, stretch: bytes) -> OomNotice:
+def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
     answer, oom = verdict.answer, verdict.oom
     event = None if oom is None or oom.analysis is None else oom.analysis.event
     page_bytes = cells.page_bytes_of(verdict)
@@ -101,7 +102,7 @@ def _notice(verdict: Verdict, stretch: bytes) -> OomNotice:
         next=answer.next,
         short=short.render(verdict).rstrip("\n"),
         text="\n".join(line for line in told if line),
-        whole_text=terminal.render(verdict, width=_COLUMNS),
+        whole_text=terminal.render(verdict, width=_COLUMNS) if whole else "",
         kind="" if event is None else event.kind,
         stamp=None if event is None else event.stamp,
         at_ns=None if event is None else event.at_ns,
@@ -138,4 +139,4 @@ def _write(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

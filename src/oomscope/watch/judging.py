@@ -11,7 +11,7 @@ from collections import deque
 import msgspec
 
 from oomscope.watch.collector import Stretch
-from oomscope.watch.protocol import LENGTH_BYTES, Answered
+from oomscope.watch.protocol import LENGTH_BYTES, WHOLE, Answered
 
 _JUDGE = "oomscope.watch.judge"
 _IDLE_S = 5.0
@@ -24,7 +24,8 @@ _CHUNK_BYTES = 1 << 18
 class Judging:
     """Stretches go in, what they tell comes out, in their order. `lost` counts those that could not be judged."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        self._arguments = [WHOLE] if whole else []
         self.lost = 0
         self.reason = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +86,10 @@ class Judging:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _JUDGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", _JUDGE, *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

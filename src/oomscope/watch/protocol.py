@@ -7,6 +7,7 @@ import msgspec
 from oomscope.model.notice import OomNotice
 
 LENGTH_BYTES = 4
+WHOLE = "--whole"  # the text of it all is wanted, too
 
 
 class Answered(msgspec.Struct):

@@ -31,7 +31,10 @@ _LATE_S = 10.0  # what a log told longer ago is of the past: what the machine ha
 
 
 class Watcher:
-    """Follows logs until `stop` is called. `is_of_this_machine` tells that the logs are this machine's own."""
+    """Follows logs until `stop` is called. `is_of_this_machine` tells that the logs are this machine's own.
+
+    `whole` has all that `explain` prints in each notice.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Watcher:
         near: NearLimit | None = None,
         sampling: Sampling | None = None,
         is_of_this_machine: bool = True,
+        whole: bool = False,
         root: Path = Path("/"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,7 +54,7 @@ class Watcher:
         self._reading: dict[str, Iterator[FollowedLine]] = {}  # lines of a log that wait until others are judged
         self._outlets, self._state, self._near, self._sampling = outlets, state, near, sampling
         self._is_local, self._root, self._clock = is_of_this_machine, root, clock
-        self._judging, self._storms = Judging(), Storms()
+        self._judging, self._storms = Judging(whole=whole), Storms()
         self._kept: dict[str, Position] = {}
         self._lost: dict[str, tuple[int, str]] = {}  # what was lost so far, and told
         self._near_at = self._lost_at = clock()
@@ -80,8 +84,8 @@ class Watcher:
             if not self._judging.is_full:
                 self._take_lines(follower)
         now = self._clock()
-        for collector in self._collectors.values():
-            if (stretch := collector.silent(now)) is not None:
+        for name, collector in self._collectors.items():
+            if name not in self._reading and (stretch := collector.silent(now)) is not None:
                 self._judging.give(stretch, now)
         self._take_answers()
         if not self._is_open:
@@ -187,7 +191,7 @@ class Watcher:
 
     def _wait(self) -> None:
         now = self._clock()
-        waits = [collector.wait_s(now) for collector in self._collectors.values()]
+        waits = [each.wait_s(now) for name, each in self._collectors.items() if name not in self._reading]
         waits += [self._judging.wait_s(now), self._storms.wait_s(time.time())]
         if any(follower.fileno() is None for follower in self._followers):
             waits.append(_FILE_EVERY_S)
