@@ -167,8 +167,13 @@ def journalctl(folder: Path, records: list[dict[str, object]]) -> None:
 
 def test_the_journal_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's lines with seconds since boot, a killer's with its name; bytes that are no text are a line, too."""
-    kernel = {"_TRANSPORT": "kernel", "_SOURCE_MONOTONIC_TIMESTAMP": "12000345", "MESSAGE": "x", "__CURSOR": "s=1"}
-    killer = {"SYSLOG_IDENTIFIER": "earlyoom", "_PID": "7", "MESSAGE": [255, 65], "__CURSOR": "s=2"}
+    kernel: dict[str, object] = {
+        "_TRANSPORT": "kernel",
+        "_SOURCE_MONOTONIC_TIMESTAMP": "12000345",
+        "MESSAGE": "x",
+        "__CURSOR": "s=1",
+    }
+    killer: dict[str, object] = {"SYSLOG_IDENTIFIER": "earlyoom", "_PID": "7", "MESSAGE": [255, 65], "__CURSOR": "s=2"}
     journalctl(tmp_path, [kernel, {**killer, "__MONOTONIC_TIMESTAMP": "13000000"}])
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     follower = journal.Journal(["s=0"], kernel=True)

@@ -10,6 +10,7 @@ from oomscope.numeric import np
 
 LEAST_READINGS = 10
 _RISING = 0.8  # of the steps
+_PAIRS_RISING = 0.9  # of all readings with each other: chance has hardly ever so many
 _LEAST_BYTES, _LEAST_SHARE = 1 << 20, 0.0005  # of RAM: what grew by less over all readings is not worth a word
 _MOST_SCATTER = 0.25  # the median distance from the line, against the growth itself
 _MOST_POINTS = 200  # of one series: pairs grow with the square
@@ -46,9 +47,11 @@ def _grower(key: tuple[str, str], points: Series, ram_bytes: int) -> Grower | No
     rising = float((np.diff(size) > 0).mean())
     if rising < _RISING or at[-1] <= at[0]:
         return None
-    per_s, scatter = _theil_sen(at, size)
+    per_s, pairs_rising, scatter = _theil_sen(at, size)
     growth = per_s * float(at[-1] - at[0])
     if growth < max(_LEAST_BYTES, _LEAST_SHARE * ram_bytes) or scatter > _MOST_SCATTER * growth:
+        return None
+    if pairs_rising < _PAIRS_RISING:
         return None
     return Grower(
         account=account,
@@ -64,8 +67,8 @@ def _grower(key: tuple[str, str], points: Series, ram_bytes: int) -> Grower | No
     )
 
 
-def _theil_sen(at: Floats, size: Floats) -> tuple[float, float]:
-    """The median slope, and the median distance of the points from its line."""
+def _theil_sen(at: Floats, size: Floats) -> tuple[float, float, float]:
+    """The median slope, the share of pairs that rise, and the median distance of the points from the slope's line."""
     if len(at) > _MOST_POINTS:
         chosen = np.linspace(0, len(at) - 1, _MOST_POINTS).astype(np.int64)
         at, size = at[chosen], size[chosen]
@@ -74,7 +77,7 @@ def _theil_sen(at: Floats, size: Floats) -> tuple[float, float]:
     slopes = (size[second] - size[first])[apart > 0] / apart[apart > 0]
     slope = float(np.median(slopes))
     left = size - slope * (at - at[0])
-    return slope, float(np.median(np.abs(left - np.median(left))))
+    return slope, float((slopes > 0).mean()), float(np.median(np.abs(left - np.median(left))))
 
 
 def _with_the_rest(grower: Grower, others: Iterable[Grower], available_bytes: int | None) -> Grower:

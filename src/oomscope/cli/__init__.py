@@ -19,6 +19,7 @@ from oomscope.cli.doctor import doctor
 from oomscope.cli.explain import explain as explain_command
 from oomscope.cli.export import export
 from oomscope.cli.help import help_
+from oomscope.cli.history import history
 from oomscope.cli.redact import redact
 from oomscope.cli.signals import unwinding
 from oomscope.cli.top import top
@@ -64,6 +65,7 @@ _IN_SHORT = {
     "triage": "Explain a fleet's cases and what they have in common.",
     "export": "Give a case's stacks to flame graphs and tables.",
     "watch": "Explain every OOM when it happens, and tell who asks.",
+    "history": "Show what grew over days, from the readings of watch.",
     "top": "Watch who takes more memory on this machine.",
     "collect": "Gather this machine's evidence into one archive.",
     "redact": "Take names out of a log or an archive.",
@@ -73,7 +75,21 @@ _IN_SHORT = {
     "help": "Show the documentation of a topic.",
 }
 
-for command in (explain_command, diff, triage, export, watch, top, collect, redact, arm, disarm, doctor, help_):
+for command in (
+    explain_command,
+    diff,
+    triage,
+    export,
+    watch,
+    history,
+    top,
+    collect,
+    redact,
+    arm,
+    disarm,
+    doctor,
+    help_,
+):
     command.params.append(debug_option())
     command.short_help = _IN_SHORT[command.name or ""]
     cli.add_command(command)

@@ -13,7 +13,8 @@ class OomNotice:
 
     The fields of the answer are those of model.answer; `short` is it in one line, `text` the answer for people and
     `whole_text` all that `explain` prints, empty where nobody asked; `report` is the JSON of it. `stamp` is the time as
-    the log writes it, `at_ns` since boot. `group` is the memory cgroup at its limit, `task_group` that of the process that was killed.
+    the log writes it, `at_ns` since boot. `group` is the memory cgroup at its limit, `task_group` that of the process
+    that was killed.
     """
 
     headline: str

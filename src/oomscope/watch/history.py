@@ -117,7 +117,6 @@ class History:
         base = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10.0)
         try:
             base.execute("PRAGMA foreign_keys = ON")
-            base.execute("PRAGMA auto_vacuum = INCREMENTAL")
             yield base
         finally:
             base.close()

@@ -13,7 +13,7 @@ import msgspec
 
 from oomscope.model.notice import GROWTH, LOST, Incident
 from oomscope.model.usage_sample import Grower, UsageSample
-from oomscope.units import bytes_text, duration_text
+from oomscope.report.history import growth_text
 from oomscope.watch.outlets.metrics import Metrics
 
 _MODULE = "oomscope.watch.sample"
@@ -136,13 +136,3 @@ def incident_of(grower: Grower, at: float) -> Incident:
     if grower.full_in_s is not None:
         figures["full_in_s"] = round(grower.full_in_s)
     return Incident(GROWTH, at, growth_text(grower), "memory", figures=figures)
-
-
-def growth_text(grower: Grower) -> str:
-    """The same in one line."""
-    pace, span = bytes_text(round(grower.bytes_per_day)), duration_text(int(grower.over_s * 1e9))
-    text = f"{grower.holder} +{pace} a day for {span}"
-    text += "" if grower.by is None else f", by {grower.by}"
-    if grower.full_in_s is not None:
-        text += f"; out of memory in about {duration_text(int(grower.full_in_s * 1e9))}"
-    return f"{text} ({grower.account}, now {bytes_text(grower.now_bytes)})"

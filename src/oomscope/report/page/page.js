@@ -101,6 +101,17 @@
     }), config);
   }
 
+  function series() {
+    const traces = data.series.lines.map((row, i) => ({
+      type: "scatter", mode: "lines", name: text(short(row.name)), x: data.series.times, y: row.bytes.map((b) => (b === null ? null : b / 1048576)),
+      line: { color: palette[i % palette.length], width: 2 }, hovertemplate: "%{x}: %{y:,.1f} MiB<extra>%{fullData.name}</extra>",
+    }));
+    Plotly.react("series", traces, layout({
+      margin: { t: 10, l: 70, r: 10, b: 45 }, legend: { orientation: "h", y: 1.15 },
+      xaxis: { type: "date", gridcolor: colour("--line") }, yaxis: { title: { text: "MiB" }, rangemode: "tozero", gridcolor: colour("--line") },
+    }), config);
+  }
+
   function moments() {
     const names = data.moments.names.map((name) => text(short(name)));
     const bars = (name, pages, own) => ({
@@ -166,6 +177,7 @@
     if (data.free) free();
     if (data.events) events();
     if (data.timeline) timeline();
+    if (data.series) series();
   }
 
   document.querySelectorAll("table.sorts").forEach((table) => {

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from oomscope.attribution.trend import LEAST_READINGS, growers
+
+RAM, DAY_S = 8 << 30, 86400.0
+MIB = 1 << 20
+Series = dict[tuple[str, str], list[tuple[float, int]]]
+
+
+def series(sizes: list[int], *, every_s: float = 300.0) -> list[tuple[float, int]]:
+    return [(number * every_s, size) for number, size in enumerate(sizes)]
+
+
+def found(of: Series, available_bytes: int | None = None) -> list[str]:
+    return [each.holder for each in growers(of, ram_bytes=RAM, available_bytes=available_bytes)]
+
+
+def test_a_leak_among_churn_is_found_and_nothing_else() -> None:
+    """Fifty pages a second beside two thousand that come and go, over thirty seeds."""
+    for seed in range(30):
+        draw = random.Random(seed)
+        of: Series = {("slab caches", "kmalloc-64"): series([number * 300 * 50 * 4096 for number in range(12)])}
+        for number in range(60):
+            churn = [200 * MIB + draw.randint(-1000, 1000) * 4096 for _ in range(12)]
+            of[("slab caches", f"churn-{number}")] = series(churn)
+        assert found(of) == ["kmalloc-64"], seed
+
+
+def test_a_random_walk_is_no_leak() -> None:
+    """It rises for a while, as anything does: over a thousand walks hardly one is called a leak."""
+    draw, called = random.Random(1), 0
+    for _ in range(1000):
+        size, sizes = 500 * MIB, []
+        for _ in range(20):
+            size += draw.randint(-4, 4) * MIB
+            sizes.append(size)
+        called += len(found({("slab caches", "walk"): series(sizes)}))
+    assert called <= 2
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [n * MIB for n in range(LEAST_READINGS - 1)],  # too few
+        [100 * MIB] * 20,  # nothing
+        [100 * MIB] * 10 + [900 * MIB] * 10,  # one jump
+        [n * 1024 for n in range(20)],  # next to nothing
+        [(100 + (n % 4) * 10) * MIB for n in range(20)],  # a saw
+        [(100 - n) * MIB for n in range(20)],  # the other way
+    ],
+    ids=["few", "flat", "jump", "little", "saw", "falling"],
+)
+def test_what_is_no_steady_growth_is_none(sizes: list[int]) -> None:
+    """Ten readings or more, four fifths of the steps rising, and more than noise."""
+    assert found({("slab caches", "x"): series(sizes)}) == []
+
+
+def test_caches_of_files_and_names_are_no_leaks() -> None:
+    """They give back what is needed."""
+    of: Series = {
+        ("slab caches", name): series([n * 10 * MIB for n in range(20)]) for name in ("dentry", "xfs_inode_cache")
+    }
+    assert found(of) == []
+
+
+def test_one_outlier_decides_nothing() -> None:
+    """The median slope is that of the others."""
+    sizes = [100 * MIB + n * MIB for n in range(30)]
+    sizes[17] = 4 << 30
+    (grower,) = growers({("slab caches", "x"): series(sizes)}, ram_bytes=RAM, available_bytes=None)
+    assert grower.bytes_per_day == pytest.approx(MIB * DAY_S / 300, rel=0.05)
+
+
+def test_who_allocates_it_is_named_and_when_memory_ends() -> None:
+    """By an account that knows, at the same pace; not by one that grows at another."""
+    of: Series = {
+        ("slab caches", "kmalloc-64"): series([n * MIB for n in range(20)]),
+        ("page_owner", "leaker [driver]"): series([n * MIB + 4096 for n in range(20)]),
+        ("page_owner", "other"): series([n * 10 * MIB for n in range(20)]),
+    }
+    told = growers(of, ram_bytes=RAM, available_bytes=288 * MIB)
+    slab = next(each for each in told if each.account == "slab caches")
+    assert slab.by == "leaker [driver]"
+    assert slab.full_in_s == pytest.approx(DAY_S, rel=0.01)
+    assert told[0].holder == "other", "the fastest first"
