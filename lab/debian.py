@@ -23,7 +23,8 @@ from lab.packages import Archive
 SUITE = "bookworm"
 _PACKAGES = ("python3", "libstdc++6", "libbpf1", "dash", "coreutils", "mount", "procps", "kmod")
 # What `oomscope watch` passes its incidents on to: journald, Prometheus, node_exporter.
-_LISTENERS = ("systemd", "prometheus", "prometheus-node-exporter", "curl")
+_LISTENERS = ("systemd", "prometheus", "prometheus-node-exporter")
+_MACHINE_ID = "0123456789abcdef0123456789abcdef\n"  # journald does not start without
 _PYTHON = "3.11"  # bookworm's
 _GLIBCS = ("2_17", "2_24", "2_27", "2_28", "2_31", "2_34")  # up to bookworm's
 _CHECKOUT = HERE.parent
@@ -36,7 +37,7 @@ _COMMAND = '#!/bin/sh\nexec python3 -B -m oomscope "$@"\n'
 def root(architecture: Architecture) -> Path:
     """The root folder, made once for each list of packages and wheels. Raises Missing."""
     wheels = _wheels(architecture)
-    made_of = (_packages(architecture), _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, peers.MEMLEAK)
+    made_of = (_packages(architecture), _MOUNT_POINTS, _PYTHON, wheels, _COMMAND, _MACHINE_ID, peers.MEMLEAK)
     recipe = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     folder = CACHE / "roots" / f"{SUITE}-{architecture.debian}_{recipe}"
     with only_one(folder):
@@ -92,6 +93,7 @@ def _make(architecture: Architecture, wheels: tuple[str, ...], folder: Path) -> 
     for package in archive.needed(*_packages(architecture)):
         _unpack(archive.fetch(package), folder)
     _link_shell(folder)
+    (folder / "etc" / "machine-id").write_text(_MACHINE_ID)
     command = folder / "usr" / "bin" / "oomscope"
     command.write_text(_COMMAND)
     command.chmod(0o755)

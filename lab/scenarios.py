@@ -810,6 +810,42 @@ _ARMED = (
         default=True,
     ),
     Scenario(
+        "watch",
+        # Kills in cgroups named as the kubelet names them, told to journald, Prometheus, node_exporter and a webhook;
+        # the watch is killed and started again, stopped while the ring overflows, and the clock is set.
+        """
+        ifconfig lo up
+        oomscope --version
+        mount -t tmpfs tmpfs /debian/var/log
+        lab_python watch.py
+        """,
+        end="kill",
+        says=KILLED_IN_CGROUP,
+        oom_class="memcg-limit",
+        memory_mib=1024,
+        arguments="log_buf_len=256K",
+        architectures=(X86_64,),
+        cores=(),
+        runs_oomscope=True,
+        limit_s=480,
+        default=True,
+    ),
+    Scenario(
+        "watch-leaks",
+        # Fifty pages a second that nobody frees, among two thousand that come and go.
+        """
+        oomscope --version
+        lab_python watch_leaks.py
+        """,
+        end="alive",
+        memory_mib=1024,
+        architectures=(X86_64,),
+        cores=(),
+        runs_oomscope=True,
+        limit_s=600,
+        default=True,
+    ),
+    Scenario(
         "doctor",
         # What can be mended while the machine runs, and the commands that the doctor prints for it.
         """

@@ -12,6 +12,7 @@ from oomscope.model.usage_sample import UsageSample
 
 _MOST_SERIES = 200  # of one metric; whatever else comes counts as `other`
 _OTHER = "other"
+_LABELS = ("class", "holder", "cgroup")
 _ROWS = 20  # caches, callers and culprits that are shown
 
 
@@ -35,11 +36,14 @@ class Metrics:
         self._ooms = Counter(
             "oomscope_ooms",
             "OOMs and failed allocations, by what explains them",
-            ["class", "holder", "cgroup"],
+            _LABELS,
             registry=self._registry,
         )
         self._lost = Counter("oomscope_lost", "What could not be read or passed on", ["what"], registry=self._registry)
-        self._last = Gauge("oomscope_last_oom_timestamp_seconds", "When the last OOM was", registry=self._registry)
+        self._last = Gauge(
+            "oomscope_last_oom_timestamp_seconds", "When the last of them was", _LABELS, registry=self._registry
+        )
+        self._ram = Gauge("oomscope_ram_bytes", "RAM of this machine", registry=self._registry)
         self._unaccounted = Gauge(
             "oomscope_unaccounted_bytes", "RAM that no counter of the kernel has", registry=self._registry
         )
@@ -72,7 +76,7 @@ class Metrics:
                 labels = (notice.oom_class, _OTHER, _OTHER)
             self._series.add(labels)
             self._ooms.labels(*labels).inc(incident.count)
-            self._last.set(incident.at)
+            self._last.labels(*labels).set(incident.at)
         elif incident.kind == LOST:
             self._lost.labels(str(incident.figures.get("what", ""))).inc(incident.count)
         self._write()
@@ -84,6 +88,7 @@ class Metrics:
             greatest = sorted(amounts.items(), key=lambda item: -item[1])[:_ROWS]
             for holder, size in greatest:
                 self._amounts.labels(account, holder).set(size)
+        self._ram.set(sample.ram_bytes)
         if sample.unaccounted_bytes is not None:
             self._unaccounted.set(sample.unaccounted_bytes)
         self._write()
