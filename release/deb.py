@@ -82,7 +82,8 @@ def package(dist: Path, suite: str, wheels: Path, root: Path) -> Path:
     full = f"{version}-1~{suite}"
     _libraries(wheel, wheels, python, root / LIBRARIES)
     _put(root / "usr/bin/oomscope", (HERE / "oomscope").read_bytes(), 0o755)
-    _put(root / "usr/lib/systemd/system/oomscope-arm.service", (HERE / "oomscope-arm.service").read_bytes())
+    for unit in ("oomscope-arm.service", "oomscope-watch.service"):
+        _put(root / "usr/lib/systemd/system" / unit, (HERE / unit).read_bytes())
     _put(root / "usr/share/lintian/overrides/oomscope", (HERE / "lintian-overrides").read_bytes())
     licence = "\n ".join(line or "." for line in (ROOT / "LICENSE").read_text().strip().splitlines())
     copyright_ = (HERE / "copyright").read_text().replace("@LICENSE@", licence)

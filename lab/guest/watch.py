@@ -124,8 +124,8 @@ def main() -> None:
     started("journald", "/usr/lib/systemd/systemd-journald")
     wait_for("journald", Path("/run/systemd/journal/socket").exists)
     Path("/tmp/prometheus.yml").write_text(_PROMETHEUS)
-    listening = ("--web.listen-address=127.0.0.1:9090", "--storage.tsdb.path=/tmp/prometheus")
-    started("prometheus", "prometheus", "--config.file=/tmp/prometheus.yml", *listening)
+    storing = ("--config.file=/tmp/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus")
+    started("prometheus", "prometheus", "--web.listen-address=127.0.0.1:9090", *storing)
     watching = watch()
     wait_for("its metrics", lambda: asked("http://127.0.0.1:9733/metrics"))
     eat(POD)
@@ -140,7 +140,7 @@ def main() -> None:
     watching = watch()
     told(3)
     time.clock_settime(time.CLOCK_REALTIME, time.time() + 86400)  # somebody sets the clock
-    Path("/proc/sys/kernel/printk_devkmsg").write_text("on")
+    Path("/proc/sys/kernel/printk_devkmsg").write_text("on\n")
     watching.send_signal(signal.SIGSTOP)
     with Path("/dev/kmsg").open("wb", buffering=0) as kmsg:
         kmsg.writelines(b"<7>a line of a chatty driver, number %d\n" % number for number in range(30_000))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from oomscope.cli.watch import watch
 from oomscope.host.bpf.systemd_unit import UNIT
 from release.deb import HERE, PYTHONS, _command_files, _with_examples
 
-COMMANDS = ("arm", "collect", "diff", "disarm", "doctor", "explain", "export", "help", "redact", "top", "triage")
+COMMANDS = (
+    *("arm", "collect", "diff", "disarm", "doctor", "explain", "export", "help", "history", "redact", "top", "triage"),
+    "watch",
+)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of click, by the maker of man pages
@@ -54,3 +59,20 @@ def test_the_unit_is_that_of_arm() -> None:
     assert UNIT.name == "oomscope-arm.service"
     assert re.search(r"^After=sys-fs-bpf\.mount", text, re.MULTILINE)
     assert set(PYTHONS) == {"bookworm", "trixie"}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze: apt-get install systemd")
+def test_the_watchs_unit_is_valid_and_hardened(tmp_path: Path) -> None:
+    """Systemd knows every line of it, and rates its exposure OK or better; each option is one of the command."""
+    text = (HERE / "oomscope-watch.service").read_text()
+    unit = tmp_path / "oomscope-watch.service"
+    unit.write_text(text.replace("/usr/bin/oomscope", "/bin/true").replace("Documentation=man:oomscope-watch(1)\n", ""))
+    verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=40", str(unit)]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout.splitlines()[-1:]
+    words = re.search(r"^ExecStart=/usr/bin/oomscope watch (.*)$", text, re.MULTILINE)
+    assert words is not None
+    known = {option for each in watch.params for option in each.opts}
+    assert {word for word in words[1].split() if word.startswith("--")} <= known

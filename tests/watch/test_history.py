@@ -103,7 +103,9 @@ def test_a_captured_machine_is_read_as_well(tmp_path: Path) -> None:
         (path,) = ACCOUNTS.glob(f"{name}*")
         (proc / name).write_bytes(captures.text(path))
     taken = sample.take(Machine(tmp_path))
-    row = next(line.split() for line in (proc / "slabinfo").read_text().splitlines() if line.startswith("oomlab_object"))
+    row = next(
+        line.split() for line in (proc / "slabinfo").read_text().splitlines() if line.startswith("oomlab_object")
+    )
     pages = int(row[5]) * int(row[14])  # of one slab, and how many slabs there are
     assert taken.amounts["slab caches"]["oomlab_object"] == pages * 4096
     kib = re.search(r"MemTotal: +(\d+) kB", (proc / "meminfo").read_text())

@@ -11,6 +11,7 @@ from oomscope.model.notice import Surroundings
 from oomscope.sources.kernel_log.interest import OF_INTEREST
 from oomscope.sources.kernel_log.prefilter import TRIGGERS
 from oomscope.watch.followers.follower import FollowedLine, Position
+from oomscope.watch.kill_line import groups_of
 
 SILENT_S = 1.0
 _MOST_BYTES = 4 << 20
@@ -25,7 +26,6 @@ _HEADER = re.compile(
 _BODY = re.compile(rb"Mem-[Ii]nfo:|Memory cgroup stats|[Kk]ill(?:ed)? process ")
 _KILLED = re.compile(rb"[Kk]ill(?:ed|ing)? process (?P<pid>\d{1,9})")
 _REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,9}) ")
-_GROUPS = re.compile(rb"oom_memcg=(?P<limited>/[^,\n]{0,4000}?),task_memcg=(?P<task>/[^,\n]{0,4000}?),task=")
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Stretch:
     has_body: bool = False  # its counters, or its end: another header begins another report
     caller: bytes | None = None  # of its last header
     position: Position = ()
-    groups: tuple[str, ...] = ()  # memory cgroups of it: the limited one, and the killed task's
+    groups: tuple[str, str] | None = None  # memory cgroups of it: the limited one, and the killed task's
     surroundings: Surroundings | None = None  # what was read of the machine when it began
     source: str = ""  # the log's name
 
@@ -93,8 +93,8 @@ class Collector:
             stretch.telling_at = now
         if (killed := _KILLED.search(text)) is not None:
             self._killed.append(killed["pid"])
-        if (groups := _GROUPS.search(text)) is not None:
-            stretch.groups = tuple(name.decode(errors="replace") for name in groups.groups())
+        if (groups := groups_of(text)) is not None:
+            stretch.groups = groups
         if stretch.size_bytes > _MOST_BYTES:
             yield self._closed(stretch)
 

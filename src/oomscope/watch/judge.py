@@ -10,7 +10,6 @@ import ctypes
 import importlib
 import os
 import pkgutil
-import re
 import resource
 import sys
 from pathlib import Path
@@ -23,16 +22,15 @@ from oomscope.model.oom_event import SHOWN
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline.api import explain_events
 from oomscope.report import cells, json_report, short, terminal
-from oomscope.text import printable
 from oomscope.triage.signature import signature
 from oomscope.verdict.oom.case import NO_SHORTAGE
+from oomscope.watch.kill_line import groups_of
 from oomscope.watch.protocol import LENGTH_BYTES, WHOLE, Answered
 
 _NOBODY = 65534
 _PR_SET_NO_NEW_PRIVS = 38
 _MOST_BYTES = 2 << 30
 _ON_REQUEST = (SHOWN, NO_SHORTAGE)  # of SysRq or crash tools: no OOM
-_TASK_MEMCG = re.compile(rb",task_memcg=(?P<path>/[^,\n]*+(?:,(?!task=)[^,\n]*+)*+),task=")
 _ROOMS = ("attribution", "model", "pipeline", "report", "sources.kernel_log", "triage.signature", "verdict")
 _COLUMNS = 120
 
@@ -80,11 +78,8 @@ def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
     answer, oom = verdict.answer, verdict.oom
     event = None if oom is None or oom.analysis is None else oom.analysis.event
     page_bytes = cells.page_bytes_of(verdict)
-    is_alone = len(verdict.events) == 1
-    task_group = _TASK_MEMCG.search(stretch) if is_alone or event is None else None
-    if event is not None and not is_alone:
-        own = b"\n".join(stretch.split(b"\n")[event.first_line - 1 : event.last_line])
-        task_group = _TASK_MEMCG.search(own)
+    own = [] if event is None else stretch.split(b"\n")[event.first_line - 1 : event.last_line]
+    groups = next((found for line in own if (found := groups_of(line)) is not None), None)
     named = signature(verdict)
     label = [f"OOM class: {answer.oom_class}" + (f" ({answer.certainty})" if answer.certainty else "")]
     paragraph = " ".join(answer.paragraph)
@@ -107,7 +102,7 @@ def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
         stamp=None if event is None else event.stamp,
         at_ns=None if event is None else event.at_ns,
         group=None if event is None or event.memcg is None else event.memcg.path,
-        task_group=None if task_group is None else printable(task_group["path"]),
+        task_group=None if groups is None else groups[1],
         victims=() if event is None else tuple((victim.pid, victim.comm) for victim in event.victims),
         killer=None if event is None or event.killer is None else event.killer.name,
         signature=str(named),

@@ -17,11 +17,12 @@ from oomscope.host.bpf import arm
 from oomscope.host.facts import Machine
 from oomscope.host.top import SHOW_STACKS
 from oomscope.model.account import BYTES, CALL_SITE, SLAB_CACHE, VMALLOC_CALLER
-from oomscope.model.usage_sample import Grower, UsageSample
+from oomscope.model.usage_sample import UsageSample
 from oomscope.pipeline.api import explain, read
 from oomscope.pipeline.memory import read_tracked
 from oomscope.watch.bookmarks import boot_id
 from oomscope.watch.history import History
+from oomscope.watch.protocol import TakenSample
 
 _KIB = 1024
 _ACCOUNTS = {
@@ -30,14 +31,6 @@ _ACCOUNTS = {
     CALL_SITE: ("call sites", "/proc/allocinfo"),
 }
 _MACHINE = ("/proc/meminfo", "/proc/vmstat", "/proc/zoneinfo", "/proc/vmallocinfo")
-
-
-class Sampled(msgspec.Struct):
-    """What the process answers: the sample, what grew steadily so far, and why the history could not be kept."""
-
-    sample: UsageSample
-    growers: list[Grower]
-    failure: str = ""
 
 
 def take(machine: Machine) -> UsageSample:
@@ -122,7 +115,7 @@ def main() -> None:
     asked.add_argument("--root", type=Path, default=Path("/"))
     words = asked.parse_args()
     sample = take(Machine(words.root))
-    answer = Sampled(sample, [])
+    answer = TakenSample(sample, [])
     if words.history is not None:
         history = History(words.history, most_readings=words.most_readings)
         try:

@@ -12,23 +12,16 @@ from pathlib import Path
 import msgspec
 
 from oomscope.model.notice import GROWTH, LOST, Incident
-from oomscope.model.usage_sample import Grower, UsageSample
+from oomscope.model.usage_sample import Grower
 from oomscope.report.history import growth_text
 from oomscope.watch.outlets.metrics import Metrics
+from oomscope.watch.protocol import TakenSample
 
 _MODULE = "oomscope.watch.sample"
 _AGAIN_S = 86400.0  # what grows is told of once a day
 _MOST_S = 300.0
 _MOST_TOLD = 5
 _CHUNK_BYTES = 1 << 18
-
-
-class _Sampled(msgspec.Struct):
-    """What the process answers; see sample.Sampled, which would load all of the engine here."""
-
-    sample: UsageSample
-    growers: list[Grower]
-    failure: str = ""
 
 
 class Sampling:
@@ -98,7 +91,7 @@ class Sampling:
         process.stdout.close()
         process.wait()
         try:
-            told = msgspec.json.decode(bytes(self._answer), type=_Sampled)
+            told = msgspec.json.decode(bytes(self._answer), type=TakenSample)
         except msgspec.DecodeError:
             yield self._lost(why or "the process that takes it has failed")
             return

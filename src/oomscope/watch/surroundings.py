@@ -19,7 +19,7 @@ _GROUP_FILES = (
 _MEMINFO_SHOWN = ("MemTotal", "MemFree", "MemAvailable", "Slab", "SUnreclaim", "Shmem", "SwapTotal", "SwapFree")
 _CACHES_SHOWN = 5
 _MOST_BYTES = 1 << 20  # of one file
-_ROW = re.compile(r"(?P<name>[A-Za-z0-9_().]+):? +(?P<value>\d{1,20})(?: kB)?$", re.MULTILINE)
+_ROW = re.compile(r"^(?P<name>[A-Za-z0-9_().]{1,60}):? {1,30}(?P<value>\d{1,20})(?: kB)?$", re.MULTILINE)
 _SLAB = re.compile(
     r"^(?P<name>\S+) +\d+ +\d+ +\d+ +\d+ +(?P<pages>\d+) .*: slabdata +\d+ +(?P<slabs>\d+)", re.MULTILINE
 )

@@ -123,7 +123,7 @@ class Watcher:
         if is_new:
             stretch.surroundings = of_machine(self._root, _PAGE_BYTES)
         beside = stretch.surroundings
-        if not stretch.groups or beside is None or beside.cgroup is not None:
+        if stretch.groups is None or beside is None or beside.cgroup is not None:
             return
         # The limited group is whose limit it was; that of the task is the container, where the limit is the pod's.
         limited, task = stretch.groups

@@ -13,7 +13,8 @@ from oomscope.watch.followers.follower import FollowedLine, Position
 
 PATH = "/dev/kmsg"
 _RECORD_BYTES = 8192  # CONSOLE_EXT_LOG_MAX: a shorter read is refused
-_HEAD = re.compile(rb"(?P<prefix>\d+),(?P<number>\d+),(?P<usec>\d+),[^;,]*(?:,caller=(?P<caller>[TC]\d+))?[^;]*;")
+_HEAD = re.compile(rb"\d{1,9},(?P<number>\d{1,19}),(?P<usec>\d{1,19}),(?P<rest>[^;]*+);")
+_CALLER = re.compile(rb",caller=(?P<caller>[TC]\d{1,9})")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -68,9 +69,11 @@ class Kmsg:
         self._next = number + 1
         if number < self._first:
             return
-        caller = b"" if head["caller"] is None else b"[%6s]" % head["caller"]
-        stamp = b"[%5d.%06d]%s " % (usec // 10**6, usec % 10**6, caller)
+        told = _CALLER.search(head["rest"])
+        caller = None if told is None else told["caller"]
+        shown = b"" if caller is None else b"[%6s]" % caller
+        stamp = b"[%5d.%06d]%s " % (usec // 10**6, usec % 10**6, shown)
         text = record[head.end() :].partition(b"\n")[0]
         text = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text)
         for line in text.split(b"\n"):
-            yield FollowedLine(stamp + line, head["caller"], [number])
+            yield FollowedLine(stamp + line, caller, [number])
