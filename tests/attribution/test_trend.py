@@ -82,7 +82,10 @@ def test_who_allocates_it_is_named_and_when_memory_ends() -> None:
         ("page_owner", "leaker [driver]"): series([n * MIB + 4096 for n in range(20)]),
         ("page_owner", "other"): series([n * 10 * MIB for n in range(20)]),
     }
+    of[("call sites", "leaker [driver]")] = of[("page_owner", "leaker [driver]")]
+    of[("machine", "unaccounted for")] = of[("page_owner", "leaker [driver]")]
     told = growers(of, ram_bytes=RAM, available_bytes=288 * MIB)
+    assert [each.holder for each in told] == ["other", "kmalloc-64"], "one leak is told once"
     slab = next(each for each in told if each.account == "slab caches")
     assert slab.by == "leaker [driver]"
     assert slab.full_in_s == pytest.approx(DAY_S, rel=0.01)

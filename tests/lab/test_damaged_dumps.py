@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import drgn
@@ -32,14 +33,14 @@ from oomscope.verdict import Question, judge
 from tests.lab.test_dumps import dump_of, explained, vmlinux_of
 from tests.support.lab_cases import CASES, Case, each
 
-UNTOLD = [case for case in CASES if case.kernel.endswith("-debian") and case.end == "panic"]
+UNTOLD = [case for case in CASES if case.kernel.endswith("-debian") and case.end == "panic" and case.has("core")]
 SPOILT = [case for case in CASES if case.scenario == "page-panic" and case.kernel in ("6.1", "6.12")]
 CUT = [*SPOILT, *(case for case in CASES if case.scenario == "tracked-pipe-panic")]
 COMPRESSED_CASES = [case for case in CASES if case.has("vmcore") or case.scenario == "many-paths"]
 # What of a cut dump is not there, in one sentence: which part, and how much of the file.
 LACKS = re.compile(
     r"[^\n]* (is not in it|are not in it|cannot be read)[^\n]*"
-    r"; cut short: [\d,]+ of [\d,]+ (bytes|pages) are there(; copy the file again)?"
+    r"; cut short: [\d,]+ of (more than )?[\d,]+ (bytes|pages) are there(; copy the file again)?"
 )
 PT_LOAD = 1
 HOLES_BYTES = 4 << 20  # at most, between a small guest's segments of memory
@@ -245,7 +246,9 @@ def test_both_parts_of_a_split_dump_are_the_whole(case: Case, tmp_path: Path) ->
         path.write_bytes(_part_of(whole, half))
     together, sound = oomscope.explain(*parts), oomscope.explain(case.folder / "vmcore")
     assert together.consumers == sound.consumers
-    assert together.oom == sound.oom
+    assert together.oom is not None
+    assert sound.oom is not None
+    assert replace(together.oom, origin=None) == replace(sound.oom, origin=None)
     assert together.balance == sound.balance
     assert any("read with dumpfile.1" in unknown.reason for unknown in together.absent)
 

@@ -62,7 +62,9 @@ def test_the_command_shows_what_grew(tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
     filled(tmp_path / "h", 30)
     run = CliRunner().invoke(cli, ["history", "--history", str(tmp_path / "h")])
-    assert run.output.startswith("kmalloc-64 +2.8 GiB a day for 2.4 h; out of memory in about 34.1 h (slab caches, now")
+    assert run.output.startswith(
+        "kmalloc-64 +120.0 MiB an hour for 2.4 h; out of memory in about 34.1 h (slab caches, now"
+    )
     assert "▁" in run.output
     assert "█" in run.output
     run = CliRunner().invoke(cli, ["history", "--history", str(tmp_path / "h"), "--format", "json"])
@@ -75,7 +77,7 @@ def test_the_command_shows_what_grew(tmp_path: Path) -> None:
     }
     page = tmp_path / "history.html"
     CliRunner().invoke(cli, ["history", "--history", str(tmp_path / "h"), "-o", str(page)])
-    assert "kmalloc-64 +2.8 GiB a day" in page.read_text()
+    assert "kmalloc-64 +120.0 MiB an hour" in page.read_text()
 
 
 def test_a_sparkline_runs_from_the_least_to_the_most() -> None:

@@ -9,10 +9,10 @@ from oomscope.model.notice import NEAR
 from oomscope.watch.near_limit import NearLimit
 
 
-def group(root: Path, name: str, *, high: int = 0, most: int = 0) -> None:
+def group(root: Path, name: str, *, high: int = 0, most: int = 0, ooms: int = 0) -> None:
     folder = root / "sys/fs/cgroup" / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "memory.events").write_text(f"low 0\nhigh {high}\nmax {most}\noom 0\noom_kill 0\n")
+    (folder / "memory.events").write_text(f"low 0\nhigh {high}\nmax {most}\noom {ooms}\noom_kill {ooms}\n")
     (folder / "memory.current").write_text("104857600\n")
     (folder / "memory.max").write_text("134217728\n")
     (folder / "memory.high").write_text("max\n")
@@ -33,6 +33,16 @@ def test_what_happened_since_is_told_once_a_minute(tmp_path: Path) -> None:
     assert list(near.due(110.0)) == []
     (later,) = near.due(170.0)
     assert later.figures["max_events"] == 13
+
+
+def test_what_ended_in_an_oom_is_told_as_one(tmp_path: Path) -> None:
+    """The OOM says more than that its cgroup was full before."""
+    group(tmp_path, "a/one")
+    near = NearLimit(("a/one",), tmp_path)
+    group(tmp_path, "a/one", most=50, ooms=1)
+    assert list(near.due(100.0)) == []
+    group(tmp_path, "a/one", most=51, ooms=1)
+    assert [each.figures["max_events"] for each in near.due(105.0)] == [1]
 
 
 def test_a_group_that_comes_later_is_looked_at_too(tmp_path: Path) -> None:

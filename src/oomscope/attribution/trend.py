@@ -19,6 +19,7 @@ _DAY_S = 86400.0
 # Caches of files and names: they give back what is needed.
 _RECLAIMABLE = ("dentry", "inode_cache", "buffer_head", "radix_tree_node", "xfs_ili", "names_cache")
 # Accounts that say who allocates, in the order of how much that says.
+UNACCOUNTED = "unaccounted for"
 WHO = ("tracked owners", "page_owner", "call sites", "vmalloc callers")
 
 Series = Sequence[tuple[float, int]]
@@ -34,8 +35,35 @@ def growers(series: Mapping[tuple[str, str], Series], *, ram_bytes: int, availab
     A series counts with ten readings or more, four fifths of its steps rising.
     """
     found = [each for key, points in series.items() if (each := _grower(key, points, ram_bytes)) is not None]
-    found.sort(key=lambda each: -each.bytes_per_day)
-    return [_with_the_rest(each, found, available_bytes) for each in found]
+    found.sort(key=lambda each: (-each.bytes_per_day, _rank(each.account)))
+    return _once(_with_the_rest(each, found, available_bytes) for each in found)
+
+
+def _rank(account: str) -> int:
+    return WHO.index(account) if account in WHO else len(WHO)
+
+
+def _once(growers_found: Iterable[Grower]) -> list[Grower]:
+    """One leak stands in several accounts: it is told by the one that says most.
+
+    A cache with who allocates it says more than who allocates; who allocates says more than that no counter has it.
+    """
+    told = list(growers_found)
+    explained = {each.by for each in told if each.by is not None and each.holder != UNACCOUNTED}
+    kept: list[Grower] = []
+    for each in told:
+        if each.account in WHO:
+            if each.holder in explained or any(_is_the_same(each, other) for other in kept):
+                continue
+        elif each.holder == UNACCOUNTED and each.by is not None:
+            continue
+        kept.append(each)
+    return kept
+
+
+def _is_the_same(one: Grower, other: Grower) -> bool:
+    apart = abs(one.bytes_per_day - other.bytes_per_day)
+    return one.holder == other.holder and apart <= _AT_THE_SAME_PACE * other.bytes_per_day
 
 
 def _grower(key: tuple[str, str], points: Series, ram_bytes: int) -> Grower | None:

@@ -16,6 +16,7 @@ from oomscope.units import bytes_text, counted, duration_text
 SCHEMA = "oomscope-history/1"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SPARK_COLUMNS = 24
+_SHORT_S = 6 * 3600.0  # what was seen for less is no pace of a day
 Series = Mapping[tuple[str, str], Sequence[tuple[float, int]]]
 
 
@@ -29,8 +30,9 @@ def headline(growers: Sequence[Grower], series: Series) -> str:
 
 def growth_text(grower: Grower) -> str:
     """`kmalloc-64 +1.2 GiB a day for 3.0 d, by X; out of memory in about 5.0 d`, then the account and its size."""
-    pace, span = bytes_text(round(grower.bytes_per_day)), duration_text(int(grower.over_s * 1e9))
-    text = f"{grower.holder} +{pace} a day for {span}"
+    is_short = grower.over_s < _SHORT_S
+    pace = bytes_text(round(grower.bytes_per_day / 24 if is_short else grower.bytes_per_day))
+    text = f"{grower.holder} +{pace} {'an hour' if is_short else 'a day'} for {duration_text(int(grower.over_s * 1e9))}"
     text += "" if grower.by is None else f", by {grower.by}"
     if grower.full_in_s is not None:
         text += f"; out of memory in about {duration_text(int(grower.full_in_s * 1e9))}"

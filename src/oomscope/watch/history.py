@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from oomscope.attribution.trend import UNACCOUNTED
 from oomscope.errors import CorruptInput, NothingToExplain, OutputFailed
 from oomscope.model.usage_sample import UsageSample
 
@@ -25,7 +26,7 @@ CREATE TABLE IF NOT EXISTS amount (
     PRIMARY KEY (reading, name)
 ) WITHOUT ROWID;
 """
-MEMINFO, UNACCOUNTED = "machine", "unaccounted for"
+MEMINFO = "machine"
 
 
 class History:

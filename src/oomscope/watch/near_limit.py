@@ -42,6 +42,9 @@ class NearLimit:
                     continue
                 before = self._counts.setdefault(name, counts)
                 more = {key: counts.get(key, 0) - before.get(key, 0) for key in _WATCHED}
+                if counts.get("oom", 0) > before.get("oom", 0):
+                    self._counts[name] = counts  # the OOM itself is told, and says more
+                    continue
                 if not any(count > 0 for count in more.values()) or now - self._told.get(name, -_QUIET_S) < _QUIET_S:
                     continue
                 self._counts[name], self._told[name] = counts, now

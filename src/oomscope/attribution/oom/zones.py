@@ -43,6 +43,11 @@ def free_in(checks: Iterable[ZoneCheck]) -> int:
     return sum(check.free_pages or 0 for check in checks)
 
 
+def usable_in(checks: Iterable[ZoneCheck]) -> int:
+    """What of it the request may have: neither CMA nor highatomic blocks that are kept from it."""
+    return sum(check.usable_pages or 0 for check in checks)
+
+
 def _check(zone: Zone, request: RequestFacts, page_kib: int, names: tuple[str, ...], release: str | None) -> ZoneCheck:
     def pages(name: str) -> int | None:
         kib = zone.kib.get(name)

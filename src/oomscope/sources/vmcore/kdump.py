@@ -70,7 +70,9 @@ class Kdump:
             raise CorruptInput("its header is damaged", advice="")
         bitmap = self._bytes((1 + sub_blocks) * self.page_bytes + half, half)
         if len(bitmap) < half:
-            raise CorruptInput("the list of its pages is not in it", advice="")
+            needed = (1 + sub_blocks) * self.page_bytes + 2 * half
+            there = f"cut short: {self._size:,} of more than {needed:,} bytes are there"
+            raise CorruptInput(f"the list of its pages is not in it; {there}", advice="")
         self._bitmap, self._max_mapnr = np.frombuffer(bitmap, np.uint8), max_mapnr
         self._descriptors_at = (1 + sub_blocks + bitmap_blocks) * self.page_bytes
         self.part: tuple[int, int] | None = (start_pfn, end_pfn) if is_part == 1 else None
@@ -249,6 +251,25 @@ def missing_end(path: Path) -> str | None:
     except CorruptInput:
         return None
     return found.lacks if found.ends_early() else None
+
+
+def missing_parts(path: Path) -> str | None:
+    """One clause where it is a part of a split dump; None where it is none, or of the flattened form."""
+    if _is_flattened(path):
+        return None
+    try:
+        found = Kdump(path)
+    except CorruptInput:
+        return None
+    return None if found.part is None else found.lacks
+
+
+def lacks_something(path: Path) -> bool:
+    """Whether not all of its pages are in it."""
+    try:
+        return Kdump(path).lacks is not None
+    except CorruptInput:
+        return True
 
 
 def _is_flattened(path: Path) -> bool:

@@ -82,7 +82,13 @@ def open_dump(
     is_kdump = kdump.is_kdump(path)
     if is_kdump or missing_end(path) is None:
         try:
-            return _equipped(prog, origin, vmlinux, beside)
+            dump = _equipped(prog, origin, vmlinux, beside)
+            dump.lacks = kdump.missing_parts(path) if is_kdump else None
+            return dump
+        except NoAccess:  # its symbols may be in what is not there
+            if not is_kdump or not kdump.lacks_something(path):
+                raise
+            return _incomplete(path, origin, vmlinux, beside)
         except CorruptInput:
             if is_kdump:
                 return _incomplete(path, origin, vmlinux, beside)
@@ -269,7 +275,7 @@ def _equipped(
         index = load_vmlinux_kallsyms(prog)
     except _REFUSALS as error:
         if found is None:
-            raise _no_symbols(origin, error) from error
+            raise _no_symbols(origin, error, is_whole=not without_page_tables) from error
         index = None
     if index is not None:
         prog.register_symbol_finder("oomscope kallsyms", index, enable_index=-1 if found else 0)
@@ -314,9 +320,11 @@ def _register_btf(prog: drgn.Program, origin: str, symbols: Kallsyms, told: dict
     prog.register_object_finder("oomscope BTF", btf.objects, enable_index=-1)
 
 
-def _no_symbols(origin: str, error: Exception) -> Exception:
+def _no_symbols(origin: str, error: Exception, *, is_whole: bool) -> Exception:
     if isinstance(error, drgn.FaultError):
         return CorruptInput(f"{origin}: the kernel's symbols are not in it ({_one_line(error)})", advice="")
+    if not is_whole:
+        return CorruptInput(f"{origin}: the kernel's symbols are not in it, or not all of them", advice="")
     return NoAccess(
         f"{origin}: this kernel does not say where its symbols are (kernels before 6.0 do not)",
         advice="give its debug info: --vmlinux PATH",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oomscope.attribution.oom.zones import free_in
+from oomscope.attribution.oom.zones import free_in, usable_in
 from oomscope.model.oom_analysis import ZoneCheck
 from oomscope.model.oom_event import FAILURE, KILL, PANIC, SHOWN, VMALLOC_FAILURE
 from oomscope.model.verdict import CERTAIN, LIKELY, Finding
@@ -294,13 +294,13 @@ def _above_high(case: OomCase) -> Finding | None:
         return None
     relaxed = [check for check in case.allowed if check.is_above_high and check.has_block]
     # A report is printed after the failure, when a task that exits may have given back some of its memory.
-    if case.share(free_in(relaxed)) < _PLENTY_FREE:
+    if case.share(usable_in(relaxed)) < _PLENTY_FREE:
         return None
-    zone = max(relaxed, key=lambda check: check.free_pages or 0)
+    zone = max(relaxed, key=lambda check: check.usable_pages or 0)
     return Finding(
-        claim=f"{zone.zone.title} had {case.size(zone.free_pages or 0)} free, above its high watermark, in blocks "
+        claim=f"{zone.zone.title} had {case.size(zone.usable_pages or 0)} free, above its high watermark, in blocks "
         "large enough",
-        pages=zone.free_pages,
+        pages=zone.usable_pages,
         certainty=LIKELY,
         because=case.evidence("header", zone.zone.title, f"free lists of {zone.zone.title}"),
         refuted_by="memory given back between the failure and the report",
