@@ -67,9 +67,11 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = 90.0) 
 
 def told(count: int, kind: str = "oom") -> None:
     """Until so many have been told."""
-    wait_for(
-        f"{count} of {kind}", lambda: len({str(each["text"]) for each in incidents() if each["kind"] == kind}) >= count
-    )
+
+    def texts() -> set[str]:
+        return {str(each["text"]) for each in incidents() if each["kind"] == kind}
+
+    wait_for(f"{count} of {kind}", lambda: len(texts()) >= count)
 
 
 def group(name: str) -> None:

@@ -68,9 +68,9 @@ def test_the_command_shows_what_grew(tmp_path: Path) -> None:
     assert "▁" in run.output
     assert "█" in run.output
     run = CliRunner().invoke(cli, ["history", "--history", str(tmp_path / "h"), "--format", "json"])
-    told = json.loads(run.output)
-    assert [row["holder"] for row in told["grew"]] == ["kmalloc-64"]
-    assert {(row["account"], row["holder"]): len(row["bytes"]) for row in told["series"]} == {
+    report = json.loads(run.output)
+    assert [row["holder"] for row in report["grew"]] == ["kmalloc-64"]
+    assert {(row["account"], row["holder"]): len(row["bytes"]) for row in report["series"]} == {
         ("slab caches", "kmalloc-64"): 30,
         ("slab caches", "dentry"): 30,
         ("machine", "unaccounted for"): 30,

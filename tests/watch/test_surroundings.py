@@ -67,6 +67,11 @@ def group() -> Iterator[Path]:
             each.rmdir()
 
 
+def processor_s(pid: int) -> float:
+    """What it took so far, in nanoseconds' resolution (/proc/PID/schedstat)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read /dev/kmsg and make cgroups")
 def test_a_real_oom_names_its_pod(group: Path) -> None:
     """The kernel kills a process here and now: `watch` says why, who, and in which pod, within seconds."""
@@ -79,6 +84,10 @@ def test_a_real_oom_names_its_pod(group: Path) -> None:
     try:
         assert eaten.returncode == -signal.SIGKILL
         told = json.loads(watch.stdout.readline())
+        time.sleep(7)  # the process that judges ends after 5
+        before = processor_s(watch.pid)
+        time.sleep(20)
+        idle_share = (processor_s(watch.pid) - before) / 20
         status = Path(f"/proc/{watch.pid}/status").read_text()
     finally:
         watch.terminate()
@@ -88,5 +97,6 @@ def test_a_real_oom_names_its_pod(group: Path) -> None:
     place = told["surroundings"]["cgroup"]
     assert (place["pod_uid"], place["container_id"]) == (UID, HEX)
     assert told["surroundings"]["meminfo_kib"]["MemTotal"] > 0
+    assert idle_share < 0.001
     resident_kib = int(status.split("VmHWM:")[1].split()[0])
     assert resident_kib < 60 << 10
