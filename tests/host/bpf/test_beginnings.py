@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oomscope.host.bpf.beginnings import beginnings, provoke_allocations
+from oomscope.host.bpf.beginnings import COMPACT, beginnings, provoke_allocations
 from oomscope.model.stack import parse_frame
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import COUNTERS, PageOwners, stack_dtype
@@ -90,8 +90,18 @@ def test_who_reads_such_a_table_is_told(tmp_path: Path) -> None:
     assert told.what == "the outermost callers of 1 of 2 tracked stacks"
 
 
-def test_the_provoked_allocations_leave_nothing_behind() -> None:
+@pytest.mark.parametrize(("gib", "compacted"), [(1, "1\n"), (512, "")])
+def test_compaction_is_asked_for_where_it_takes_no_time(tmp_path: Path, gib: int, compacted: str) -> None:
+    """Of all memory of a small machine; not of half a terabyte."""
+    (tmp_path / "proc/sys/vm").mkdir(parents=True)
+    (tmp_path / COMPACT.lstrip("/")).touch()
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: {gib << 20} kB\n")
+    provoke_allocations(Machine(tmp_path))
+    assert (tmp_path / COMPACT.lstrip("/")).read_text() == compacted
+
+
+def test_the_provoked_allocations_leave_nothing_behind(tmp_path: Path) -> None:
     """Pages, a pipe, a file of tmpfs, threads: all are given back, the file descriptors too."""
     before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
-    provoke_allocations()
+    provoke_allocations(Machine(tmp_path))
     assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before

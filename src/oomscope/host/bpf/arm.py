@@ -319,7 +319,7 @@ def _load_tracking(
         program_object.set_entries("oom_counts", 1)
         _load_reporter(machine, program_object, options, program)
         uncovered = tracker.start(machine, library, program_object, plan, PINS, kprobes=kprobes)
-        provoke_allocations()
+        provoke_allocations(machine)
         if wrong := beginnings(machine, tracker.read(library, machine.path(PINS))).told():
             raise NotOffered(f"tracking does not work on this kernel: {wrong}", advice=_REPORT_IT)
         _attach_reporter(machine, program_object, program, functions)

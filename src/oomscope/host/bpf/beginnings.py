@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -14,6 +15,8 @@ from oomscope.sources.tracker.layout import PageOwners
 from oomscope.sources.tracker.tracing_frames import is_tracing
 
 _PAGES, _TMPFS_PAGES, _THREADS = 257, 61, 24
+COMPACT = "/proc/sys/vm/compact_memory"
+_COMPACTED_BYTES = 8 << 30
 _PIPE_BYTES = 16 * mmap.PAGESIZE
 
 
@@ -50,11 +53,15 @@ def beginnings(machine: Machine, table: PageOwners) -> Beginnings:
     return Beginnings(len(whole), sum(count for _, count in wrong), wrong[0][0] if wrong else None)
 
 
-def provoke_allocations() -> None:
+def provoke_allocations(machine: Machine) -> None:
     """Have the kernel give out pages by the ways that programs are put on: single ones, tmpfs, pipes, and in bulk.
 
-    Stacks of threads are pages in bulk: kernel/fork.c alloc_thread_stack_node() takes them by vmalloc.
+    Stacks of threads are pages in bulk: kernel/fork.c alloc_thread_stack_node() takes them by vmalloc. Compaction moves
+    pages to others (mm/compaction.c compaction_alloc()); on a large machine all of it would take too long.
     """
+    if machine.ram_bytes is not None and machine.ram_bytes <= _COMPACTED_BYTES:
+        with contextlib.suppress(OSError):  # a kernel without CONFIG_COMPACTION
+            machine.path(COMPACT).write_text("1\n")
     with mmap.mmap(-1, _PAGES * mmap.PAGESIZE) as memory:
         for page in range(_PAGES):
             memory[page * mmap.PAGESIZE] = 1
