@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oomscope.host.bpf.beginnings import COMPACT, beginnings, provoke_allocations
+from oomscope.host.facts import Machine
 from oomscope.model.stack import parse_frame
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import COUNTERS, PageOwners, stack_dtype
