@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from oomscope.attribution.trend import LEAST_READINGS, growers
+from oomscope.attribution.trend import growers
+from oomscope.model.usage_sample import LEAST_READINGS
 
 RAM, DAY_S = 8 << 30, 86400.0
 MIB = 1 << 20

@@ -30,14 +30,14 @@ def test_every_kill_is_told_once_with_its_place(case: Case) -> None:
     groups = [each["group"] for each in told]
     assert len(groups) == len(set(groups)) == 4
     pod, earlyoom, unit, storm = told
-    place = pod["surroundings"]["cgroup"]
+    place = pod["place"]
     assert (place["namespace"], place["pod"], place["container"]) == ("shop", "cart-6f7d", "java")
     assert (pod["oom_class"], pod["certainty"], pod["holder"]) == ("memcg-limit", "certain", "python3")
     assert pod["surroundings"]["pressure"]["memory"].startswith("some avg10=")
     assert pod["surroundings"]["slab_bytes"]
     assert (earlyoom["killer"], earlyoom["victims"]) == ("earlyoom", [{"pid": 3213, "comm": "firefox"}])
     assert unit["group"] == "/system.slice/db.service"
-    assert unit["surroundings"]["cgroup"]["unit"] == "db.service"
+    assert unit["place"]["unit"] == "db.service"
     assert storm["group"] == STORM
     assert sum(each["count"] for each in incidents(case) if each.get("group") == STORM) == 12
     assert case.text("exit") == "0"
@@ -47,7 +47,7 @@ def test_every_kill_is_told_once_with_its_place(case: Case) -> None:
 def test_what_the_ring_lost_is_told(case: Case) -> None:
     """Stopped while thirty thousand lines came: how many of them were overwritten."""
     (lost,) = (each for each in incidents(case) if each["kind"] == "lost")
-    assert lost["source"] == "/dev/kmsg"
+    assert lost["source"] == "records of /dev/kmsg"
     assert 10_000 < lost["count"] < 30_000
 
 

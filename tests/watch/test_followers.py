@@ -91,8 +91,41 @@ def test_after_a_restart_a_file_goes_on_where_it_was(tmp_path: Path, follow: Fol
     path.rename(tmp_path / "kern.log.1")
     add(path, "four\n")
     assert texts(follow(path, line.position)) == [b"two", b"three", b"four"]
-    (tmp_path / "kern.log.1").unlink()
+    (tmp_path / "kern.log.1").rename(tmp_path / "kern.log-20261128")  # as logrotate's dateext has it
+    assert texts(follow(path, line.position)) == [b"two", b"three", b"four"]
+    (tmp_path / "kern.log-20261128").unlink()
     assert texts(follow(path, line.position)) == [b"four"]
+
+
+def test_after_a_restart_a_file_that_was_emptied_is_read_anew(tmp_path: Path, follow: Follow) -> None:
+    """copytruncate: the rest lies in the copy, then the file begins anew, however long it has become."""
+    path = tmp_path / "kern.log"
+    add(path, "one\ntwo\n")
+    (line, _) = follow(path).lines()
+    add(path, "three\n")
+    (tmp_path / "kern.log.1").write_text(path.read_text())
+    path.write_text("another line, and a longer one\n")
+    assert texts(follow(path, line.position)) == [b"two", b"three", b"another line, and a longer one"]
+
+
+def test_a_file_that_begins_anew_between_two_looks_is_seen(tmp_path: Path, follow: Follow) -> None:
+    """Emptied and filled with more than it had: other bytes stand where it was read to."""
+    path = tmp_path / "kern.log"
+    add(path, "one\n")
+    follower = follow(path)
+    assert texts(follower) == [b"one"]
+    path.write_text("two, which is longer\n")
+    assert texts(follower) == [b"two, which is longer"]
+
+
+def test_what_does_not_grow_is_not_followed(tmp_path: Path) -> None:
+    """A pipe would hold the watch up for ever; what is compressed is for `explain`."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unreadable, match="a device or a pipe"):
+        log_file.LogFile(tmp_path / "pipe")
+    (tmp_path / "log.gz").write_bytes(b"\x1f\x8b\x08\0\0\0\0\0")
+    with pytest.raises(Unreadable, match="compressed"):
+        log_file.LogFile(tmp_path / "log.gz")
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -173,7 +206,13 @@ def test_the_journal_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "MESSAGE": "x",
         "__CURSOR": "s=1",
     }
-    killer: dict[str, object] = {"SYSLOG_IDENTIFIER": "earlyoom", "_PID": "7", "MESSAGE": [255, 65], "__CURSOR": "s=2"}
+    killer: dict[str, object] = {
+        "SYSLOG_IDENTIFIER": "earlyoom",
+        "_PID": "7",
+        "_UID": "0",
+        "MESSAGE": [255, 65],
+        "__CURSOR": "s=2",
+    }
     journalctl(tmp_path, [kernel, {**killer, "__MONOTONIC_TIMESTAMP": "13000000"}])
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     follower = journal.Journal(["s=0"], kernel=True)
@@ -188,6 +227,24 @@ def test_the_journal_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     called = (tmp_path / "called").read_text()
     assert "--after-cursor=s=0" in called
     assert "_TRANSPORT=kernel + SYSLOG_IDENTIFIER=earlyoom" in called
+    follower.close()
+
+
+def test_who_only_calls_himself_a_killer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user may write to the journal under any name: root, or the killer's own unit, is asked for.
+
+    A field that stands there twice, and a record that is none, end nothing.
+    """
+    forged: dict[str, object] = {"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "1000", "MESSAGE": "forged", "__CURSOR": "1"}
+    unit = {**forged, "_UID": "998", "_SYSTEMD_UNIT": "earlyoom.service", "MESSAGE": ["one", "two"], "__CURSOR": "2"}
+    lines = {**forged, "_UID": "0", "MESSAGE": "first\nx invoked oom-killer: y", "__CURSOR": "3"}
+    journalctl(tmp_path, [forged, {"__CURSOR": []}, unit, lines])
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    follower = journal.Journal()
+    found, until = list(follower.lines()), time.monotonic() + 10
+    while len(found) < 2 and time.monotonic() < until:
+        found += follower.lines()
+    assert [line.text.rpartition(b": ")[2] for line in found] == [b"one", b"first"]
     follower.close()
 
 

@@ -19,7 +19,7 @@ from oomscope.errors import BadQuestion, NotOffered, OutputFailed, Unreadable
 from oomscope.model.notice import LOST, OOM, STORM, CgroupPlace, Incident, Surroundings
 from oomscope.model.usage_sample import UsageSample
 from oomscope.watch.judge import answered
-from oomscope.watch.outlets.journal import JournalOutlet, fields_of
+from oomscope.watch.outlets.journal import FIELDS, JournalOutlet, fields_of
 from oomscope.watch.outlets.kubernetes_events import KubernetesEvents
 from oomscope.watch.outlets.metrics import Metrics
 from oomscope.watch.outlets.spool import Spool
@@ -29,8 +29,10 @@ from tests.watch.support import KILL
 
 NOTICE = answered(KILL.read_bytes()).notices[0]
 PLACE = CgroupPlace("/a", pod_uid="u-1", namespace="shop", pod="cart", container="java", container_id="c" * 64)
-BESIDE = Surroundings({"MemAvailable": 2048}, {"memory": "some avg10=1.00"}, {"dentry": 4096}, PLACE, {"anon": 8192})
-INCIDENT = Incident(OOM, 1_700_000_000.0, NOTICE.short, "/dev/kmsg", NOTICE, BESIDE, log=KILL.read_bytes())
+BESIDE = Surroundings({"MemAvailable": 2048}, {"memory": "some avg10=1.00"}, {"dentry": 4096}, {"anon": 8192})
+INCIDENT = Incident(
+    OOM, 1_700_000_000.0, NOTICE.short, "/dev/kmsg", NOTICE, BESIDE, PLACE, "db-3", log=KILL.read_bytes()
+)
 MANY = replace(INCIDENT, kind=STORM, text="9 more", count=9, first_at=1_699_999_000.0)
 
 
@@ -70,7 +72,7 @@ def test_json_is_a_line_each_with_the_whole_report() -> None:
     outlet.tell(MANY)
     first, second = map(json.loads, out.getvalue().splitlines())
     assert first["report"]["answer"]["headline"] == NOTICE.headline == first["headline"]
-    assert first["surroundings"]["cgroup"]["pod"] == "cart"
+    assert first["place"]["pod"] == "cart"
     assert (second["kind"], second["count"]) == (STORM, 9)
     assert "report" not in second
 
@@ -201,7 +203,16 @@ def test_a_webhook_that_refuses_is_not_asked_again(receiver: tuple[str, type[Rec
     assert len(handler.taken) == 1
 
 
-@pytest.mark.parametrize(("url", "template"), [("ftp://x", None), ("http://x", "$"), ("http://x", None)])
+@pytest.mark.parametrize(
+    ("url", "template"),
+    [
+        ("ftp://x", None),
+        ("http://x", "$"),
+        ("http://x", None),
+        ("http://x", "no $message"),
+        ("http://x", '{"a": "$nobody"}'),
+    ],
+)
 def test_a_webhook_that_cannot_work_is_said(url: str, template: str | None, tmp_path: Path) -> None:
     """An address of another kind, a template that is none, or is not there."""
     path = tmp_path / "template"
@@ -255,7 +266,7 @@ def test_an_event_stands_on_the_pod(receiver: tuple[str, type[Receiver]], tmp_pa
     (tmp_path / "token").write_text("secret\n")
     events = KubernetesEvents(tmp_path, url)
     events.tell(INCIDENT)
-    events.tell(replace(INCIDENT, surroundings=None))
+    events.tell(replace(INCIDENT, place=None))
     ((path, headers, event),) = handler.taken
     assert path == "/api/v1/namespaces/shop/events"
     assert headers["Authorization"] == "Bearer secret"
@@ -274,5 +285,6 @@ def test_outside_of_a_cluster_that_is_said(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_not_known_is_no_field() -> None:
     """Neither empty ones nor None."""
     values = [value for _, value in fields_of(Incident(LOST, 1.0, "x", "y"))]
+    assert {name for name, _ in fields_of(INCIDENT)} <= set(FIELDS)
     assert "None" not in values
     assert os.linesep not in values

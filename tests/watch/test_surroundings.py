@@ -40,11 +40,11 @@ def test_a_cgroup_is_read_by_the_logs_word_and_no_further(tmp_path: Path) -> Non
     (folder / "memory.stat").write_text("anon 4096\nfile 8192\n")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/memory.stat").write_text("anon 1\n")
-    place, stat, files = of_cgroup("/system.slice/db.service", tmp_path)
-    assert (str(place), stat) == ("unit db.service", {"anon": 4096, "file": 8192})
+    stat, files = of_cgroup("/system.slice/db.service", tmp_path)
+    assert stat == {"anon": 4096, "file": 8192}
     assert set(files) == {"sys/fs/cgroup/system.slice/db.service/memory.stat"}
-    assert of_cgroup("/../../../etc", tmp_path)[1:] == ({}, {})
-    assert of_cgroup("/gone.service", tmp_path)[1:] == ({}, {})
+    assert of_cgroup("/../../../etc", tmp_path) == ({}, {})
+    assert of_cgroup("/gone.service", tmp_path) == ({}, {})
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_real_oom_names_its_pod(group: Path) -> None:
         watch.wait(30)
         watch.stdout.close()
     assert (told["kind"], told["oom_class"]) == ("oom", "memcg-limit")
-    place = told["surroundings"]["cgroup"]
+    place = told["place"]
     assert (place["pod_uid"], place["container_id"]) == (UID, HEX)
     assert told["surroundings"]["meminfo_kib"]["MemTotal"] > 0
     assert idle_share < 0.001

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from oomscope.model.usage_sample import Grower
+from oomscope.model.usage_sample import LEAST_READINGS, Grower
 from oomscope.numeric import np
 
-LEAST_READINGS = 10
 _RISING = 0.8  # of the steps
 _PAIRS_RISING = 0.9  # of all readings with each other: chance has hardly ever so many
 _LEAST_BYTES, _LEAST_SHARE = 1 << 20, 0.0005  # of RAM: what grew by less over all readings is not worth a word

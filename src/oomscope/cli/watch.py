@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oomscope.cli.explain import Duration
-from oomscope.errors import BadQuestion, NoAccess, NotOffered
+from oomscope.errors import BadQuestion, NoAccess, NotOffered, OutputFailed
+from oomscope.units import counted
 
 if TYPE_CHECKING:
     from oomscope.watch.bookmarks import Bookmarks
     from oomscope.watch.followers.follower import Follower
     from oomscope.watch.outlets.metrics import Metrics
     from oomscope.watch.outlets.outlet import Queued
+    from oomscope.watch.watcher import Watcher
 
 _EVERY = "5min"
+_LEAST_EVERY_NS = 5 * 10**9
 
 
 @click.command()
@@ -60,10 +63,7 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
     from oomscope.watch.staying_alive import stay_alive
     from oomscope.watch.watcher import Watcher
 
-    if options["template"] is not None and options["webhook"] is None:
-        raise BadQuestion("--template goes with --webhook")
-    if options["redact"] and options["spool"] is None:
-        raise BadQuestion("--redact goes with --spool")
+    _require(options)
     state = Bookmarks(None if state_path is None else Path(state_path))
     followers = _files(files, state) if files else _own_logs(state)
     if options["from_now"]:
@@ -85,10 +85,40 @@ def watch(files: tuple[str, ...], state_path: str | None, **options: Any) -> Non
         whole=options["full"],
     )
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, lambda *_: watcher.stop())
+        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, lambda *_: watcher.stop())
     if not options["once"]:
         stay_alive()
+        click.echo(f"oomscope: following {' and '.join(each.name for each in followers)}; Ctrl-C ends it", err=True)
     watcher.run(until_read=options["once"])
+    _conclude(watcher, once=options["once"])
+
+
+def _require(options: dict[str, Any]) -> None:
+    """That the options go together. Raises BadQuestion."""
+    if options["template"] is not None and options["webhook"] is None:
+        raise BadQuestion("--template goes with --webhook")
+    if options["every"] < _LEAST_EVERY_NS:
+        raise BadQuestion("--every: readings take seconds; 5s is the least")
+    if options["textfile"] is not None and not options["textfile"].endswith(".prom"):
+        raise BadQuestion(
+            f"--textfile {options['textfile']}: node_exporter reads files that end in .prom, and no others"
+        )
+    if options["redact"] and options["spool"] is None:
+        raise BadQuestion("--redact goes with --spool")
+
+
+def _conclude(watcher: Watcher, *, once: bool) -> None:
+    """What was lost to the last. Raises OutputFailed, and what ended the last log."""
+    lost = watcher.losses()
+    for what, count, reason, _ in lost:
+        click.echo(f"oomscope: lost {count:,} {what}: {reason}", err=True)
+    if once and not watcher.incidents_told:
+        click.echo(f"oomscope: no OOM in {counted(watcher.lines_read, 'line')}: `oomscope explain` says more", err=True)
+    if lost:
+        raise OutputFailed("not everything could be passed on", advice="")
+    if watcher.failure is not None:
+        raise watcher.failure
 
 
 def _files(paths: tuple[str, ...], state: Bookmarks) -> list[Follower]:
@@ -136,6 +166,8 @@ def _outlets(options: dict[str, Any]) -> tuple[list[Queued], list[Metrics]]:
     if not options["quiet"]:
         from oomscope.watch.outlets.stream import StreamOutlet
 
+        if sys.stdout is None:
+            raise OutputFailed("standard output is closed", advice="--quiet")
         stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
         found.append(StreamOutlet(stream, as_json=options["form"] == "json", whole=options["full"]))
     if options["journal"]:

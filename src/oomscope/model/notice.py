@@ -13,8 +13,8 @@ class OomNotice:
 
     The fields of the answer are those of model.answer; `short` is it in one line, `text` the answer for people and
     `whole_text` all that `explain` prints, empty where nobody asked; `report` is the JSON of it. `stamp` is the time as
-    the log writes it, `at_ns` since boot. `group` is the memory cgroup at its limit, `task_group` that of the process
-    that was killed.
+    the log writes it, `at_ns` since boot, `stamped_at` since the epoch where a date is told. `group` is the memory
+    cgroup at its limit, `task_group` that of the process that was killed.
     """
 
     headline: str
@@ -33,6 +33,8 @@ class OomNotice:
     kind: str
     stamp: str | None
     at_ns: int | None
+    stamped_at: float | None
+    host: str | None
     group: str | None
     task_group: str | None
     victims: tuple[tuple[int, str], ...]
@@ -69,14 +71,13 @@ class Surroundings:
     """What a living machine tells beside the log at that moment.
 
     `meminfo_kib` is a choice of /proc/meminfo; `pressure` lines of PSI by what they are of; `slab_bytes` the greatest
-    caches; `cgroup` and `cgroup_stat` are of the group at its limit, or of the killed process; `armed` are lines of
+    caches; `cgroup_stat` is of the group at its limit, or of the killed process; `armed` are lines of
     what an armed program reported. `files` are the files that were read, whole, by their names in a case.
     """
 
     meminfo_kib: Mapping[str, int] = field(default_factory=dict)
     pressure: Mapping[str, str] = field(default_factory=dict)
     slab_bytes: Mapping[str, int] = field(default_factory=dict)
-    cgroup: CgroupPlace | None = None
     cgroup_stat: Mapping[str, int] = field(default_factory=dict)
     armed: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -89,7 +90,8 @@ class Incident:
     `kind` is OOM, or STORM: `count` more of the same since `first_at`, after the one that was told in full; NEAR a
     cgroup near its limit, GROWTH what grows steadily, LOST what could not be read or passed on: these
     have their `text` alone.
-    Times are seconds since the epoch. `source` is the log it was found in, `log` its lines.
+    Times are seconds since the epoch. `source` is the log it was found in, `log` its lines; `place` is whose the cgroup
+    of an OOM is, `host` the machine.
     """
 
     kind: str
@@ -98,6 +100,8 @@ class Incident:
     source: str
     notice: OomNotice | None = None
     surroundings: Surroundings | None = None
+    place: CgroupPlace | None = None
+    host: str | None = None
     count: int = 1
     first_at: float | None = None
     log: bytes = field(default=b"", repr=False)

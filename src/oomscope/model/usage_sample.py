@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+LEAST_READINGS = 10  # of a series, before anything is said of its growth
+
 
 @dataclass(frozen=True, slots=True)
 class UsageSample:

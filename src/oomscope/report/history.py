@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from oomscope.model.usage_sample import Grower, UsageSample
+from oomscope.model.usage_sample import LEAST_READINGS, Grower, UsageSample
 from oomscope.report.tables import console_to, show, table, title
 from oomscope.units import bytes_text, counted, duration_text
 
@@ -25,6 +25,8 @@ def headline(growers: Sequence[Grower], series: Series) -> str:
     if growers:
         return growth_text(growers[0])
     readings = max((len(points) for points in series.values()), default=0)
+    if readings < LEAST_READINGS:
+        return f"too few readings to say what grows: {readings} of {LEAST_READINGS}"
     return f"nothing grew steadily over {counted(readings, 'reading')}"
 
 

@@ -31,6 +31,10 @@ def to_json(incident: Incident) -> Mapping[str, Any]:
     }
     if incident.first_at is not None:
         told["first_at"] = datetime.fromtimestamp(incident.first_at, UTC).isoformat(timespec="milliseconds")
+    if incident.host is not None:
+        told["host"] = incident.host
+    if incident.place is not None:
+        told["place"] = dataclasses.asdict(incident.place)
     if incident.figures:
         told["figures"] = dict(incident.figures)
     if incident.notice is not None:
@@ -38,6 +42,7 @@ def to_json(incident: Incident) -> Mapping[str, Any]:
         report = notice.pop("report")
         notice["event"] = notice.pop("kind")  # what happened; the incident's own kind stands above
         told |= {key: value for key, value in notice.items() if key not in _TEXTS}
+        told["host"] = incident.host
         told["victims"] = [{"pid": pid, "comm": comm} for pid, comm in incident.notice.victims]
         if incident.kind == OOM:
             told["report"] = report

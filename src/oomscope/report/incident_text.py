@@ -20,6 +20,8 @@ def render(incident: Incident, *, whole: bool = False) -> str:
         return f"{when}  {incident.text}\n"
     told = notice.whole_text if whole else notice.text
     lines = [f"{when}  {told}".rstrip("\n")]
+    if incident.place is not None and incident.place.path != "/":
+        lines.append(f"In: {incident.place}")
     if incident.surroundings is not None:
         lines += beside(incident.surroundings)
     return "\n".join(lines) + "\n\n"
@@ -27,10 +29,6 @@ def render(incident: Incident, *, whole: bool = False) -> str:
 
 def beside(surroundings: Surroundings) -> Iterator[str]:
     """A line for each thing that only the living machine has."""
-    if surroundings.cgroup is not None:
-        yield f"In: {surroundings.cgroup}"
-        if str(surroundings.cgroup) != f"cgroup {surroundings.cgroup.path}":
-            yield f"Cgroup: {surroundings.cgroup.path}"
     stat = {name: size for name in _STAT_SHOWN if (size := surroundings.cgroup_stat.get(name, 0)) > 0}
     if stat:
         shown = sorted(stat.items(), key=lambda item: -item[1])[:4]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from oomscope.watch import child
+
 _PIN = "sys/fs/bpf/oomscope"
 _NEAR_NS = 10 * 10**9
 _MOST_S = 20.0
@@ -18,7 +20,11 @@ def armed_lines(root: Path, at_ns: int | None) -> tuple[str, ...]:
         return ()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __name__, str(at_ns)], capture_output=True, timeout=_MOST_S, check=False
+            child.command(__name__, str(at_ns)),
+            capture_output=True,
+            timeout=_MOST_S,
+            check=False,
+            env=child.environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()

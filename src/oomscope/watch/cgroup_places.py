@@ -18,8 +18,11 @@ _SLICE = re.compile(r"/(?P<unit>[^/]+\.slice)(?=/|$)")
 _LONGEST_NAME = 253  # of a Kubernetes object
 
 
-def place_of(path: str, root: Path = Path("/")) -> CgroupPlace:
-    """What the path of a memory cgroup tells, and the folders of `root` that the kubelet keeps for its pods."""
+def place_of(path: str, root: Path | None = Path("/")) -> CgroupPlace:
+    """What the path of a memory cgroup tells, and the folders of `root` that the kubelet keeps for its pods.
+
+    Without a root, as of another machine, names are not known.
+    """
     units = _UNIT.findall(path) or _SLICE.findall(path)
     container = _CONTAINER.search(path)
     container_id = None if container is None else container["id"]
@@ -37,9 +40,9 @@ def place_of(path: str, root: Path = Path("/")) -> CgroupPlace:
     )
 
 
-def _pod(uid: str | None, root: Path) -> tuple[str | None, str | None]:
+def _pod(uid: str | None, root: Path | None) -> tuple[str | None, str | None]:
     """NAMESPACE_POD_UID is the name of a pod's folder; a static pod's uid is a hash, without hyphens."""
-    if uid is None:
+    if uid is None or root is None:
         return None, None
     for folder in _names(root / POD_LOGS.lstrip("/")):
         namespace, _, rest = folder.partition("_")
@@ -49,9 +52,9 @@ def _pod(uid: str | None, root: Path) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _container(container_id: str | None, root: Path) -> str | None:
+def _container(container_id: str | None, root: Path | None) -> str | None:
     """POD_NAMESPACE_CONTAINER-ID.log is the name of a container's link."""
-    if container_id is None:
+    if container_id is None or root is None:
         return None
     ending = f"-{container_id}.log"
     for name in _names(root / CONTAINER_LOGS.lstrip("/")):

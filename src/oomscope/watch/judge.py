@@ -5,41 +5,63 @@ It is given stretches of a log on its standard input, each behind its length, an
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib
 import os
 import pkgutil
-import resource
+import re
 import sys
-from pathlib import Path
+import time
+from datetime import datetime
 
 import msgspec
 
 from oomscope.errors import NothingToExplain, OomscopeError
 from oomscope.model.notice import OomNotice
-from oomscope.model.oom_event import SHOWN
+from oomscope.model.oom_event import SHOWN, OomEvent
+from oomscope.model.triage import BY_LOG
 from oomscope.model.verdict import Verdict
 from oomscope.pipeline.api import explain_events
 from oomscope.report import cells, json_report, short, terminal
 from oomscope.triage.signature import signature
+from oomscope.triage.timestamps import when
 from oomscope.verdict.oom.case import NO_SHORTAGE
 from oomscope.watch.kill_line import groups_of
+from oomscope.watch.known_reports import REPORTS
+from oomscope.watch.privileges import drop_privileges
 from oomscope.watch.protocol import LENGTH_BYTES, WHOLE, Answered
 
-_NOBODY = 65534
-_PR_SET_NO_NEW_PRIVS = 38
-_MOST_BYTES = 2 << 30
 _ON_REQUEST = (SHOWN, NO_SHORTAGE)  # of SysRq or crash tools: no OOM
-_ROOMS = ("attribution", "model", "pipeline", "report", "sources.kernel_log", "triage.signature", "verdict")
+_ROOMS = (
+    "attribution",
+    "model",
+    "pipeline",
+    "report",
+    "sources.kernel_log",
+    "triage.signature",
+    "triage.timestamps",
+    "verdict",
+)
 _COLUMNS = 120
 
 
 def main(arguments: list[str]) -> None:
     """Answer until the standard input ends; with `--whole`, with all that `explain` prints, too."""
+    _load_what_is_loaded_late()
     drop_privileges()
     while (stretch := _next_stretch()) is not None:
         _write(msgspec.json.encode(answered(stretch, whole=WHOLE in arguments)) + b"\n")
+
+
+def _load_what_is_loaded_late() -> None:
+    """Whoever has no privileges may not find it any more."""
+    for room in _ROOMS:
+        module = importlib.import_module(f"oomscope.{room}")
+        for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
+            if not each.name.startswith(("oomscope.report.page", "oomscope.report.data_frame")):
+                importlib.import_module(each.name)
+    _stamped_at("Sep 29 08:12:34")
+    if not answered(REPORTS, whole=True).notices:
+        raise RuntimeError("the process that reads reports does not know a report")
 
 
 def answered(stretch: bytes, *, whole: bool = False) -> Answered:
@@ -55,25 +77,6 @@ def answered(stretch: bytes, *, whole: bool = False) -> Answered:
         return Answered([], f"{type(error).__name__}: {error}")
 
 
-def drop_privileges() -> None:
-    """Become nobody, who may gain nothing; what is imported later has to be imported before."""
-    for room in _ROOMS:
-        module = importlib.import_module(f"oomscope.{room}")
-        for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
-            if not each.name.startswith(("oomscope.report.page", "oomscope.report.data_frame")):
-                importlib.import_module(each.name)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("0")  # the watch survives, not this process
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
 def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
     answer, oom = verdict.answer, verdict.oom
     event = None if oom is None or oom.analysis is None else oom.analysis.event
@@ -81,7 +84,9 @@ def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
     own = [] if event is None else stretch.split(b"\n")[event.first_line - 1 : event.last_line]
     groups = next((found for line in own if (found := groups_of(line)) is not None), None)
     named = signature(verdict)
-    label = [f"OOM class: {answer.oom_class}" + (f" ({answer.certainty})" if answer.certainty else "")]
+    by_another = event is not None and event.killer is not None and event.victims
+    how = f"{event.killer.name} acted, not the kernel" if by_another and event and event.killer else answer.certainty
+    label = [f"OOM class: {answer.oom_class}" + (f" ({how})" if how else "")]
     paragraph = " ".join(answer.paragraph)
     told = [answer.headline, *label, cells.machine(verdict), paragraph, f"Next: {answer.next}" if answer.next else ""]
     return OomNotice(
@@ -101,7 +106,9 @@ def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
         kind="" if event is None else event.kind,
         stamp=None if event is None else event.stamp,
         at_ns=None if event is None else event.at_ns,
-        group=None if event is None or event.memcg is None else event.memcg.path,
+        stamped_at=_stamped_at(None if event is None else event.stamp),
+        host=None if event is None else event.host,
+        group=_group(event),
         task_group=None if groups is None else groups[1],
         victims=() if event is None else tuple((victim.pid, victim.comm) for victim in event.victims),
         killer=None if event is None or event.killer is None else event.killer.name,
@@ -109,6 +116,28 @@ def _notice(verdict: Verdict, stretch: bytes, *, whole: bool) -> OomNotice:
         signature_id=named.id,
         report=json_report.to_json(verdict),
     )
+
+
+def _group(event: OomEvent | None) -> str | None:
+    """The memory cgroup at its limit, or the one that systemd-oomd ended."""
+    if event is None:
+        return None
+    if event.memcg is not None:
+        return event.memcg.path
+    ended = [victim.comm for victim in event.victims if victim.comm.startswith("/")]
+    return ended[0] if event.killer is not None and ended else None
+
+
+def _stamped_at(stamp: str | None) -> float | None:
+    """The log's own date, in seconds since the epoch; without a zone it is this machine's."""
+    if stamp is None:
+        return None
+    told, by = when(None, stamp, time.time())
+    if told is None or by != BY_LOG:
+        return None
+    found = datetime.fromisoformat(told)
+    has_zone = re.search(r"(?:Z|[+-]\d\d:?\d\d)$", stamp) is not None
+    return (found if has_zone else found.replace(tzinfo=None)).timestamp()
 
 
 def _next_stretch() -> bytes | None:

@@ -13,6 +13,7 @@ from oomscope.units import bytes_text, counted
 from oomscope.watch.cgroup_places import place_of
 
 EVERY_S = 5.0
+_ONLY_V2 = "only version 2 of cgroups counts such events (memory.events)"
 _QUIET_S = 60.0  # one group is told of that often
 _MOUNT = "sys/fs/cgroup"
 _COUNT = re.compile(r"^(?P<name>\w+) (?P<value>\d+)$", re.MULTILINE)
@@ -29,18 +30,24 @@ class NearLimit:
         self._told: dict[str, float] = {}
         for path in paths:
             if not list(self._groups(path)):
-                raise BadQuestion(f"--near {path}: no such memory cgroup of version 2 below /sys/fs/cgroup")
+                raise BadQuestion(f"--near {path}: no such cgroup below /sys/fs/cgroup", advice=_ONLY_V2)
+        self._is_first = True  # what happened before the watch is not told
         list(self.due(0.0))
+        self._is_first = False
 
     def due(self, now: float) -> Iterator[Incident]:
         """What has happened since the last look; a group that was told of lately is told of later, with all of it."""
+        seen = set()
         for path in self._paths:
             for folder in self._groups(path):
                 name = "/" + str(folder.relative_to(self._root / _MOUNT))
+                seen.add(name)
                 counts = _counts(folder / "memory.events")
                 if counts is None:
                     continue
-                before = self._counts.setdefault(name, counts)
+                before = self._counts.setdefault(name, counts if self._is_first else {})
+                if any(counts.get(key, 0) < count for key, count in before.items()):
+                    before = self._counts[name] = {}  # removed, and made anew
                 more = {key: counts.get(key, 0) - before.get(key, 0) for key in _WATCHED}
                 if counts.get("oom", 0) > before.get("oom", 0):
                     self._counts[name] = counts  # the OOM itself is told, and says more
@@ -49,6 +56,9 @@ class NearLimit:
                     continue
                 self._counts[name], self._told[name] = counts, now
                 yield self._incident(name, folder, more)
+        for gone in self._counts.keys() - seen:
+            del self._counts[gone]
+            self._told.pop(gone, None)
 
     def _incident(self, name: str, folder: Path, more: dict[str, int]) -> Incident:
         usage, limit = (_number(folder / file) for file in ("memory.current", "memory.max"))
@@ -71,7 +81,10 @@ class NearLimit:
     def _groups(self, path: str) -> Iterator[Path]:
         pattern = path.strip("/")
         folder = self._root / _MOUNT
-        found = folder.glob(pattern) if pattern else [folder]
+        try:
+            found = list(folder.glob(pattern)) if pattern else [folder]
+        except (ValueError, NotImplementedError) as error:
+            raise BadQuestion(f"--near {path}: {error}") from error
         yield from (each for each in sorted(found) if (each / "memory.events").is_file())
 
 

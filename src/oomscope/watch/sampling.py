@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from oomscope.model.notice import GROWTH, LOST, Incident
 from oomscope.model.usage_sample import Grower
 from oomscope.report.history import growth_text
+from oomscope.watch import child
 from oomscope.watch.outlets.metrics import Metrics
 from oomscope.watch.protocol import TakenSample
 
@@ -66,7 +66,11 @@ class Sampling:
     def _start(self) -> None:
         more = [] if self._history is None else ["--history", str(self._history)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            child.command(_MODULE, *more),
+            env=child.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -109,8 +113,8 @@ class Sampling:
                 yield incident_of(grower, told.sample.at)
 
     def _lost(self, why: str) -> Incident:
-        figures = {"what": "a reading of memory", "reason": why}
-        return Incident(LOST, time.time(), f"lost: a reading of memory: {why}", "memory", figures=figures)
+        figures = {"what": "readings of memory", "reason": why}
+        return Incident(LOST, time.time(), f"lost 1 reading of memory: {why}", "memory", figures=figures)
 
 
 def incident_of(grower: Grower, at: float) -> Incident:

@@ -41,7 +41,8 @@ class Storms:
         if storm is None:
             if len(self._open) >= 2 * _MOST_OPEN:
                 yield from self._told(next(iter(self._open)), now, is_over=True)
-            self._open[key] = _Storm(incident, now, now, now)
+            kept = replace(incident, log=b"", surroundings=None)  # a thousand of them are no burden
+            self._open[key] = _Storm(kept, now, now, now)
             yield incident
             return
         storm.untold += 1
@@ -50,7 +51,7 @@ class Storms:
     def due(self, now: float) -> Iterator[Incident]:
         """The storms that are over, or have not been told of for long."""
         for key, storm in list(self._open.items()):
-            if now - storm.latest_at >= QUIET_S:
+            if abs(now - storm.latest_at) >= QUIET_S:  # also where the clock was set
                 yield from self._told(key, now, is_over=True)
             elif storm.untold and now - storm.told_at >= _EVERY_S:
                 yield from self._told(key, now, is_over=False)
@@ -64,7 +65,7 @@ class Storms:
         """How long until something is due."""
         if not self._open:
             return None
-        return max(0.0, min(storm.latest_at + QUIET_S for storm in self._open.values()) - now)
+        return max(1.0, min(storm.latest_at + QUIET_S for storm in self._open.values()) - now)
 
     def _told(self, key: tuple[str, str], now: float, *, is_over: bool) -> Iterator[Incident]:
         storm = self._open[key]
@@ -82,6 +83,5 @@ class Storms:
                 count=storm.untold,
                 first_at=storm.first.at,
                 at=storm.first.at + (storm.latest_at - storm.begun_at),
-                log=b"",
             )
         storm.untold, storm.told_at = 0, now

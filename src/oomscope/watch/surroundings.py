@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from oomscope.model.notice import CgroupPlace, Surroundings
-from oomscope.watch.cgroup_places import place_of
+from oomscope.model.notice import Surroundings
 
 _MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/memory")
 _MACHINE_FILES = ("proc/meminfo", "proc/vmstat", "proc/slabinfo", "proc/zoneinfo", "proc/buddyinfo", "proc/vmallocinfo")
@@ -43,17 +42,16 @@ def of_machine(root: Path = Path("/"), page_bytes: int = 4096) -> Surroundings:
     )
 
 
-def of_cgroup(path: str, root: Path = Path("/")) -> tuple[CgroupPlace, dict[str, int], dict[str, bytes]]:
-    """Whose a memory cgroup is, its memory.stat, and its files; empty where it is gone already."""
-    place = place_of(path, root)
+def of_cgroup(path: str, root: Path = Path("/")) -> tuple[dict[str, int], dict[str, bytes]]:
+    """A memory cgroup's memory.stat, and its files; empty where it is gone already."""
     # The path is a log's word: it stays below the mount.
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for mount in _MOUNTS:
         folder = Path(mount, *parts)
         files = dict(_read(root, tuple(str(folder / name) for name in _GROUP_FILES)))
         if files:
-            return place, _numbers(files.get(str(folder / "memory.stat"), b"")), files
-    return place, {}, {}
+            return _numbers(files.get(str(folder / "memory.stat"), b"")), files
+    return {}, {}
 
 
 def _read(root: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from oomscope.errors import OomscopeError
-from oomscope.model.notice import LOST, OOM, Incident, OomNotice
+from oomscope.model.notice import LOST, OOM, Incident, OomNotice, Surroundings
 from oomscope.watch.armed_reports import armed_lines
 from oomscope.watch.bookmarks import Bookmarks
+from oomscope.watch.cgroup_places import place_of
 from oomscope.watch.collector import Collector, Stretch
+from oomscope.watch.followers import journal, kmsg
 from oomscope.watch.followers.follower import FollowedLine, Follower, Position
 from oomscope.watch.judging import Judging
 from oomscope.watch.near_limit import EVERY_S, NearLimit
@@ -25,22 +27,25 @@ from oomscope.watch.surroundings import of_cgroup, of_machine
 
 _FILE_EVERY_S = 0.5  # a file that is followed is looked at that often
 _LOST_EVERY_S = 10.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_KEPT_EVERY_S = 30.0  # how far logs were read, where nothing was told meanwhile
 _END_S = 10.0
-_LATE_S = 10.0  # what a log told longer ago is of the past: what the machine has now is not of it
+_LATE_S = 10.0  # what happened longer ago is of the past: what the machine has now is not of it
+_LINES_A_TURN = 20_000
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Watcher:
     """Follows logs until `stop` is called. `is_of_this_machine` tells that the logs are this machine's own.
 
-    `whole` has all that `explain` prints in each notice.
+    `whole` has all that `explain` prints in each notice. `lines_read` and `incidents_told` count; `failure` is why the
+    last log could no more be followed.
     """
 
     def __init__(
         self,
         followers: Sequence[Follower],
         outlets: Sequence[Queued],
-        state: Bookmarks,
+        bookmarks: Bookmarks,
         *,
         near: NearLimit | None = None,
         sampling: Sampling | None = None,
@@ -52,32 +57,41 @@ class Watcher:
         self._followers = list(followers)
         self._collectors = {follower.name: Collector(follower.name) for follower in followers}
         self._reading: dict[str, Iterator[FollowedLine]] = {}  # lines of a log that wait until others are judged
-        self._outlets, self._state, self._near, self._sampling = outlets, state, near, sampling
+        self._outlets, self._bookmarks, self._near, self._sampling = outlets, bookmarks, near, sampling
         self._is_local, self._root, self._clock = is_of_this_machine, root, clock
         self._judging, self._storms = Judging(whole=whole), Storms()
         self._kept: dict[str, Position] = {}
-        self._lost: dict[str, tuple[int, str]] = {}  # what was lost so far, and told
-        self._near_at = self._lost_at = clock()
+        self._lost: dict[str, int] = {}  # what was lost so far, and told
+        self.lines_read = self.incidents_told = 0
+        self.failure: OomscopeError | None = None
+        self._near_at = self._lost_at = self._kept_at = clock()
         self._stop_read, self._stop_write = os.pipe()
         self._is_over = False
 
     def stop(self) -> None:
         """Have `run` end; may be called by a signal's handler."""
-        os.write(self._stop_write, b"\0")
+        with suppress(OSError):
+            os.write(self._stop_write, b"\0")
 
     def run(self, *, until_read: bool = False) -> None:
-        """Until `stop`; with `until_read`, until what the logs hold now has been told."""
+        """Until `stop`, or until no outlet is left; with `until_read`, until what the logs hold now has been told."""
+        idle_turns = 0
         try:
             while not self._is_over:
+                read_before = self.lines_read
                 self._turn()
-                if until_read and not self._is_open:
+                is_idle = not self._is_open and not self._reading and self.lines_read == read_before
+                idle_turns = idle_turns + 1 if is_idle else 0
+                if until_read and idle_turns > 1:  # a last line without its end is taken at the second look
                     break
+                if until_read and is_idle:
+                    time.sleep(_FILE_EVERY_S)
         finally:
             self._end()
 
     @property
     def _is_open(self) -> bool:
-        return self._judging.is_busy or any(each.opened is not None for each in self._collectors.values())
+        return self._judging.is_busy or any(each.is_open for each in self._collectors.values())
 
     def _turn(self) -> None:
         for follower in list(self._followers):
@@ -85,18 +99,20 @@ class Watcher:
                 self._take_lines(follower)
         now = self._clock()
         for name, collector in self._collectors.items():
-            if name not in self._reading and (stretch := collector.silent(now)) is not None:
-                self._judging.give(stretch, now)
+            if name not in self._reading:
+                for stretch in collector.silent(now):
+                    self._judging.give(stretch, now)
         self._take_answers()
         if not self._is_open:
             self._tell(self._storms.due(time.time()))
         self._look_after(self._clock())
-        self._wait()
+        if not self._is_over:
+            self._wait()
 
     def _take_answers(self) -> None:
         for stretch, answered in self._judging.take(self._clock()):
             if answered.failure:
-                self._lose("a report that could not be read", 1, answered.failure)
+                self._lose("reports", 1, answered.failure)
             for notice in answered.notices:
                 self._tell(self._storms.take(self._incident(notice, stretch)))
 
@@ -104,64 +120,81 @@ class Watcher:
         collector = self._collectors[follower.name]
         try:
             lines = self._reading.pop(follower.name, None) or follower.lines()
-            for line in lines:
-                was_open = collector.opened
+            for number, line in enumerate(lines):
+                self.lines_read += 1
+                was_open = collector.opened(line.caller)
                 for stretch in collector.take(line, self._clock()):
                     self._judging.give(stretch, self._clock())
-                opened = collector.opened
+                opened = collector.opened(line.caller)
                 if opened is not None and self._is_local:
                     self._see_surroundings(opened, is_new=opened is not was_open)
-                if self._judging.is_full:
+                if self._judging.is_full or number >= _LINES_A_TURN:
                     self._reading[follower.name] = lines
                     return
         except OomscopeError as error:
             self._followers.remove(follower)
-            self._lose("a log that can no more be followed", 1, str(error))
+            self.failure = error
+            self._lose("logs that were followed", 1, str(error))
             self._is_over = not self._followers
 
     def _see_surroundings(self, stretch: Stretch, *, is_new: bool) -> None:
-        if is_new:
+        if is_new and not self._reading:  # what is read in one go is of the past
             stretch.surroundings = of_machine(self._root, _PAGE_BYTES)
         beside = stretch.surroundings
-        if stretch.groups is None or beside is None or beside.cgroup is not None:
+        if stretch.groups is None or beside is None or beside.cgroup_stat:
             return
-        # The limited group is whose limit it was; that of the task is the container, where the limit is the pod's.
-        limited, task = stretch.groups
-        path = task if limited == "/" or task.startswith(limited.rstrip("/") + "/") else limited
-        place, stat, files = of_cgroup(path, self._root)
-        stretch.surroundings = replace(beside, cgroup=place, cgroup_stat=stat, files={**beside.files, **files})
+        stat, files = of_cgroup(_whose(stretch.groups), self._root)
+        stretch.surroundings = replace(beside, cgroup_stat=stat, files={**beside.files, **files})
 
     def _incident(self, notice: OomNotice, stretch: Stretch) -> Incident:
-        beside, now = stretch.surroundings, time.time()
-        at, is_of_the_past = now, False
-        if notice.at_ns is not None and self._is_local:
-            ago_s = time.clock_gettime(time.CLOCK_MONOTONIC) - notice.at_ns / 1e9
-            if ago_s > 0:
-                at, is_of_the_past = now - ago_s, ago_s > _LATE_S
-        if is_of_the_past:
-            beside = None
-        if beside is not None:
-            beside = replace(beside, armed=armed_lines(self._root, notice.at_ns))
-        return Incident(OOM, at, notice.short, stretch.source, notice, beside, log=stretch.text)
+        now = time.time()
+        at = now if notice.stamped_at is None else notice.stamped_at
+        if stretch.source in (kmsg.PATH, journal.NAME) and notice.at_ns is not None:
+            at = min(now, now - time.clock_gettime(time.CLOCK_MONOTONIC) + notice.at_ns / 1e9)
+        is_now = self._is_local and abs(now - at) < _LATE_S and (notice.at_ns is not None or notice.stamp is not None)
+        is_known = stretch.source in (kmsg.PATH, journal.NAME) or notice.stamped_at is not None
+        beside = self._beside(notice, stretch) if is_now and is_known else None
+        groups = None if notice.task_group is None else (notice.group or "/", notice.task_group)
+        group = notice.group if groups is None else _whose(groups)
+        return Incident(
+            OOM,
+            at,
+            notice.short,
+            stretch.source,
+            notice,
+            beside,
+            place=None if group is None else place_of(group, self._root if self._is_local else None),
+            host=os.uname().nodename if self._is_local else notice.host,
+            log=stretch.text,
+        )
+
+    def _beside(self, notice: OomNotice, stretch: Stretch) -> Surroundings | None:
+        beside = stretch.surroundings
+        if beside is None:
+            return None
+        if stretch.groups is not None and notice.task_group != stretch.groups[1]:
+            beside = replace(beside, cgroup_stat={})  # of another one in these lines
+        return replace(beside, armed=armed_lines(self._root, notice.at_ns))
 
     def _tell(self, incidents: Iterable[Incident]) -> None:
-        told = False
         for incident in incidents:
-            told = True
+            self.incidents_told += 1
+            self._kept_at = self._clock() - _KEPT_EVERY_S
             for outlet in self._outlets:
                 outlet.put(incident)
-        if told or not self._is_open:
-            self._keep()
+        if all(outlet.is_gone for outlet in self._outlets):
+            self._is_over = True
 
     def _keep(self) -> None:
-        positions = {name: collector.position for name, collector in self._collectors.items()}
-        if self._judging.is_busy or positions == self._kept:
+        waiting = self._judging.sources
+        positions = {name: each.position for name, each in self._collectors.items() if name not in waiting}
+        if positions == {name: self._kept.get(name) for name in positions}:
             return
-        self._kept = positions
         try:
-            self._state.write(positions)
+            self._bookmarks.write(positions)
+            self._kept |= positions
         except OomscopeError as error:
-            self._lose("where the logs were read to", 1, str(error))
+            self._lose("notes of how far the logs were read", 1, str(error))
 
     def _look_after(self, now: float) -> None:
         if self._near is not None and now - self._near_at >= EVERY_S:
@@ -169,65 +202,94 @@ class Watcher:
             self._tell(self._near.due(now))
         if self._sampling is not None:
             self._tell(self._sampling.due(now))
+        if now - self._kept_at >= _KEPT_EVERY_S:
+            self._kept_at = now
+            self._keep()
         if now - self._lost_at >= _LOST_EVERY_S:
             self._lost_at = now
-            self._tell_losses()
+            for what, count, reason, outlet in self.losses():
+                self._lose(what, count, reason, but=outlet)
 
-    def _tell_losses(self) -> None:
-        found = {follower.name: (follower.lost_records, "its ring was overwritten") for follower in self._followers}
-        found["reports"] = (self._judging.lost, self._judging.reason)
-        found |= {queued.outlet.name: (queued.lost, queued.reason) for queued in self._outlets}
-        for name, (count, reason) in found.items():
-            before = self._lost.get(name, (0, ""))[0]
+    def losses(self) -> list[tuple[str, int, str, Queued | None]]:
+        """What was lost since this was asked last: what, how many, why, and the outlet whose loss it is."""
+        found: list[tuple[str, int, str, Queued | None]] = [
+            (f"records of {each.name}", each.lost_records, "they were overwritten before they could be read", None)
+            for each in self._followers
+        ]
+        found.append(("reports", self._judging.lost, self._judging.reason, None))
+        found += [(f"incidents for {each.outlet.name}", each.lost, each.reason, each) for each in self._outlets]
+        more = []
+        for what, count, reason, outlet in found:
+            before = self._lost.get(what, 0)
             if count > before:
-                self._lost[name] = (count, reason)
-                self._lose(name, count - before, reason)
+                self._lost[what] = count
+                more.append((what, count - before, reason, outlet))
+        return more
 
-    def _lose(self, what: str, count: int, reason: str) -> None:
-        text = f"lost: {count:,} of {what}: {reason}"
-        incident = Incident(LOST, time.time(), text, what, count=count, figures={"what": what, "reason": reason})
+    def _lose(self, what: str, count: int, reason: str, *, but: Queued | None = None) -> None:
+        """Tell it to all outlets but the one whose loss it is."""
+        figures: dict[str, int | float | str] = {"what": what, "reason": reason}
+        incident = Incident(LOST, time.time(), f"lost {count:,} {what}: {reason}", what, count=count, figures=figures)
         for outlet in self._outlets:
-            outlet.put(incident)
+            if outlet is not but:
+                outlet.put(incident)
 
     def _wait(self) -> None:
         now = self._clock()
         waits = [each.wait_s(now) for name, each in self._collectors.items() if name not in self._reading]
-        waits += [self._judging.wait_s(now), self._storms.wait_s(time.time())]
+        waits += [self._judging.wait_s(now), None if self._is_open else self._storms.wait_s(time.time())]
         if any(follower.fileno() is None for follower in self._followers):
             waits.append(_FILE_EVERY_S)
         if self._near is not None:
             waits.append(max(0.0, self._near_at + EVERY_S - now))
         if self._sampling is not None:
             waits.append(self._sampling.wait_s(now))
+        if self._kept_at < now and self._has_news:
+            waits.append(max(0.0, self._kept_at + _KEPT_EVERY_S - now))
+        if any(each.lost > self._lost.get(f"incidents for {each.outlet.name}", 0) for each in self._outlets):
+            waits.append(max(0.0, self._lost_at + _LOST_EVERY_S - now))
         readable, writable = self._judging.filenos()
         if not self._judging.is_full:
             readable += [fd for follower in self._followers if (fd := follower.fileno()) is not None]
             waits += [0.0] * len(self._reading)
         if self._sampling is not None:
             readable += self._sampling.filenos()
-        if any(queued.lost > self._lost.get(queued.outlet.name, (0, ""))[0] for queued in self._outlets):
-            waits.append(max(0.0, self._lost_at + _LOST_EVERY_S - now))
         until = min((wait for wait in waits if wait is not None), default=None)
         ready, _, _ = select.select([*readable, self._stop_read], writable, [], until)
         if self._stop_read in ready:
             self._is_over = True
 
+    @property
+    def _has_news(self) -> bool:
+        return any(each.position != self._kept.get(name, ()) for name, each in self._collectors.items())
+
     def _end(self) -> None:
+        if not self._bookmarks.is_kept:  # else what is open is read anew after a restart
+            for collector in self._collectors.values():
+                for stretch in collector.close():
+                    self._judging.give(stretch, self._clock())
         deadline = self._clock() + _END_S
         while self._judging.is_busy and self._clock() < deadline:
             readable, writable = self._judging.filenos()
             select.select(readable, writable, [], _FILE_EVERY_S)
             self._take_answers()
         self._tell(self._storms.all())
-        self._tell_losses()
-        self._keep()
-        for follower in self._followers:
-            follower.close()
-        self._judging.close()
-        if self._sampling is not None:
-            self._sampling.close()
+        for what, count, reason, outlet in self.losses():
+            self._lose(what, count, reason, but=outlet)
         for queued in self._outlets:
             queued.close()
+        self._keep()  # behind what was told, and not before
+        self._judging.close()
+        for follower in self._followers:
+            follower.close()
+        if self._sampling is not None:
+            self._sampling.close()
         with suppress(OSError):
             os.close(self._stop_read)
             os.close(self._stop_write)
+
+
+def _whose(groups: tuple[str, str]) -> str:
+    """The limited group is whose limit it was; the task's is the container, where the limit is the pod's or RAM."""
+    limited, task = groups
+    return task if limited == "/" or task.startswith(limited.rstrip("/") + "/") else limited

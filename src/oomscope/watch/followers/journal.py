@@ -14,7 +14,7 @@ from oomscope.watch.followers.follower import FollowedLine, Position
 NAME = "the journal"
 _KILLERS = ("earlyoom", "nohang", "nohang-desktop", "systemd-oomd")
 _CHUNK_BYTES = 1 << 18
-_FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,_PID,_TRANSPORT,_SOURCE_MONOTONIC_TIMESTAMP"
+_FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,_PID,_UID,_SYSTEMD_UNIT,_TRANSPORT,_SOURCE_MONOTONIC_TIMESTAMP"
 
 
 class Journal:
@@ -32,7 +32,9 @@ class Journal:
             asked += [f"SYSLOG_IDENTIFIER={killer}", "+"]
         begin = [f"--after-cursor={position[0]}"] if position else ["--boot", "--lines=all"]
         command = [program, "--follow", "--all", "--quiet", "--output=json", f"--output-fields={_FIELDS}", *begin]
-        self._process = subprocess.Popen([*command, *asked[:-1]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [*command, *asked[:-1]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         assert self._process.stdout is not None
         self._fd = self._process.stdout.fileno()
         os.set_blocking(self._fd, False)
@@ -65,20 +67,34 @@ class Journal:
 
 
 def _lines_of(record: bytes) -> Iterator[FollowedLine]:
-    """As journalctl shows it: the kernel's with seconds since boot, others with who wrote them."""
+    """As journalctl shows it: the kernel's with seconds since boot, others with who wrote them.
+
+    Anybody may call himself earlyoom; the unit and the user are journald's own word (systemd.journal-fields(7)).
+    """
     try:
         told = json.loads(record)
-        message, cursor = told.get("MESSAGE") or "", str(told["__CURSOR"])
-    except (ValueError, KeyError, AttributeError):
+        fields = {name: _text(value) for name, value in told.items()}
+        cursor = fields["__CURSOR"]
+        is_kernel = fields.get("_TRANSPORT") == "kernel"
+        usec = int(
+            (is_kernel and fields.get("_SOURCE_MONOTONIC_TIMESTAMP")) or fields.get("__MONOTONIC_TIMESTAMP") or 0
+        )
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return
-    if isinstance(message, list):  # bytes that are no text
-        message = bytes(message).decode(errors="replace")
-    if told.get("_TRANSPORT") == "kernel":
-        usec = int(told.get("_SOURCE_MONOTONIC_TIMESTAMP") or told.get("__MONOTONIC_TIMESTAMP") or 0)
-        prefix = f"[{usec // 10**6:5d}.{usec % 10**6:06d}] "
-    else:
-        usec = int(told.get("__MONOTONIC_TIMESTAMP") or 0)
-        who = f"{told.get('SYSLOG_IDENTIFIER', '')}[{told.get('_PID', '')}]"
-        prefix = f"[{usec // 10**6:5d}.{usec % 10**6:06d}] {who}: "
-    for line in str(message).split("\n"):
+    who = fields.get("SYSLOG_IDENTIFIER", "")
+    unit = fields.get("_SYSTEMD_UNIT", "")
+    if not is_kernel and fields.get("_UID") != "0" and not unit.startswith(tuple(f"{each}." for each in _KILLERS)):
+        return
+    prefix = f"[{usec // 10**6:5d}.{usec % 10**6:06d}] " + ("" if is_kernel else f"{who}[{fields.get('_PID', '')}]: ")
+    lines = fields.get("MESSAGE", "").split("\n")
+    for line in lines if is_kernel else lines[:1]:
         yield FollowedLine((prefix + line).encode("utf-8", "replace"), None, [cursor])
+
+
+def _text(value: object) -> str:
+    """A field: text, bytes that are none, or one that stands there several times, of which the first counts."""
+    if isinstance(value, list) and value and isinstance(value[0], int):
+        return bytes(each & 255 for each in value if isinstance(each, int)).decode(errors="replace")
+    if isinstance(value, list):
+        return _text(value[0]) if value else ""
+    return "" if value is None else str(value)

@@ -43,7 +43,7 @@ class JournalOutlet:
 
 def fields_of(incident: Incident) -> list[tuple[str, str]]:
     """The fields of an entry; what is not known is left out."""
-    notice, place = incident.notice, None if incident.surroundings is None else incident.surroundings.cgroup
+    notice, place = incident.notice, incident.place
     found: list[tuple[str, str | int | None]] = [
         ("MESSAGE", incident.text),
         ("MESSAGE_ID", MESSAGE_IDS.get(incident.kind, _OTHER_ID)),
@@ -51,6 +51,7 @@ def fields_of(incident: Incident) -> list[tuple[str, str]]:
         ("SYSLOG_IDENTIFIER", "oomscope"),
         ("OOMSCOPE_KIND", incident.kind),
         ("OOMSCOPE_COUNT", incident.count),
+        ("OOMSCOPE_HOST", incident.host),
     ]
     if notice is not None:
         found += [
@@ -78,6 +79,16 @@ def fields_of(incident: Incident) -> list[tuple[str, str]]:
             ("OOMSCOPE_CONTAINER_ID", place.container_id),
         ]
     return [(name, str(value)) for name, value in found if value not in (None, "")]
+
+
+FIELDS = (
+    *("MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"),
+    *("OOMSCOPE_KIND", "OOMSCOPE_COUNT", "OOMSCOPE_HOST", "OOMSCOPE_CLASS", "OOMSCOPE_CERTAINTY", "OOMSCOPE_HOLDER"),
+    *("OOMSCOPE_HOLDER_KIND", "OOMSCOPE_MODULE", "OOMSCOPE_BYTES", "OOMSCOPE_SIGNATURE", "OOMSCOPE_SIGNATURE_ID"),
+    *("OOMSCOPE_NEXT", "OOMSCOPE_CGROUP", "OOMSCOPE_VICTIM_PID", "OOMSCOPE_VICTIM", "OOMSCOPE_REPORT"),
+    *("OOMSCOPE_UNIT", "OOMSCOPE_POD", "OOMSCOPE_NAMESPACE", "OOMSCOPE_CONTAINER", "OOMSCOPE_POD_UID"),
+    "OOMSCOPE_CONTAINER_ID",
+)
 
 
 def _field(name: str, value: str) -> bytes:

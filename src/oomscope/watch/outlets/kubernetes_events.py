@@ -35,7 +35,7 @@ class KubernetesEvents:
 
     def tell(self, incident: Incident) -> None:
         """See Outlet: an OOM of a pod whose name is known. Raises OSError where it was not taken."""
-        place = None if incident.surroundings is None else incident.surroundings.cgroup
+        place = incident.place
         if incident.kind not in (OOM, STORM) or place is None or place.pod is None or place.namespace is None:
             return
         token = (self._account / "token").read_text().strip()  # it is changed now and then

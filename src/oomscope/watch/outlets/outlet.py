@@ -8,7 +8,7 @@ from typing import Protocol
 
 from oomscope.model.notice import Incident
 
-_MOST_WAITING = 1000
+_MOST_WAITING = 200
 _END_S = 10.0
 
 
@@ -31,6 +31,7 @@ class Queued:
         self.outlet = outlet
         self.lost = 0
         self.reason = ""
+        self.is_gone = False  # its reader has left for good
         self._queue: queue.Queue[Incident | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._work, name=outlet.name, daemon=True)
         self._thread.start()
@@ -43,19 +44,24 @@ class Queued:
             self._lose("it takes less than comes")
 
     def close(self) -> None:
-        """Tell what still waits, for a while, and end."""
+        """Tell what still waits, for a while, and end; what does not get through then is lost."""
         try:
             self._queue.put(None, timeout=_END_S)
+            self._thread.join(_END_S)
         except queue.Full:
-            return
-        self._thread.join(_END_S)
-        if not self._thread.is_alive():
+            pass
+        if self._thread.is_alive():
+            self.lost += max(1, self._queue.qsize())
+            self.reason = "it takes too long"
+        else:
             self.outlet.close()
 
     def _work(self) -> None:
         while (incident := self._queue.get()) is not None:
             try:
                 self.outlet.tell(incident)
+            except BrokenPipeError:
+                self.is_gone = True
             except Exception as error:  # noqa: BLE001 - one outlet's trouble is no other's
                 self._lose(str(error) or type(error).__name__)
 

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import string
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
 from oomscope.errors import BadQuestion, Unreadable, cause_of
 from oomscope.model.notice import Incident
 from oomscope.report import incident_json
-from oomscope.watch.outlets.journal import fields_of
+from oomscope.watch.outlets.journal import FIELDS, fields_of
 
 _TRIES, _TIMEOUT_S, _PAUSE_S = 3, 10.0, 2.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """A POST that is sent elsewhere becomes a GET, and nobody has read it."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+_TOO_MANY = 429
+
+
+def _host(url: str) -> str:
+    """Raises BadQuestion where an address has none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise BadQuestion(f"--webhook: {error}") from error
+    if not parts.hostname or parts.username is not None:
+        raise BadQuestion("--webhook: an address of the form http(s)://HOST/PATH, without a name and a password")
+    return parts.hostname
+
+
+NAMES = frozenset(name.removeprefix("OOMSCOPE_").lower() for name in FIELDS)
 
 
 class Webhook:
@@ -27,8 +53,10 @@ class Webhook:
     def __init__(self, url: str, template: Path | None = None) -> None:
         """Raises BadQuestion, Unreadable."""
         if not url.startswith(("http://", "https://")):
-            raise BadQuestion(f"--webhook {url}: no http:// or https:// address")
-        self.name, self._url, self._template = f"the webhook {url}", url, None
+            raise BadQuestion("--webhook: no http:// or https:// address")
+        self._url, self._template = url, None
+        host = _host(url)  # what follows it may be a secret
+        self.name = f"the webhook at {host}"
         if template is None:
             return
         try:
@@ -38,6 +66,13 @@ class Webhook:
             raise Unreadable(f"{template}: {why}") from error
         if not self._template.is_valid():
             raise BadQuestion(f"{template}: a `$` that begins no name; write `$$` for the sign itself")
+        if unknown := sorted(set(self._template.get_identifiers()) - NAMES):
+            known = ", ".join(sorted(NAMES))
+            raise BadQuestion(f"{template}: no field is called {', '.join(unknown)}", advice=f"there are {known}")
+        try:
+            json.loads(self._template.safe_substitute(_Known()))
+        except ValueError as error:
+            raise BadQuestion(f"{template}: no JSON once its names are filled in: {error}") from error
 
     def tell(self, incident: Incident) -> None:
         """See Outlet. Raises OSError where it was not taken."""
@@ -49,13 +84,15 @@ class Webhook:
         )
         for left in reversed(range(_TRIES)):
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+                with _OPENER.open(request, timeout=_TIMEOUT_S):
                     return
             except urllib.error.HTTPError as error:
                 error.close()
-                if error.code < 500 or not left:  # what is wrong with the request stays wrong
+                if (
+                    error.code < 500 and error.code != _TOO_MANY
+                ) or not left:  # what is wrong with the request stays wrong
                     raise
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 if not left:
                     raise
             time.sleep(_PAUSE_S)
