@@ -47,6 +47,8 @@ class LogFile:
         """See Follower."""
         while True:
             try:
+                if self._file is not None and _before(self._file, self._at) != self._tail:
+                    self._open(self._path)  # emptied, or written anew: other bytes stand where it was read to
                 yield from self._read()
                 is_rotated = self._is_rotated()
             except OSError as error:
@@ -79,6 +81,7 @@ class LogFile:
                 raise Unreadable(f"{path}: no file, but a device or a pipe", advice="`oomscope explain -` reads a pipe")
             self._file = path.open("rb")
             if must_be_there and self._file.read(8).startswith(_PACKED):
+                self._file.close()
                 raise Unreadable(f"{path}: compressed, which does not grow", advice="oomscope explain --all reads it")
             self._file.seek(0)
         except OSError as error:
@@ -127,7 +130,7 @@ class LogFile:
         return FollowedLine(text, None, position)
 
     def _is_rotated(self) -> bool:
-        """Whether the name is another file's now, or it begins anew: it is shorter, or other bytes stand there."""
+        """Whether the name is another file's now."""
         try:
             now = self._path.stat()
         except OSError:
@@ -135,7 +138,7 @@ class LogFile:
         if self._file is None:
             return True
         mine = os.fstat(self._file.fileno())
-        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino) or _before(self._file, self._at) != self._tail
+        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
 
 
 def _is(path: Path, inode: int) -> bool:
