@@ -68,6 +68,28 @@ def test_caches_of_files_and_names_are_no_leaks() -> None:
     assert found(of) == []
 
 
+NOISE = random.Random(7)
+WEEK = 2016
+LEAKS = {
+    "noise of more than a step": [int(n * 4.3 * MIB + NOISE.gauss(0, 6) * MIB) + 100 * MIB for n in range(WEEK)],
+    "begun yesterday": [100 * MIB] * 1728 + [100 * MIB + n * 28 * MIB for n in range(288)],
+    "an hourly job": [100 * MIB + (n // 12) * 100 * MIB for n in range(WEEK)],
+    "every other reading": [100 * MIB + (n // 2) * 8 * MIB for n in range(200)],
+}
+
+
+@pytest.mark.parametrize("sizes", LEAKS.values(), ids=LEAKS)
+def test_a_leak_is_found_on_its_own_scale(sizes: list[int]) -> None:
+    """Of sockets, too, whose cache is one of inodes by its name."""
+    assert found({("slab caches", "sock_inode_cache"): series(sizes)}) == ["sock_inode_cache"]
+
+
+def test_what_saturates_is_no_leak() -> None:
+    """Start-up: fast at first, then slower and slower."""
+    sizes = [int(400 * MIB * (1 - 2.718 ** (-n / 4))) for n in range(20)]
+    assert found({("slab caches", "kmalloc-1k"): series(sizes)}) == []
+
+
 def test_one_outlier_decides_nothing() -> None:
     """The median slope is that of the others."""
     sizes = [100 * MIB + n * MIB for n in range(30)]
@@ -90,4 +112,6 @@ def test_who_allocates_it_is_named_and_when_memory_ends() -> None:
     slab = next(each for each in told if each.account == "slab caches")
     assert slab.by == "leaker [driver]"
     assert slab.full_in_s == pytest.approx(DAY_S, rel=0.01)
+    (short,) = growers({("slab caches", "x"): series([n * MIB for n in range(20)])}, ram_bytes=RAM, available_bytes=RAM)
+    assert short.full_in_s is None, "nothing is said of what lies far beyond what was seen"
     assert told[0].holder == "other", "the fastest first"

@@ -35,7 +35,7 @@ def growth_text(grower: Grower) -> str:
     is_short = grower.over_s < _SHORT_S
     pace = bytes_text(round(grower.bytes_per_day / 24 if is_short else grower.bytes_per_day))
     text = f"{grower.holder} +{pace} {'an hour' if is_short else 'a day'} for {duration_text(int(grower.over_s * 1e9))}"
-    text += "" if grower.by is None else f", by {grower.by}"
+    text += "" if grower.by is None else f", at the pace of {grower.by}"
     if grower.full_in_s is not None:
         text += f"; out of memory in about {duration_text(int(grower.full_in_s * 1e9))}"
     return f"{text} ({grower.account}, now {bytes_text(grower.now_bytes)})"

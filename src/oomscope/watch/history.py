@@ -79,16 +79,19 @@ class History:
             latest = base.execute("SELECT boot FROM reading ORDER BY id DESC LIMIT 1").fetchone()
             if latest is None:
                 raise NothingToExplain(f"{self.path}: no reading in it", advice="oomscope watch --leaks takes them")
+            # By the time since boot: whoever sets the clock makes no memory grow.
+            (began,) = base.execute("SELECT at - uptime_s FROM reading ORDER BY id DESC LIMIT 1").fetchone()
             asked = (
-                "SELECT account, holder, at, bytes FROM amount JOIN reading ON reading.id = reading "
+                "SELECT account, holder, ? + uptime_s, bytes FROM amount JOIN reading ON reading.id = reading "
                 "JOIN name ON name.id = name WHERE boot = ? ORDER BY reading.id"
             )
-            for account, holder, at, size in base.execute(asked, latest):
+            for account, holder, at, size in base.execute(asked, (began, *latest)):
                 found.setdefault((account, holder), []).append((at, size))
             whole = (
-                "SELECT at, unaccounted_bytes FROM reading WHERE boot = ? AND unaccounted_bytes NOT NULL ORDER BY id"
+                "SELECT ? + uptime_s, unaccounted_bytes FROM reading "
+                "WHERE boot = ? AND unaccounted_bytes NOT NULL ORDER BY id"
             )
-            if rows := base.execute(whole, latest).fetchall():
+            if rows := base.execute(whole, (began, *latest)).fetchall():
                 found[(MEMINFO, UNACCOUNTED)] = rows
         return found
 
