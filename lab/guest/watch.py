@@ -156,20 +156,16 @@ def main() -> None:
     for _ in range(STORM):
         eat("system.slice/storm.service")
     told(4)
-    textfile = "--collector.textfile.directory=/tmp/textfile"
-    listening = (
-        "--web.listen-address=127.0.0.1:9100",
+    collecting = (
         "--collector.disable-defaults",
         "--collector.textfile",
-        textfile,
+        "--collector.textfile.directory=/tmp/textfile",
     )
-    started("node_exporter", "prometheus-node-exporter", *listening)
-    wait_for("node_exporter", lambda: "oomscope_ooms_total" in asked("http://127.0.0.1:9100/metrics"))
+    started("node_exporter", "prometheus-node-exporter", "--web.listen-address=127.0.0.1:9100", *collecting)
+    wait_for("node_exporter", lambda: "storm.service" in asked("http://127.0.0.1:9100/metrics"))
     (CASE / "node_exporter.metrics").write_text(asked("http://127.0.0.1:9100/metrics"))
     query = "http://127.0.0.1:9090/api/v1/query?query=" + urllib.parse.quote("oomscope_ooms_total")
-    wait_for(
-        "Prometheus", lambda: len(json.loads(asked(query) or '{"data":{"result":[]}}')["data"]["result"]) >= 3, 120
-    )
+    wait_for("Prometheus", lambda: "storm.service" in asked(query))
     (CASE / "prometheus.json").write_text(asked(query))
     alerts = "http://127.0.0.1:9090/api/v1/alerts"
     wait_for("an alert", lambda: "OutOfMemory" in asked(alerts))
