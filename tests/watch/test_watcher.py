@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 import oomscope
 from oomscope.model.notice import LOST, OOM, STORM, Incident
-from oomscope.watch import collector, judging
+from oomscope.watch import collector, judging, watcher
 from tests.watch.support import KILL, Running, add
 
 TEXT = KILL.read_bytes().rstrip(b"\n") + b"\n"
@@ -171,3 +174,107 @@ def test_a_storm_and_its_end_are_told(tmp_path: Path) -> None:
         watch.wait_for(lambda: watch.kept.kinds() == [OOM])
         watch.wait_for(lambda: not watch.watcher._is_open)
     assert [(each.kind, each.count) for each in watch.kept.incidents] == [(OOM, 1), (STORM, 3)]
+
+
+def test_what_waits_behind_a_report_that_kills_the_judge_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is lost, which is told; another process is started for the others."""
+    log, wrapper = tmp_path / "kern.log", tmp_path / "dies_once.py"
+    wrapper.write_text(
+        "import os, sys\n"
+        f"if os.path.exists({str(tmp_path / 'died')!r}):\n"
+        "    from oomscope.watch.judge import main\n"
+        "    main([])\n"
+        "else:\n"
+        f"    open({str(tmp_path / 'died')!r}, 'w').close()\n"
+        "    os.read(0, 1 << 16)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(judging, "_JUDGE", "dies_once")
+    add(log, b"".join(map(numbered, range(6))))
+    with Running([log]) as watch:
+        watch.wait_for(lambda: watch.kept.kinds().count(OOM) == 5)
+    assert watch.watcher._judging.lost == 1
+    assert watch.kept.kinds().count(LOST) == 1
+
+
+def test_a_judge_that_hangs_delays_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to end, the watch ends; what was in hand is lost, and counted."""
+    monkeypatch.setattr(watcher, "_END_S", 1.0)
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(judging, "_JUDGE", "hangs")
+    log = tmp_path / "kern.log"
+    add(log, TEXT)
+    with Running([log]) as watch:
+        watch.wait_for(lambda: watch.watcher._judging.is_busy)
+        before = time.thread_time()
+        time.sleep(2)
+        assert time.thread_time() - before < 1
+    assert watch.watcher._judging.lost == 1
+
+
+def test_nothing_is_loaded_from_the_current_folder(tmp_path: Path) -> None:
+    """Whoever runs it as root in a folder of somebody else's runs none of that one's code."""
+    (tmp_path / "msgspec.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w').close()\nraise ImportError\n")
+    add(tmp_path / "kern.log", TEXT)
+    command = [sys.executable, "-P", "-m", "oomscope", "watch", "--file", "kern.log", "--once"]
+    env = {**os.environ, "PYTHONPATH": str(Path(oomscope.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert "cache-main (pid 3117813) used 4.6 of 5.5 GiB RAM" in done.stdout
+    assert not (tmp_path / "loaded").exists()
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "oomscope", "watch", "--once", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_state_that_is_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    """The log itself, say: one sentence, and it stays as it was."""
+    log = tmp_path / "kern.log"
+    add(log, TEXT)
+    done = run("--file", log, "--state", log)
+    assert (done.returncode, log.read_bytes()) == (2, TEXT)
+    assert "would be overwritten" in done.stderr
+
+
+@pytest.mark.parametrize("position", ['["a", "b"]', "[1, null, 2]", "[5]", "[1, -5, 3]", "7", "{}"])
+def test_a_damaged_position_counts_as_none(tmp_path: Path, position: str) -> None:
+    """The log is read from its beginning."""
+    log, state = tmp_path / "kern.log", tmp_path / "state"
+    add(log, TEXT)
+    state.write_text(f'{{"boot": "", "positions": {{"{log}": {position}}}}}')
+    done = run("--file", log, "--state", state)
+    assert done.returncode == 0, done.stderr
+    assert "cache-main" in done.stdout
+
+
+def test_what_was_lost_at_the_end_is_told_and_counts(tmp_path: Path) -> None:
+    """A webhook that nobody listens on: on standard error, by the exit code, without what its address hides."""
+    log = tmp_path / "kern.log"
+    add(log, TEXT)
+    done = run("--file", log, "--webhook", "http://127.0.0.1:9/hooks/SECRET")
+    assert done.returncode == 5
+    assert "lost 1 incidents for the webhook at 127.0.0.1" in done.stderr
+    assert "SECRET" not in done.stderr + done.stdout
+
+
+def test_a_log_without_any_oom_is_said(tmp_path: Path) -> None:
+    """So that nobody takes silence for health."""
+    add(tmp_path / "kern.log", b"[    1.000000] usb 1-1: new device\n")
+    done = run("--file", tmp_path / "kern.log")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no OOM in 1 line" in done.stderr
+
+
+def test_an_old_event_has_its_own_date_and_nothing_of_now(tmp_path: Path) -> None:
+    """Neither the time of reading, nor the memory that the machine has today."""
+    add(tmp_path / "kern.log", TEXT)
+    done = run("--file", tmp_path / "kern.log", "--this-machine", "--format", "json")
+    told = json.loads(done.stdout)
+    assert told["at"][5:10] == "09-29"
+    assert "surroundings" not in told
+    assert told["place"]["unit"] == "varnish.service"
