@@ -52,7 +52,8 @@ def watch() -> subprocess.Popen[bytes]:
 def incidents() -> list[dict[str, object]]:
     """What the watch has told so far."""
     path = CASE / "watch.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
     return [json.loads(line) for line in lines]
 
 

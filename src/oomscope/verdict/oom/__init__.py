@@ -78,6 +78,8 @@ def _by_user_space(case: OomCase) -> str:
     pid = f" (pid {most.pid})" if most.pid else ""
     held = f", which held {bytes_text(most.kib['rss'] * 1024)}" if most.kib.get("rss") else ""
     more = f"; it ended {len(victims):,} processes" if len(victims) > 1 else ""
+    if all(victim.is_announced for victim in victims):
+        return f"{name} asked {most.comm}{pid}{held}{',' if held else ''} to end, and it did not{why}"
     return f"{name}, not the kernel's OOM killer, ended {most.comm}{pid}{held}{why}{more}"
 
 

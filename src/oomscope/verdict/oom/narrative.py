@@ -78,6 +78,8 @@ def what_happened(case: OomCase) -> str:
         names = ", ".join(victim.comm for victim in event.victims[:_NAMED])
         names += f" and {len(event.victims) - _NAMED:,} more" if len(event.victims) > _NAMED else ""
         killer = "a killer in user space" if event.killer is None else event.killer.name
+        if names and all(victim.is_announced for victim in event.victims):
+            return f"{when}{killer} asked {names} to end; the log says that it did not."
         return f"{when}{killer} ended {names}." if names else f"{when}{killer} killed nobody in this log."
     if case.request.order == -1:
         return f"{when}an administrator called the OOM killer (SysRq-f){_ended(case)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from oomscope import bounds
 from oomscope.model.oom_event import FOREIGN, Killer, Victim
@@ -27,7 +28,7 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
             rb"(?:.{0,120}?earlyoom(?:\[\d{1,9}\])?: )?"
             rb"(?:(?:sending SIG(?:TERM|KILL) to|killing) process (?P<pid>\d{1,9})(?: uid \d{1,9})?"
             rb" \"(?P<comm>[^\"]{1,80})\""
-            rb"(?: with signal \d{1,2})?(?:: badness \d{1,9}, VmRSS (?P<mib>\d{1,9}) MiB)?"
+            rb"(?: with signal \d{1,2})?(?:: (?:badness|oom_score) \d{1,9}, VmRSS (?P<mib>\d{1,9}) MiB)?"
             rb"|(?P<reason>[Ll]ow memory! .{1,200})|(?<=: )(?P<state>mem avail: .{1,120}))"
         ),
     ),
@@ -44,10 +45,15 @@ _KILLS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         re.compile(
             rb"(?:.{0,120}?nohang(?:-desktop)?(?:\[\d{1,9}\])?: )?(?:"
             rb"Sen(?:ding|t) SIG(?:TERM|KILL) to (?!the victim)(?P<comm>\S{1,80})(?: ?\(?(?P<pid>\d{1,9}))?"
-            rb"|Found the victim with highest badness"
+            rb"|Found the victim with highest badness|Process with highest badness"
+            rb"| *PID: (?P<pid_too>\d{1,9}), name: (?P<comm_too>\S{1,80}), badness: \d"
             rb"| *(?:badness|Badness): +\d{1,9}, oom_score: )"
         ),
     ),
+)
+# earlyoom waits ten seconds for a process to end, then says that it did not (kill.c).
+_STAYED = re.compile(
+    rb"(?:.{0,120}?earlyoom(?:\[\d{1,9}\])?: )?(?:process (?P<pid>\d{1,9}) did not exit|kill failed: (?P<why>.{1,80}))"
 )
 _TO_FREE = re.compile(rb"to free (?P<kib>\d{1,12}) ?kB(?: rss, (?P<swap>\d{1,12}) ?kB swap)?")
 _WHY = re.compile(rb"(?:; reason: (?P<reason>.{1,200})|because (?P<because>.{1,200}))")
@@ -58,7 +64,18 @@ _FREE = re.compile(rb"\s*Free memory is -?\d{1,12} ?kB (?:above|below) reserved"
 HINT = either(
     *(rb"Kill '", rb"Killing '", rb"Reclaim '", rb"earlyoom", rb"systemd-oomd", rb"nohang", rb"to free \d"),
     *(rb"is below limit", rb"Free memory is", rb"Low memory! ", rb"low memory! ", rb"to process \d"),
-    *(rb"killing process \d", rb"Found the victim", rb"Name:", rb"PID:", rb"UID:", rb"VmRSS:", rb"VmS\w\w\w:"),
+    *(
+        rb"killing process \d",
+        rb"Found the victim",
+        rb"with highest badness",
+        rb"did not exit",
+        rb"kill failed",
+        rb"Name:",
+        rb"PID:",
+        rb"UID:",
+        rb"VmRSS:",
+        rb"VmS\w\w\w:",
+    ),
     *(rb"Realpath:", rb"CmdLine:", rb"Badness: ", rb"badness: "),
 )
 # What nohang says of whom it chose, a line each, and systemd-oomd of whom it considered.
@@ -107,6 +124,9 @@ class UserSpaceKills(ReportSection):
             return True
         if self.killer is None:
             return False
+        if self.killer.name == "earlyoom" and (stayed := _STAYED.match(text)) is not None:
+            self._stay(stayed, number, text)
+            return True
         if self.killer.name == "nohang" and (about := _OF_VICTIM.match(text)) is not None:
             self._chosen.setdefault(about["name"], about["value"].strip())
             self._choose(number)
@@ -129,17 +149,25 @@ class UserSpaceKills(ReportSection):
             self.killer = Killer(name, printable(reason.strip(b" \t`")), number)
             self.draft.lines.pop("reason", None)  # the last one counts
             self.draft.at("reason", number, text)
-        comm = told.get("comm")
-        if b"Found the victim" in text:
+        comm = told.get("comm") or told.get("comm_too")
+        if b"Found the victim" in text or b"highest badness" in text:
             self._chosen = {}
         if comm is None or not self.draft.has_room("victims", self.victims, bounds.VICTIMS):
             return
-        pid = int(told.get("pid") or 0)
+        pid = int(told.get("pid") or told.get("pid_too") or 0)
         kib = {"rss": int(told["mib"] or 0) * 1024} if told.get("mib") else _amounts(rest)
         if comm in self._candidates:
             kib = {"rss": self._candidates[comm]}
         self.victims.setdefault((pid, printable(comm)), Victim(pid, printable(comm), kib, None, number))
         self.draft.at(f"victim {pid}", number, text)
+
+    def _stay(self, told: re.Match[bytes], number: int, text: bytes) -> None:
+        """Whoever was asked to end and did not: by its number, or the last one where the reason alone is told."""
+        pid = None if told["pid"] is None else int(told["pid"])
+        for key in list(self.victims) if pid is not None else list(self.victims)[-1:]:
+            if pid in (None, key[0]):
+                self.victims[key] = replace(self.victims[key], is_announced=True)
+                self.draft.at("did not end", number, text)
 
     def _consider(self, candidate: re.Match[bytes]) -> None:
         if candidate["path"] is not None:
@@ -158,7 +186,8 @@ class UserSpaceKills(ReportSection):
         name = told.get(b"Name") or told.get(b"Realpath", b"").rpartition(b"/")[2]
         if size is None or not name or not self.draft.has_room("victims", self.victims, bounds.VICTIMS):
             return
-        pid = int(told[b"PID"]) if told.get(b"PID", b"").isdigit() and len(told[b"PID"]) < _PID_DIGITS else 0
+        digits = told.get(b"PID", b"").partition(b",")[0]  # "903309, PPID: 1"
+        pid = int(digits) if digits.isdigit() and len(digits) < _PID_DIGITS else 0
         swap = None if b"VmSwap" not in told else _MIB.match(told[b"VmSwap"])
         kib = {"rss": int(size["mib"]) * 1024}
         if swap is not None:
