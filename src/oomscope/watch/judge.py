@@ -5,9 +5,7 @@ It is given stretches of a log on its standard input, each behind its length, an
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import re
 import sys
 import time
@@ -26,42 +24,18 @@ from oomscope.triage.signature import signature
 from oomscope.triage.timestamps import when
 from oomscope.verdict.oom.case import NO_SHORTAGE
 from oomscope.watch.kill_line import groups_of
-from oomscope.watch.known_reports import REPORTS
 from oomscope.watch.privileges import drop_privileges
 from oomscope.watch.protocol import LENGTH_BYTES, WHOLE, Answered
 
 _ON_REQUEST = (SHOWN, NO_SHORTAGE)  # of SysRq or crash tools: no OOM
-_ROOMS = (
-    "attribution",
-    "model",
-    "pipeline",
-    "report",
-    "sources.kernel_log",
-    "triage.signature",
-    "triage.timestamps",
-    "verdict",
-)
 _COLUMNS = 120
 
 
 def main(arguments: list[str]) -> None:
     """Answer until the standard input ends; with `--whole`, with all that `explain` prints, too."""
-    _load_what_is_loaded_late()
     drop_privileges()
     while (stretch := _next_stretch()) is not None:
         _write(msgspec.json.encode(answered(stretch, whole=WHOLE in arguments)) + b"\n")
-
-
-def _load_what_is_loaded_late() -> None:
-    """Whoever has no privileges may not find it any more."""
-    for room in _ROOMS:
-        module = importlib.import_module(f"oomscope.{room}")
-        for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
-            if not each.name.startswith(("oomscope.report.page", "oomscope.report.data_frame")):
-                importlib.import_module(each.name)
-    _stamped_at("Sep 29 08:12:34")
-    if not answered(REPORTS, whole=True).notices:
-        raise RuntimeError("the process that reads reports does not know a report")
 
 
 def answered(stretch: bytes, *, whole: bool = False) -> Answered:
