@@ -57,7 +57,7 @@ def incidents() -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-def wait_for(what: str, condition: Callable[[], object], seconds: float = 90.0) -> None:
+def wait_for(what: str, condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Until it holds; the guest's own failure where it never does."""
     until = time.monotonic() + seconds
     while not condition():

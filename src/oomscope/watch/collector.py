@@ -42,6 +42,7 @@ class Stretch:
     has_body: bool = False  # its counters, or its end: another header begins another report
     groups: tuple[str, str] | None = None  # memory cgroups of it: the limited one, and the killed task's
     surroundings: Surroundings | None = None  # what was read of the machine when it began
+    seen_at: tuple[float, float] = (0.0, 0.0)  # when that was, since boot and since the epoch
 
     @property
     def text(self) -> bytes:

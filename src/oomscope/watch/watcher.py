@@ -140,6 +140,7 @@ class Watcher:
     def _see_surroundings(self, stretch: Stretch, *, is_new: bool) -> None:
         if is_new and not self._reading:  # what is read in one go is of the past
             stretch.surroundings = of_machine(self._root, _PAGE_BYTES)
+            stretch.seen_at = time.clock_gettime(time.CLOCK_MONOTONIC), time.time()
         beside = stretch.surroundings
         if stretch.groups is None or beside is None or beside.cgroup_stat:
             return
@@ -151,9 +152,7 @@ class Watcher:
         at = now if notice.stamped_at is None else notice.stamped_at
         if stretch.source in (kmsg.PATH, journal.NAME) and notice.at_ns is not None:
             at = min(now, now - time.clock_gettime(time.CLOCK_MONOTONIC) + notice.at_ns / 1e9)
-        is_now = self._is_local and abs(now - at) < _LATE_S and (notice.at_ns is not None or notice.stamp is not None)
-        is_known = stretch.source in (kmsg.PATH, journal.NAME) or notice.stamped_at is not None
-        beside = self._beside(notice, stretch) if is_now and is_known else None
+        beside = self._beside(notice, stretch) if self._was_seen(notice, stretch) else None
         groups = None if notice.task_group is None else (notice.group or "/", notice.task_group)
         group = notice.group if groups is None else _whose(groups)
         return Incident(
@@ -167,6 +166,13 @@ class Watcher:
             host=os.uname().nodename if self._is_local else notice.host,
             log=stretch.text,
         )
+
+    def _was_seen(self, notice: OomNotice, stretch: Stretch) -> bool:
+        """Whether the machine was looked at when it happened, by the log's own time."""
+        since_boot_s, since_epoch_s = stretch.seen_at
+        if stretch.source in (kmsg.PATH, journal.NAME):
+            return notice.at_ns is not None and abs(since_boot_s - notice.at_ns / 1e9) < _LATE_S
+        return notice.stamped_at is not None and abs(since_epoch_s - notice.stamped_at) < _LATE_S
 
     def _beside(self, notice: OomNotice, stretch: Stretch) -> Surroundings | None:
         beside = stretch.surroundings
