@@ -842,7 +842,7 @@ _ARMED = (
         architectures=(X86_64,),
         cores=(),
         runs_oomscope=True,
-        limit_s=600,
+        limit_s=900,
         default=True,
     ),
     Scenario(
