@@ -183,6 +183,8 @@ class End(ReportSection):
             return True
         if b"memory.oom.group set" in text:
             return False
+        if SUMMARY.match(text) is not None:
+            return bool(self.victims) or "oom-kill" in self.draft.lines  # dump_oom_summary() is called once
         if _panic(text) is not None or NO_VICTIM.match(text) is not None:
             return False
         # mm/oom_kill.c oom_kill_process(): with memory.oom.group each kill line behind is of this event.
