@@ -19,7 +19,7 @@ _ROWS = 20  # caches, callers and culprits that are shown
 def require() -> None:
     """That the library is there. Raises NotOffered."""
     if importlib.util.find_spec("prometheus_client") is None:
-        raise NotOffered("metrics need prometheus-client", advice="pip install 'oomscope[watch]'")
+        raise NotOffered("metrics need prometheus-client", advice="pip install prometheus-client")
 
 
 class Metrics:
