@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,9 +77,13 @@ def processor_s(pid: int) -> float:
 def test_a_real_oom_names_its_pod(group: Path) -> None:
     """The kernel kills a process here and now: `watch` says why, who, and in which pod, within seconds."""
     command = [sys.executable, "-m", "oomscope", "watch", "--from-now", "--format", "json"]
-    watch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert watch.stdout is not None
-    time.sleep(3)
+    assert watch.stderr is not None
+    never = threading.Timer(120, watch.kill)  # a test that fails does not hang
+    never.start()
+    while b"following" not in watch.stderr.readline():
+        assert watch.poll() is None
     eat = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); x = bytearray(100 << 20)"
     eaten = subprocess.run([sys.executable, "-c", eat], check=False)
     try:
@@ -90,9 +95,11 @@ def test_a_real_oom_names_its_pod(group: Path) -> None:
         idle_share = (processor_s(watch.pid) - before) / 20
         status = Path(f"/proc/{watch.pid}/status").read_text()
     finally:
+        never.cancel()
         watch.terminate()
         watch.wait(30)
         watch.stdout.close()
+        watch.stderr.close()
     assert (told["kind"], told["oom_class"]) == ("oom", "memcg-limit")
     place = told["place"]
     assert (place["pod_uid"], place["container_id"]) == (UID, HEX)
