@@ -231,6 +231,7 @@ def test_metrics_count_by_class_holder_and_cgroup(tmp_path: Path) -> None:
     """On loopback and as a textfile alike; a storm counts all of its events."""
     textfile = tmp_path / "oomscope.prom"
     metrics = Metrics(port=0, textfile=textfile)
+    assert "unaccounted" not in scraped(metrics.port), "what is not known yet is no zero"
     metrics.tell(INCIDENT)
     metrics.tell(MANY)
     metrics.tell(Incident(LOST, 1.0, "", "", count=3, figures={"what": "/dev/kmsg"}))

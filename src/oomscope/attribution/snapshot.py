@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from oomscope.attribution.culprit import attribute, name_of
 from oomscope.attribution.witness_comparison import pages_by_culprit, pages_by_stack
-from oomscope.model.account import Entry
+from oomscope.model.account import BYTES, Account, Entry
 from oomscope.model.counts import Counts
 from oomscope.model.snapshot import Snapshot, SnapshotRow
 from oomscope.numeric import np
@@ -72,6 +72,16 @@ def amounts_of_sites(sites: Iterable[Entry]) -> Amounts:
         by_function[str(site)] = by_function.get(str(site), 0) + site.amount
         by_place[f"{site} {site.place}"] = by_place.get(f"{site} {site.place}", 0) + site.amount
     return {CULPRIT: by_function, STACK: by_place}
+
+
+def amounts_of_accounts(tables: Iterable[Account], page_bytes: int) -> dict[str, int]:
+    """Bytes by the holders of some accounts, whatever these are in."""
+    found: dict[str, int] = {}
+    for each in tables:
+        factor_bytes = 1 if each.unit == BYTES else page_bytes
+        for entry in each.entries:
+            found[str(entry)] = found.get(str(entry), 0) + entry.amount * factor_bytes
+    return found
 
 
 def snapshot(

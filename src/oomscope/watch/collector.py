@@ -18,7 +18,6 @@ _MOST_BYTES = 1 << 20
 _MOST_S = 120.0  # of a report that goes on and on
 _MOST_DULL_LINES = 2000  # read in one go, without a telling one among them: what follows is of something else
 _CONTEXT_LINES = 16  # before the first telling one: the CPU and the task of a trace
-_KILLED_KEPT = 256
 # "Linux version" begins a boot, and no report; who talks of a killer by name need not be one.
 _OPENS = re.compile(b"|".join(re.escape(word) for word in TRIGGERS if word != b"Linux version "))
 _HEADER = re.compile(

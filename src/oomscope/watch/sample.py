@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from oomscope.attribution import trend
-from oomscope.attribution.snapshot import CULPRIT, amounts_of_sites, amounts_of_stacks
+from oomscope.attribution.snapshot import CULPRIT, amounts_of_accounts, amounts_of_sites, amounts_of_stacks
 from oomscope.errors import NothingToExplain, OomscopeError
 from oomscope.host.bpf import arm
 from oomscope.host.facts import Machine
 from oomscope.host.top import SHOW_STACKS
-from oomscope.model.account import BYTES, CALL_SITE, SLAB_CACHE, VMALLOC_CALLER
+from oomscope.model.account import CALL_SITE, SLAB_CACHE, VMALLOC_CALLER
 from oomscope.model.usage_sample import UsageSample
 from oomscope.pipeline.api import explain, read
 from oomscope.pipeline.memory import read_tracked
@@ -61,12 +61,7 @@ def _rows_of(machine: Machine, kind: str, path: str, page_bytes: int) -> dict[st
     tables = [each for reading in readings for each in reading.notes.accounts.tables if each.kind == kind]
     if kind == CALL_SITE:
         return dict(amounts_of_sites(entry for each in tables for entry in each.entries)[CULPRIT])
-    found: dict[str, int] = {}
-    for each in tables:
-        factor = 1 if each.unit == BYTES else page_bytes
-        for entry in each.entries:
-            found[str(entry)] = found.get(str(entry), 0) + entry.amount * factor
-    return found
+    return amounts_of_accounts(tables, page_bytes)
 
 
 def _holders(machine: Machine, page_bytes: int) -> Iterator[tuple[str, dict[str, int]]]:

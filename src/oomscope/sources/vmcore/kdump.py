@@ -244,24 +244,24 @@ def require_headers(path: Path) -> None:
 
 def missing_end(path: Path) -> str | None:
     """One clause where the file ends before its pages do; None where it does not, or is of the flattened form."""
-    if _is_flattened(path):
-        return None
-    try:
-        found = Kdump(path)
-    except CorruptInput:
-        return None
-    return found.lacks if found.ends_early() else None
+    found = _as_it_lies(path)
+    return found.lacks if found is not None and found.ends_early() else None
 
 
 def missing_parts(path: Path) -> str | None:
     """One clause where it is a part of a split dump; None where it is none, or of the flattened form."""
+    found = _as_it_lies(path)
+    return None if found is None or found.part is None else found.lacks
+
+
+def _as_it_lies(path: Path) -> Kdump | None:
+    """The file, unless it would have to be put together first, or its headers are not in it."""
     if _is_flattened(path):
         return None
     try:
-        found = Kdump(path)
+        return Kdump(path)
     except CorruptInput:
         return None
-    return None if found.part is None else found.lacks
 
 
 def lacks_something(path: Path) -> bool:

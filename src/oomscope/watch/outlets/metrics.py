@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIServer
 
 from oomscope.errors import NotOffered, OutputFailed, cause_of
 from oomscope.model.notice import LOST, OOM, STORM, Incident
 from oomscope.model.usage_sample import UsageSample
 
+if TYPE_CHECKING:
+    from prometheus_client import Gauge
+
 _MOST_SERIES = 200  # of one metric; whatever else comes counts as `other`
 _OTHER = "other"
+_RAM = ("oomscope_ram_bytes", "RAM of this machine")
+_UNACCOUNTED = ("oomscope_unaccounted_bytes", "RAM that no counter of the kernel has")
 _LABELS = ("class", "holder", "cgroup")
 _ROWS = 20  # caches, callers and culprits that are shown
 
@@ -32,6 +38,7 @@ class Metrics:
 
         self.name = "the metrics"
         self._registry, self._textfile = CollectorRegistry(), textfile
+        self._gauges: dict[str, Gauge] = {}
         self._series: set[tuple[str, str, str]] = set()
         self._ooms = Counter(
             "oomscope_ooms",
@@ -42,10 +49,6 @@ class Metrics:
         self._lost = Counter("oomscope_lost", "What could not be read or passed on", ["what"], registry=self._registry)
         self._last = Gauge(
             "oomscope_last_oom_timestamp_seconds", "When the last of them was", _LABELS, registry=self._registry
-        )
-        self._ram = Gauge("oomscope_ram_bytes", "RAM of this machine", registry=self._registry)
-        self._unaccounted = Gauge(
-            "oomscope_unaccounted_bytes", "RAM that no counter of the kernel has", registry=self._registry
         )
         self._amounts = Gauge(
             "oomscope_held_bytes",
@@ -88,10 +91,18 @@ class Metrics:
             greatest = sorted(amounts.items(), key=lambda item: -item[1])[:_ROWS]
             for holder, size in greatest:
                 self._amounts.labels(account, holder).set(size)
-        self._ram.set(sample.ram_bytes)
+        self._show_known(_RAM, sample.ram_bytes)
         if sample.unaccounted_bytes is not None:
-            self._unaccounted.set(sample.unaccounted_bytes)
+            self._show_known(_UNACCOUNTED, sample.unaccounted_bytes)
         self._write()
+
+    def _show_known(self, what: tuple[str, str], value: int) -> None:
+        """A gauge begins when its value is known: zero would be a claim."""
+        from prometheus_client import Gauge
+
+        if what[0] not in self._gauges:
+            self._gauges[what[0]] = Gauge(*what, registry=self._registry)
+        self._gauges[what[0]].set(value)
 
     def close(self) -> None:
         """See Outlet."""
