@@ -127,7 +127,7 @@ def test_an_outlet_that_fails_is_counted_and_told(tmp_path: Path) -> None:
     with Running([log], Broken()) as watch:
         watch.wait_for(lambda: OOM in watch.kept.kinds())
     lost = [each for each in watch.kept.incidents if each.kind == LOST]
-    assert [each.text for each in lost] == ["lost 1 incidents for the broken one: no route to host"]
+    assert [each.text for each in lost] == ["lost 1 of the incidents for the broken one: no route to host"]
 
 
 def test_a_judging_process_that_dies_ends_no_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_what_was_lost_at_the_end_is_told_and_counts(tmp_path: Path) -> None:
     add(log, TEXT)
     done = run("--file", log, "--webhook", "http://127.0.0.1:9/hooks/SECRET")
     assert done.returncode == 5
-    assert "lost 1 incidents for the webhook at 127.0.0.1" in done.stderr
+    assert "lost 1 of the incidents for the webhook at 127.0.0.1" in done.stderr
     assert "SECRET" not in done.stderr + done.stdout
 
 

@@ -112,7 +112,7 @@ def _conclude(watcher: Watcher, *, once: bool) -> None:
     """What was lost to the last. Raises OutputFailed, and what ended the last log."""
     lost = watcher.losses()
     for what, count, reason, _ in lost:
-        click.echo(f"oomscope: lost {count:,} {what}: {reason}", err=True)
+        click.echo(f"oomscope: lost {count:,} of the {what}: {reason}", err=True)
     if once and not watcher.incidents_told:
         click.echo(f"oomscope: no OOM in {counted(watcher.lines_read, 'line')}: `oomscope explain` says more", err=True)
     if lost:

@@ -114,7 +114,7 @@ class Sampling:
 
     def _lost(self, why: str) -> Incident:
         figures = {"what": "readings of memory", "reason": why}
-        return Incident(LOST, time.time(), f"lost 1 reading of memory: {why}", "memory", figures=figures)
+        return Incident(LOST, time.time(), f"lost 1 of the readings of memory: {why}", "memory", figures=figures)
 
 
 def incident_of(grower: Grower, at: float) -> Incident:

@@ -235,7 +235,8 @@ class Watcher:
     def _lose(self, what: str, count: int, reason: str, *, but: Queued | None = None) -> None:
         """Tell it to all outlets but the one whose loss it is."""
         figures: dict[str, int | float | str] = {"what": what, "reason": reason}
-        incident = Incident(LOST, time.time(), f"lost {count:,} {what}: {reason}", what, count=count, figures=figures)
+        text = f"lost {count:,} of the {what}: {reason}"
+        incident = Incident(LOST, time.time(), text, what, count=count, figures=figures)
         for outlet in self._outlets:
             if outlet is not but:
                 outlet.put(incident)
