@@ -602,6 +602,27 @@ _PLAIN = (
         makedumpfile=True,
     ),
     Scenario(
+        "crash-kernel",
+        # The crash kernel tells who held the memory, before it saves the dump of the same crash.
+        """
+        boot_files
+        arm_crash_kernel
+        take paths 30011
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=1024,
+        arguments="page_owner=on crashkernel=256M",
+        cores=(),
+        makedumpfile=True,
+        runs_oomscope=True,
+        default=True,
+    ),
+    Scenario(
         "pstore",
         # The panic reboots the machine; the next boot finds what the last one left in reserved memory.
         """

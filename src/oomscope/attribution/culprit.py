@@ -115,10 +115,11 @@ def _is_called_by_the_allocator(rows: list[Row | None]) -> bool:
 
     Traces of a failure, of KASAN or kmemleak may begin there, page_owner's never do.
     """
-    return any(row is not None and _is_allocator(row) for row in rows[1:_WITHIN_ALLOCATOR])
+    return any(row is not None and is_allocator(row) for row in rows[1:_WITHIN_ALLOCATOR])
 
 
-def _is_allocator(row: Row) -> bool:
+def is_allocator(row: Row) -> bool:
+    """Whether a row is of the allocators themselves."""
     return row.role == "plumbing" and row.reason.startswith(_ALLOCATORS)
 
 

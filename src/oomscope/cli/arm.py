@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @click.option("--track", is_flag=True, help="Keep the owner of every page from now on: no page_owner is needed.")
 @click.option("--kernel-only", is_flag=True, help="With --track: leave user memory and page cache out.")
 @click.option("--yes", "confirmed", is_flag=True, help="With --track: take the memory, however much it is.")
+@click.option("--kdump", type=click.Choice(["also", "only", "plan"]), is_flag=False, flag_value="also",
+              help="Let the crash kernel tell it, too; only: instead of saving a dump; plan: after a change of kernels.")
 @click.option("--kprobes", is_flag=True, hidden=True)
 @click.option("--stride", type=click.Choice(["8", "16", "32", "64", "128", "256"]), hidden=True)
 @click.option("--way", type=click.Choice(["stacks", "pages"]), hidden=True)
@@ -39,6 +41,7 @@ def arm(
     track: bool,
     kernel_only: bool,
     confirmed: bool,
+    kdump: str | None,
     kprobes: bool,
     stride: str | None,
     way: str | None,
@@ -51,6 +54,9 @@ def arm(
 
     With --track, programs on the allocation path keep the owner of every page from now on, for kernels without
     page_owner; what that takes is told first.
+
+    With --kdump, nothing is loaded into this kernel: the crash kernel that kdump boots after a panic reads the dead
+    one's memory and says who held it, before the dump is saved.
     """
     from oomscope.host.bpf import arm as arming
     from oomscope.host.bpf import requirements, trace_output
@@ -59,6 +65,9 @@ def arm(
     machine = Machine()
     if ask:
         _status(machine)
+        return
+    if kdump is not None:
+        _arm_kdump(machine, kdump)
         return
     if (kernel_only or confirmed) and not track:
         raise BadQuestion(f"{'--kernel-only' if kernel_only else '--yes'} goes with --track")
@@ -101,7 +110,8 @@ def arm(
 
 @click.command()
 @click.option("--at-boot", is_flag=True, help="Take away the systemd unit; what is armed now stays.")
-def disarm(at_boot: bool) -> None:
+@click.option("--kdump", is_flag=True, help="Take away what --kdump put there; what is armed now stays.")
+def disarm(at_boot: bool, kdump: bool) -> None:
     """Take away what `oomscope arm` put into the kernel, and put its settings back."""
     from oomscope.host.bpf import arm as arming
     from oomscope.host.bpf import requirements
@@ -113,6 +123,13 @@ def disarm(at_boot: bool) -> None:
             units.disable(Machine())
             say(f"{units.UNIT} is gone")
             return
+        if kdump:
+            from oomscope.host.kdump import arming as crash_kernel
+
+            gone = crash_kernel.disarm(Machine())
+            say(f"the crash kernel says nothing any more: {', '.join(gone.files) or crash_kernel.HOME} is gone")
+            say(f"next: {gone.then}")
+            return
         told = arming.disarm(Machine())
     except NothingToExplain as nothing:
         say(str(nothing))
@@ -120,6 +137,21 @@ def disarm(at_boot: bool) -> None:
     say("disarmed")
     for line in told:
         click.echo(line, err=True)
+
+
+def _arm_kdump(machine: Machine, asked: str) -> None:
+    from oomscope.host.kdump import arming as crash_kernel
+
+    if asked == "plan":
+        renewed = crash_kernel.renew(machine)
+        say("the plan fits this kernel" if renewed is None else f"the plan is made anew, for {renewed.release}")
+        return
+    armed = crash_kernel.arm(machine, only=asked == "only")
+    say(f"the crash kernel is armed, by {armed.system}: its reader and the plan of {armed.release}")
+    say(f"{bytes_text(armed.tree_bytes)} in {crash_kernel.ROOT}, and {', '.join(armed.files) or 'nothing else'}")
+    say(f"next: {armed.then}")
+    if machine.page_owner != "on":
+        click.echo("page_owner is off: only what `oomscope arm --track` keeps will have owners", err=True)
 
 
 def _status(machine: Machine) -> None:

@@ -49,7 +49,7 @@ class StackDepot:
     def __init__(self, dump: Dump) -> None:
         self._dump = dump
         prog = dump.prog
-        self._index_shift, self._index_bits, self._offset_shift, offset_bits, plus_one = _handle_parts(prog)
+        self._index_shift, self._index_bits, self._offset_shift, offset_bits, plus_one = handle_parts(prog)
         self._first = 1 if plus_one else 0
         # The bits that say which record; `valid` of older kernels and `extra` do not.
         self.mask = ((1 << self._index_bits) - 1) << self._index_shift | ((1 << offset_bits) - 1) << self._offset_shift
@@ -148,7 +148,7 @@ class StackDepot:
         return found
 
 
-def _handle_parts(prog: drgn.Program) -> tuple[int, int, int, int, bool]:
+def handle_parts(prog: drgn.Program) -> tuple[int, int, int, int, bool]:
     """Shift and width of the pool's index and of the offset, and whether 1 stands for the first pool."""
     parts = {}
     for member in prog.type("union handle_parts").members:

@@ -1,0 +1,160 @@
+"""Let the crash kernel name the greatest memory consumer: put there, made anew, and taken away again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from oomscope.crash_reader.plan import FORMAT
+from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
+from oomscope.host.bpf.requirements import require_root
+from oomscope.host.facts import Machine
+from oomscope.host.kdump import systems, tree
+
+HOME, ROOT = systems.HOME, systems.ROOT
+_STATE = Path(HOME) / "state.json"
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class KdumpArmed:
+    """What was put there: for which kdump, the kernel that the plan is of, what the tree takes, what is to be run."""
+
+    system: str
+    release: str
+    build_id: str | None
+    tree_bytes: int
+    files: tuple[str, ...]
+    then: str
+    line: tuple[str, str, str] | None = None
+    line_before: str | None = None
+
+
+def arm(machine: Machine, *, only: bool) -> KdumpArmed:
+    """Make the plan and the tree of this kernel, and have kdump call it.
+
+    With `only` no dump is saved. Raises NeedsRoot, NoAccess, NotOffered, BadQuestion.
+    """
+    require_root(machine)
+    system = systems.system_of(machine, only=only)
+    if only and not system.can_skip_dump:
+        raise BadQuestion(f"{system.name} cannot go without a dump: --kdump alone")
+    plan = _write_tree(machine)
+    before = status(machine)
+    line_before = None
+    if system.line is not None:
+        line_before = _set_line(machine, system.line) if before is None else before.line_before
+    for path, text in system.files.items():
+        target = machine.path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(0o755 if text.startswith("#!") else 0o644)
+    armed = KdumpArmed(
+        system.name,
+        str(plan["release"]),
+        None if plan["build_id"] is None else str(plan["build_id"]),
+        tree.size_bytes(machine.path(ROOT)),
+        tuple(system.files),
+        system.then,
+        system.line,
+        line_before,
+    )
+    _write_state(machine, armed)
+    return armed
+
+
+def renew(machine: Machine) -> KdumpArmed | None:
+    """The plan and the tree of the running kernel, where they are of another one; None where they fit.
+
+    Raises NothingToExplain where nothing is armed; else as arm().
+    """
+    require_root(machine)
+    armed = status(machine)
+    if armed is None:
+        raise NothingToExplain("the crash kernel is not armed", advice="oomscope arm --kdump")
+    if fits(machine, armed):
+        return None
+    plan = _write_tree(machine)
+    renewed = KdumpArmed(
+        armed.system,
+        str(plan["release"]),
+        None if plan["build_id"] is None else str(plan["build_id"]),
+        tree.size_bytes(machine.path(ROOT)),
+        armed.files,
+        armed.then,
+        armed.line,
+        armed.line_before,
+    )
+    _write_state(machine, renewed)
+    return renewed
+
+
+def disarm(machine: Machine) -> KdumpArmed:
+    """Take it all away. Raises NothingToExplain where nothing is armed, NeedsRoot."""
+    require_root(machine)
+    armed = status(machine)
+    if armed is None:
+        raise NothingToExplain("the crash kernel is not armed", advice="")
+    for path in armed.files:
+        target = machine.path(path)
+        target.unlink(missing_ok=True)
+        if target.parent.name.startswith(("kdump-tools", "98oomscope")) and not any(target.parent.iterdir()):
+            target.parent.rmdir()
+    if armed.line is not None and armed.line_before is not None:
+        _set_line(machine, (*armed.line[:2], armed.line_before))
+    shutil.rmtree(machine.path(HOME))
+    return armed
+
+
+def status(machine: Machine) -> KdumpArmed | None:
+    """What is armed; None where nothing is."""
+    told = machine.text(_STATE)
+    if told is None:
+        return None
+    try:
+        kept = json.loads(told)
+        line = kept.pop("line")
+        return KdumpArmed(**{**kept, "files": tuple(kept["files"]), "line": None if line is None else tuple(line)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise NotOffered(f"{_STATE} is damaged: {error}", advice=f"rm -r {HOME}") from error
+
+
+def fits(machine: Machine, armed: KdumpArmed) -> bool:
+    """Whether the plan is of the kernel that runs."""
+    build_id = machine.vmcoreinfo.get("BUILD-ID")
+    return armed.release == machine.release and None in (build_id, armed.build_id) or build_id == armed.build_id
+
+
+def _write_tree(machine: Machine) -> dict[str, object]:
+    from oomscope.host.kdump.plan import plan
+    from oomscope.sources.vmcore import require_drgn
+
+    require_drgn()
+    from oomscope.sources.vmcore.opening import open_live
+
+    made = plan(open_live())
+    assert made["format"] == FORMAT
+    tree.write(machine.path(ROOT), made, seconds=_SECONDS)
+    return made
+
+
+def _write_state(machine: Machine, armed: KdumpArmed) -> None:
+    kept = {name: getattr(armed, name) for name in KdumpArmed.__slots__}
+    machine.path(_STATE).write_text(json.dumps(kept))
+
+
+def _set_line(machine: Machine, line: tuple[str, str, str]) -> str | None:
+    """Set a key of a file of shell settings; the value that it had, in quotes or not. Raises NotOffered."""
+    path, key, value = line
+    target = machine.path(path)
+    text = target.read_text()
+    found = re.search(rf'^{key}=(?P<quote>"?)(?P<value>.*?)(?P=quote)$', text, re.MULTILINE)
+    before = "" if found is None else found["value"]
+    if before and before != value and tree.RUN.name not in before and value:
+        raise NotOffered(f"{path} has {key}={before} already: call {tree.RUN} from there")
+    told = f'{key}="{value}"'
+    target.write_text(f"{text}{told}\n" if found is None else text[: found.start()] + told + text[found.end() :])
+    return before

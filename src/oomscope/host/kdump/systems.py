@@ -1,0 +1,115 @@
+"""Where each distribution's kdump calls the reader: the files that have to be there, and what has to be run then."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+
+from oomscope.host.facts import Machine
+from oomscope.host.kdump.tree import READER, RUN
+
+HOME = "/var/lib/oomscope/crash-reader"
+ROOT = f"{HOME}/root"
+_HERE = f"{ROOT}{RUN}"  # where the crash kernel boots the root file system
+_KEPT = "/run/oomscope-vmcore"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One way that a dump is saved: `files` are paths and what stands in them, `then` is what the user has to run.
+
+    `line` is a setting of a file that is not ours: the file, its key, and the value that it has to have.
+    """
+
+    name: str
+    files: dict[str, str]
+    then: str
+    line: tuple[str, str, str] | None = None
+    can_skip_dump: bool = False
+
+
+def system_of(machine: Machine, *, only: bool) -> System:
+    """The one this machine has: Debian's kdump-tools, dracut's kdump, SUSE's kdump, else an initramfs of one's own."""
+    if machine.has("/usr/sbin/kdump-config"):
+        return _kdump_tools(only=only)
+    if machine.has("/etc/sysconfig/kdump") and machine.has("/usr/lib/dracut/modules.d/99kdump"):
+        return _suse()
+    if machine.has("/etc/kdump.conf"):
+        return _dracut()
+    return System(
+        "an initramfs of your own",
+        {},
+        f"(cd {ROOT} && find . | cpio -o -H newc) appended to the crash kernel's initramfs, and {RUN} FOLDER called there",
+        can_skip_dump=True,
+    )
+
+
+def _plan_anew() -> str:
+    return f"{shlex.quote(sys.executable)} -m oomscope arm --kdump=plan"
+
+
+def _kdump_tools(*, only: bool) -> System:
+    """The crash kernel boots the root file system, and systemd starts this service in it."""
+    folder = "$$(. /etc/default/kdump-tools; echo $${KDUMP_COREDIR:-/var/crash})/$$(date +%%Y%%m%%d%%H%%M)"
+    told = f"/bin/sh -c 'folder={folder}; mkdir -p \"$$folder\"; exec {_HERE} \"$$folder\"'"
+    dump = f"[Service]\nExecStartPre=-{told}\n"
+    if only:
+        dump += "ExecStart=\nExecStart=/bin/sh -c 'sync; exec reboot -f'\n"
+    return System(
+        "kdump-tools",
+        {
+            "/etc/systemd/system/kdump-tools-dump.service.d/oomscope.conf": dump,
+            # At each boot, before the crash kernel is loaded: the plan may be of the kernel before.
+            "/etc/systemd/system/kdump-tools.service.d/oomscope.conf": f"[Service]\nExecStartPre=-{_plan_anew()}\n",
+        },
+        "systemctl daemon-reload",
+        can_skip_dump=True,
+    )
+
+
+_MODULE = f"""\
+#!/bin/bash
+# The crash kernel's reader of oomscope, in the initramfs of kdump alone. Its plan is made anew with each of these.
+check() {{
+	[ -n "$IN_KDUMP" ] || [[ " $dracutmodules $add_dracutmodules $force_add_dracutmodules " == *" kdump"* ]] || return 1
+}}
+
+install() {{
+	%s || dwarn "oomscope: the plan was not made anew"
+	(cd {ROOT} && find . -type f -print) | while read -r file; do
+		inst_simple "{ROOT}/${{file#./}}" "/${{file#./}}"
+	done
+	inst_dir {READER}
+}}
+"""
+# Both exit with 0: with anything else dracut's kdump saves no dump.
+_BEFORE = f"#!/bin/sh\nmkdir -p {_KEPT}\n{RUN} {_KEPT}\nexit 0\n"
+_AFTER = f"""\
+#!/bin/sh
+# Beside the dump that was just saved: the newest file of that name below what is mounted.
+newest=$(find /sysroot /kdumproot /mnt /tmp -xdev -name 'vmcore-dmesg*.txt' -type f -print 2>/dev/null | sort | tail -n 1)
+[ -z "$newest" ] || cp {_KEPT}/vmcore-oom.* "${{newest%/*}}/"
+exit 0
+"""
+
+
+def _dracut() -> System:
+    return System(
+        "dracut's kdump",
+        {
+            "/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew(),
+            "/etc/kdump/pre.d/50-oomscope": _BEFORE,
+            "/etc/kdump/post.d/50-oomscope": _AFTER,
+        },
+        "kdumpctl rebuild && kdumpctl restart",
+    )
+
+
+def _suse() -> System:
+    return System(
+        "SUSE's kdump",
+        {"/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew()},
+        "mkdumprd -f && systemctl restart kdump",
+        line=("/etc/sysconfig/kdump", "KDUMP_PRESCRIPT", f"{RUN} /kdump/mnt0/var/crash"),
+    )
