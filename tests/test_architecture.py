@@ -22,13 +22,14 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"bounds"},
     "io": BASE,
     "model": {"errors", "numeric", "units"},
-    "sources": BASE | {"io", "model"},
+    "crash_reader": set(),
+    "sources": BASE | {"crash_reader", "io", "model"},
     "attribution": {"bounds", "errors", "model", "numeric", "units"},
     "verdict": {"attribution", "errors", "model", "numeric", "units"},
     "report": {"errors", "model", "units"},
     "export": {"__init__", "errors", "io", "model", "units"},
     "redaction": BASE | {"io", "model", "sources"},
-    "host": BASE | {"attribution", "io", "model", "redaction", "sources"},
+    "host": BASE | {"attribution", "crash_reader", "io", "model", "redaction", "sources"},
     "pipeline": BASE | {"attribution", "host", "io", "model", "sources", "verdict"},
     "host/top": BASE | {"attribution", "host", "model", "pipeline"},
     "triage": BASE | {"attribution", "io", "model", "pipeline", "report", "sources", "verdict"},
@@ -125,9 +126,9 @@ def test_one_place_imports_drgn() -> None:
 
 
 def test_only_the_command_line_prints() -> None:
-    """No module outside cli/ calls print or writes to the standard streams."""
+    """No module outside cli/ calls print or writes to the standard streams, but for the crash kernel's own program."""
     for module, path in MODULES.items():
-        if room_of(module) == "cli":
+        if room_of(module) == "cli" or module == "crash_reader.__main__":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

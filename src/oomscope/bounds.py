@@ -18,6 +18,7 @@ JOURNAL_LINES = 5_000_000  # the last of a binary journal, as journalctl is aske
 JOINED_LINE_BYTES = 1 << 13  # a line of a log that is put together again from its pieces
 RECORD_BYTES = 1 << 16  # a record of page_owner
 MANIFEST_BYTES = 4 << 20
+CRASH_FINDINGS_BYTES = 64 << 20  # vmcore-oom.json
 REORDERED_LOG_BYTES = 64 << 20  # a pstore dump that is turned round: beyond, it stays as it is
 SECTION_BYTES = 64 << 20  # a section of Android's bugreport
 SPOOL_BYTES = 16 << 20  # what is kept in memory of an archive that has to be searched; beyond, on disk

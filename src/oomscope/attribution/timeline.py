@@ -96,7 +96,7 @@ def _counted(readings: tuple[Reading, ...]) -> _Counted:
         elif reading.role is Role.TRACKED:
             found.tracked.append(_moment_of_dump(reading, counts, witnesses_of))
         elif reading.role is Role.STACK_COUNTS:
-            found.stacks.append(Moment(reading, counts, _untimed(reading)))
+            found.stacks.append(Moment(reading, counts, _read_at(reading)))
         elif reading.notes.log.reports:
             found.reports.append(Moment(reading, counts, _stamped(reading)))
     return found
@@ -215,7 +215,10 @@ def _stamped(reading: Reading) -> int | Unknown:
     return Unknown("when the report was printed", "its lines carry no printk time stamp") if at_ns is None else at_ns
 
 
-def _untimed(reading: Reading) -> Unknown:
+def _read_at(reading: Reading) -> int | Unknown:
+    """Of counts per stack only the crash kernel's have a time, the dead kernel's last line."""
+    if reading.notes.at_ns is not None:
+        return reading.notes.at_ns
     return Unknown(f"when {reading.origin} was read", f"{reading.format} carries no time")
 
 

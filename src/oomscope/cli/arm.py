@@ -9,7 +9,7 @@ import click
 
 from oomscope.cli.output import say
 from oomscope.errors import BadQuestion, NothingToExplain, OomscopeError
-from oomscope.host.facts import Machine
+from oomscope.host.facts import Machine, PageOwnerState
 from oomscope.units import bytes_text
 
 if TYPE_CHECKING:
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 @click.option("--track", is_flag=True, help="Keep the owner of every page from now on: no page_owner is needed.")
 @click.option("--kernel-only", is_flag=True, help="With --track: leave user memory and page cache out.")
 @click.option("--yes", "confirmed", is_flag=True, help="With --track: take the memory, however much it is.")
-@click.option("--kdump", type=click.Choice(["also", "only", "plan"]), is_flag=False, flag_value="also",
-              help="Let the crash kernel tell it, too; only: instead of saving a dump; plan: after a change of kernels.")
+@click.option(
+    "--kdump",
+    type=click.Choice(["also", "only", "plan"]),
+    is_flag=False,
+    flag_value="also",
+    help="Let the crash kernel tell it, too; only: and save no dump; plan: anew, for another kernel.",
+)
 @click.option("--kprobes", is_flag=True, hidden=True)
 @click.option("--stride", type=click.Choice(["8", "16", "32", "64", "128", "256"]), hidden=True)
 @click.option("--way", type=click.Choice(["stacks", "pages"]), hidden=True)
@@ -150,7 +155,7 @@ def _arm_kdump(machine: Machine, asked: str) -> None:
     say(f"the crash kernel is armed, by {armed.system}: its reader and the plan of {armed.release}")
     say(f"{bytes_text(armed.tree_bytes)} in {crash_kernel.ROOT}, and {', '.join(armed.files) or 'nothing else'}")
     say(f"next: {armed.then}")
-    if machine.page_owner != "on":
+    if machine.page_owner is not PageOwnerState.ON:
         click.echo("page_owner is off: only what `oomscope arm --track` keeps will have owners", err=True)
 
 

@@ -20,7 +20,7 @@ _MARGIN_S = 10.0
 
 
 def main(arguments: list[str]) -> int:
-    """PLAN CORE SECONDS [FOLDER]: exit code 0 where something was found, 1 where nothing could be read; one line says why."""
+    """PLAN CORE SECONDS [FOLDER]: exit code 0 where something was found, 1, with a line, where nothing was."""
     if len(arguments) not in (3, 4):
         print("oomscope: PLAN CORE SECONDS [FOLDER] are asked for", file=sys.stderr)
         return _FAILED

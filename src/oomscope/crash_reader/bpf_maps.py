@@ -10,7 +10,7 @@ from collections import Counter
 
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.memory import Memory, u32
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 REPORTS, STATE, STACKS, PLACES, OWNERS = "oom_reports", ".data.owners", "owned_stacks", "owner_places", "page_owners"
 LEFT_OUT, TABLE_FULL, NO_STACK, FIRST_SLOT = 1, 2, 3, 4
@@ -25,7 +25,7 @@ _MOST_BYTES, _MOST_MAPS = 1 << 24, 1 << 16
 class BpfMaps:
     """Array maps by their names; of several with one name those of the newest program. Empty where there is no BPF."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         self._memory, self._layout = memory, plan.layout
         self._slots = plan.constants.get("XA_CHUNK_SIZE", 0)
         self._at: dict[str, list[int]] = {}

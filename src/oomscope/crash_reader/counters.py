@@ -6,12 +6,12 @@ from array import array
 
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.memory import Memory
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 _MOST_COUNTERS = 256
 
 
-def vmstat(memory: Memory, plan: Plan) -> dict[str, int]:
+def vmstat(memory: Memory, plan: CrashPlan) -> dict[str, int]:
     """Counters by the names of enum zone_stat_item and enum node_stat_item, without the processors' own differences.
 
     What cannot be read is left out.
@@ -22,12 +22,12 @@ def vmstat(memory: Memory, plan: Plan) -> dict[str, int]:
             raw = memory.bytes_at(plan.at(symbol), 8 * min(len(names), _MOST_COUNTERS))
         except Unread:
             continue
-        found.update(zip(names, array("q", raw)))
+        found.update(zip(names, array("q", raw), strict=False))
     found.pop("", None)
     return found
 
 
-def ram_pages(memory: Memory, plan: Plan) -> int | None:
+def ram_pages(memory: Memory, plan: CrashPlan) -> int | None:
     """Managed pages of all zones; None where the kernel does not tell."""
     try:
         return memory.word_at(plan.at("_totalram_pages"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 _WITHIN_ALLOCATOR = 4
 _NOBODYS = ("user", "page-cache", "hugetlb")  # a process, a file or the administrator holds them
@@ -14,7 +14,7 @@ _CLONES = ("constprop", "isra", "part", "cold", "llvm", "lto_priv", "localalias"
 class Culprits:
     """Decides by names of functions."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: CrashPlan) -> None:
         self._exact: dict[str, tuple[str, str | None, bool]] = {}
         self._prefixes: dict[str, tuple[str, str | None, bool]] = {}
         for role, kind, pattern, is_allocator in plan.roles:
@@ -49,7 +49,7 @@ class Culprits:
 def function_of(frame: str) -> str:
     """The function of a frame without its compiler's suffixes and `_noprof`."""
     symbol = frame.split("+")[0].split(" ")[0]
-    parts = (symbol[1:] if symbol.startswith(".") else symbol).split(".")
+    parts = (symbol.removeprefix(".")).split(".")
     kept = len(parts)
     for index in range(len(parts) - 1, 0, -1):
         if parts[index] in _CLONES:
@@ -57,7 +57,7 @@ def function_of(frame: str) -> str:
         elif not parts[index].isalnum():
             break
     name = ".".join(parts[:kept])
-    return name[: -len("_noprof")] if name.endswith("_noprof") else name
+    return name.removesuffix("_noprof")
 
 
 def _index(rows: list[tuple[str, str | None, bool] | None]) -> int:

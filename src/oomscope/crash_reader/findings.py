@@ -12,8 +12,8 @@ from oomscope.crash_reader.culprits import Culprits
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.kernel_log import kernel_log
 from oomscope.crash_reader.memory import Memory
-from oomscope.crash_reader.plan import Plan
-from oomscope.crash_reader.stack_depot import StackDepot
+from oomscope.crash_reader.plan import CrashPlan
+from oomscope.crash_reader.stack_depot import DepotRecords
 from oomscope.crash_reader.symbols import Symbols
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ _BOOT = ("KERNELOFFSET", "NUMBER(phys_base)", "NUMBER(kimage_voffset)", "SYMBOL(
 class Findings:
     """What `vmcore-oom.json` holds, piece by piece, so that whatever fails leaves the others."""
 
-    def __init__(self, core: Core, plan: Plan) -> None:
+    def __init__(self, core: Core, plan: CrashPlan) -> None:
         plan.fit(core.vmcoreinfo)
         self._plan = plan
         self._memory = Memory(core, plan.machine)
@@ -93,7 +93,7 @@ class Findings:
 
     def _by_page_owner(self, deadline_s: float) -> tuple[Counter[int], Callable[[int], tuple[int, ...] | None]]:
         found = page_owner.count(self._memory, self._plan, deadline_s)
-        depot = StackDepot(self._memory, self._plan)
+        depot = DepotRecords(self._memory, self._plan)
         try:
             listed = page_owner.count_by_list(self._memory, self._plan)
         except Unread:

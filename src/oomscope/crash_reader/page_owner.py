@@ -12,7 +12,7 @@ from itertools import compress
 
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.memory import Memory
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 _HAS_MEM_MAP, _IS_ONLINE, _INVALID = 1 << 1, 1 << 2, 1
 _LARGEST_ENTRY_BYTES, _LARGEST_SECTION_BYTES = 4096, 1 << 28
@@ -34,7 +34,7 @@ class PagesByStack:
         self.is_stopped = False
 
 
-def require_page_owner(memory: Memory, plan: Plan) -> None:
+def require_page_owner(memory: Memory, plan: CrashPlan) -> None:
     """Raises Unread, with the reason, where page_owner was not running."""
     if not plan.has("page_owner_inited"):
         raise Unread("this kernel is built without page_owner (CONFIG_PAGE_OWNER)")
@@ -45,7 +45,7 @@ def require_page_owner(memory: Memory, plan: Plan) -> None:
             raise Unread("page_owner is on and keeps no stack: boot with stack_depot_disable=off behind page_owner=on")
 
 
-def count(memory: Memory, plan: Plan, deadline_s: float) -> PagesByStack:
+def count(memory: Memory, plan: CrashPlan, deadline_s: float) -> PagesByStack:
     """Walk over all entries until `deadline_s` on the monotonic clock. Raises Unread where nothing can be read."""
     require_page_owner(memory, plan)
     layout = plan.layout
@@ -83,7 +83,7 @@ def count(memory: Memory, plan: Plan, deadline_s: float) -> PagesByStack:
     return found
 
 
-def count_by_list(memory: Memory, plan: Plan) -> Counter[int]:
+def count_by_list(memory: Memory, plan: CrashPlan) -> Counter[int]:
     """page_owner's own count per stack (6.9 on), in a moment: the stacks of stack_list. Empty where there is none."""
     layout, counted, seen = plan.layout, Counter[int](), set[int]()
     if not plan.has("stack_list") or "stack_record.count" not in layout or "stack.next" not in layout:
@@ -99,7 +99,7 @@ def count_by_list(memory: Memory, plan: Plan) -> Counter[int]:
     return counted
 
 
-def _take_out_made_up(memory: Memory, plan: Plan, found: PagesByStack) -> None:
+def _take_out_made_up(memory: Memory, plan: CrashPlan, found: PagesByStack) -> None:
     """The stacks that page_owner itself made up hold pages that nobody in particular asked for."""
     for name in ("early", "dummy", "failure"):
         if plan.has(f"{name}_handle"):
@@ -123,7 +123,7 @@ def _piecewise(memory: Memory, at: int, view: memoryview) -> int:
     return read
 
 
-def _sections(memory: Memory, plan: Plan, entry_bytes: int) -> list[tuple[int, int | None]]:
+def _sections(memory: Memory, plan: CrashPlan, entry_bytes: int) -> list[tuple[int, int | None]]:
     """Pages of every online section, and where its page_ext begins (include/linux/mmzone.h)."""
     layout, told = plan.layout, memory.vmcoreinfo
     size = layout["mem_section"]
@@ -139,7 +139,7 @@ def _sections(memory: Memory, plan: Plan, entry_bytes: int) -> list[tuple[int, i
         words = memory.words_at(at, number * size // 8)
         maps = words[layout["mem_section.section_mem_map"] // 8 :: size // 8]
         exts = words[layout["mem_section.page_ext"] // 8 :: size // 8]
-        for index, (mem_map, ext) in enumerate(zip(maps, exts)):
+        for index, (mem_map, ext) in enumerate(zip(maps, exts, strict=True)):
             if mem_map & _HAS_MEM_MAP and mem_map & _IS_ONLINE:
                 is_there = ext and not ext & _INVALID
                 found.append((pages, ext + (first + index) * pages * entry_bytes & _ALL if is_there else None))

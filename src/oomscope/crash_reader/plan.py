@@ -13,7 +13,7 @@ FORMAT = "oomscope-crash-plan/1"
 _ALL = (1 << 64) - 1
 
 
-class Plan:
+class CrashPlan:
     """One plan, and where KASLR has put the kernel that it is used on.
 
     `layout` has the size of each structure by its name and the place of each member by `structure.member`; `roles` are
@@ -58,10 +58,10 @@ class Plan:
             raise Unread(f"this kernel has no symbol {symbol}") from error
 
 
-def load(path: str) -> Plan:
+def load(path: str) -> CrashPlan:
     """Read a plan. Raises OSError, OtherKernel."""
     with open(path, encoding="utf-8") as file:
         try:
-            return Plan(json.load(file))
+            return CrashPlan(json.load(file))
         except (ValueError, KeyError, AttributeError) as error:
             raise OtherKernel(f"{path} is no plan: {error}") from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.memory import Memory, u32
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 _ALIGN_BITS = 4
 _DEEPEST = 256
 
 
-class StackDepot:
+class DepotRecords:
     """The depot of a dead kernel. Raises Unread where it has none."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         self._memory, self._layout = memory, plan.layout
         index_shift, index_bits, offset_shift, offset_bits, self._first = plan.handle
         self._index_shift, self._index_mask = index_shift, (1 << index_bits) - 1

@@ -8,10 +8,11 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.memory import Memory, u32, u64
-from oomscope.crash_reader.plan import Plan
+from oomscope.crash_reader.plan import CrashPlan
 
 _MOST_SYMBOLS, _MOST_MODULES, _MOST_MODULE_SYMBOLS, _MOST_PROGRAMS = 1 << 21, 4096, 1 << 20, 1 << 14
 _MARK_EVERY = 256
@@ -24,7 +25,7 @@ _NO_NAMES = (b"$", b".L", b"L0", b"\0")
 class Symbols:
     """Names addresses of code. What cannot be read is not named: the address stands for itself."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         self._known: dict[int, str] = {}
         self.missing = ""
         self._text = [(plan.at(first), plan.at(end)) for first, end in _TEXT if plan.has(first) and plan.has(end)]
@@ -52,7 +53,7 @@ class Symbols:
 class _Image:
     """The table that the kernel was linked with."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         def place(name: str) -> int:
             told = memory.vmcoreinfo.get(f"SYMBOL(kallsyms_{name})")
             return plan.at(f"kallsyms_{name}") if told is None else int(told, 16)
@@ -111,16 +112,14 @@ class _Image:
 class _Modules:
     """The modules that were loaded, by their code."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         self._memory, self._layout = memory, plan.layout
         self._ranges: list[tuple[int, int, str, int]] = []
         self._symbols: dict[int, list[tuple[int, int]]] = {}
-        try:
+        with suppress(Unread, struct.error):  # those before it are known
             self._read(plan)
-        except (Unread, struct.error):
-            pass  # those before it are known
 
-    def _read(self, plan: Plan) -> None:
+    def _read(self, plan: CrashPlan) -> None:
         layout, seen = self._layout, set[int]()
         head = plan.at("modules")
         node = self._memory.word_at(head)
@@ -134,7 +133,7 @@ class _Modules:
                     self._ranges.append((start, start + size, name, module))
             node = self._memory.word_at(node)
 
-    def _code(self, raw: bytes, plan: Plan) -> list[tuple[int, int]]:
+    def _code(self, raw: bytes, plan: CrashPlan) -> list[tuple[int, int]]:
         layout = self._layout
         if "module.mem" in layout:  # 6.4 on
             places = [
@@ -183,7 +182,7 @@ class _Modules:
 class _Programs:
     """BPF programs and trampolines: the list that the kernel itself names them by (kernel/bpf/core.c)."""
 
-    def __init__(self, memory: Memory, plan: Plan) -> None:
+    def __init__(self, memory: Memory, plan: CrashPlan) -> None:
         self._ranges: list[tuple[int, int, str]] = []
         layout = plan.layout
         if not plan.has("bpf_kallsyms") or "bpf_ksym.lnode" not in layout:

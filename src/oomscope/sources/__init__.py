@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oomscope.sources.base import Source
 from oomscope.sources.cgroupfs.memory import MEMORY_STAT
+from oomscope.sources.crash_findings import CrashFindings
 from oomscope.sources.debugfs.alloc_traces import ALLOC_TRACES
 from oomscope.sources.debugfs.cma import CMA
 from oomscope.sources.debugfs.dma_buf import DMA_BUF
@@ -58,6 +59,7 @@ SOURCES: tuple[Source, ...] = (
     PageOwnerSortText(),
     PageOwnerText(),
     TrackedText(),
+    CrashFindings(),
     PageOwnerStacks(),
     MEMINFO,
     VERSION,

@@ -125,7 +125,7 @@ def status(machine: Machine) -> KdumpArmed | None:
 def fits(machine: Machine, armed: KdumpArmed) -> bool:
     """Whether the plan is of the kernel that runs."""
     build_id = machine.vmcoreinfo.get("BUILD-ID")
-    return armed.release == machine.release and None in (build_id, armed.build_id) or build_id == armed.build_id
+    return (armed.release == machine.release and None in (build_id, armed.build_id)) or build_id == armed.build_id
 
 
 def _write_tree(machine: Machine) -> dict[str, object]:

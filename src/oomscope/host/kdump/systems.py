@@ -16,7 +16,7 @@ _KEPT = "/run/oomscope-vmcore"
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class KdumpSystem:
     """One way that a dump is saved: `files` are paths and what stands in them, `then` is what the user has to run.
 
     `line` is a setting of a file that is not ours: the file, its key, and the value that it has to have.
@@ -29,7 +29,7 @@ class System:
     can_skip_dump: bool = False
 
 
-def system_of(machine: Machine, *, only: bool) -> System:
+def system_of(machine: Machine, *, only: bool) -> KdumpSystem:
     """The one this machine has: Debian's kdump-tools, dracut's kdump, SUSE's kdump, else an initramfs of one's own."""
     if machine.has("/usr/sbin/kdump-config"):
         return _kdump_tools(only=only)
@@ -37,10 +37,11 @@ def system_of(machine: Machine, *, only: bool) -> System:
         return _suse()
     if machine.has("/etc/kdump.conf"):
         return _dracut()
-    return System(
+    return KdumpSystem(
         "an initramfs of your own",
         {},
-        f"(cd {ROOT} && find . | cpio -o -H newc) appended to the crash kernel's initramfs, and {RUN} FOLDER called there",
+        f"append to the crash kernel's initramfs what (cd {ROOT} && find . | cpio -o -H newc) gives, and call there"
+        f" {RUN} FOLDER before the dump is saved",
         can_skip_dump=True,
     )
 
@@ -49,14 +50,14 @@ def _plan_anew() -> str:
     return f"{shlex.quote(sys.executable)} -m oomscope arm --kdump=plan"
 
 
-def _kdump_tools(*, only: bool) -> System:
+def _kdump_tools(*, only: bool) -> KdumpSystem:
     """The crash kernel boots the root file system, and systemd starts this service in it."""
     folder = "$$(. /etc/default/kdump-tools; echo $${KDUMP_COREDIR:-/var/crash})/$$(date +%%Y%%m%%d%%H%%M)"
-    told = f"/bin/sh -c 'folder={folder}; mkdir -p \"$$folder\"; exec {_HERE} \"$$folder\"'"
+    told = f'/bin/sh -c \'folder={folder}; mkdir -p "$$folder"; exec {_HERE} "$$folder"\''
     dump = f"[Service]\nExecStartPre=-{told}\n"
     if only:
         dump += "ExecStart=\nExecStart=/bin/sh -c 'sync; exec reboot -f'\n"
-    return System(
+    return KdumpSystem(
         "kdump-tools",
         {
             "/etc/systemd/system/kdump-tools-dump.service.d/oomscope.conf": dump,
@@ -88,14 +89,14 @@ _BEFORE = f"#!/bin/sh\nmkdir -p {_KEPT}\n{RUN} {_KEPT}\nexit 0\n"
 _AFTER = f"""\
 #!/bin/sh
 # Beside the dump that was just saved: the newest file of that name below what is mounted.
-newest=$(find /sysroot /kdumproot /mnt /tmp -xdev -name 'vmcore-dmesg*.txt' -type f -print 2>/dev/null | sort | tail -n 1)
+newest=$(find /sysroot /kdumproot /mnt /tmp -xdev -name 'vmcore-dmesg*.txt' -type f 2>/dev/null | sort | tail -n 1)
 [ -z "$newest" ] || cp {_KEPT}/vmcore-oom.* "${{newest%/*}}/"
 exit 0
 """
 
 
-def _dracut() -> System:
-    return System(
+def _dracut() -> KdumpSystem:
+    return KdumpSystem(
         "dracut's kdump",
         {
             "/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew(),
@@ -106,8 +107,8 @@ def _dracut() -> System:
     )
 
 
-def _suse() -> System:
-    return System(
+def _suse() -> KdumpSystem:
+    return KdumpSystem(
         "SUSE's kdump",
         {"/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew()},
         "mkdumprd -f && systemctl restart kdump",

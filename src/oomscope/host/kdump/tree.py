@@ -46,7 +46,7 @@ sys.exit(main(sys.argv[1:]))
 _RUN = """\
 #!/bin/sh
 # Print who held the memory of the kernel that died, and write it into the folder $1 where one is given. Nothing that
-# goes wrong here keeps the dump from being saved: it takes {most_s:.0f} s at most, and memory before anybody else loses it.
+# goes wrong here keeps the dump from being saved: it takes {most_s:.0f} s at most, and is the first to go for memory.
 [ -s /proc/vmcore ] || exit 0
 here=${{0%/*}}
 console=/dev/console
@@ -59,7 +59,7 @@ exit 0
 """
 _MARGIN_S = 10.0
 _PT_INTERP, _LONGEST_PATH = 3, 4096
-_LIBRARY = re.compile(r"(?:=> )?(?P<path>/\S+) \(0x")
+_LIBRARY = re.compile(r"^\t(?:\S+ => )?(?P<path>/\S+) \(0x", re.MULTILINE)
 
 
 def write(root: Path, plan: dict[str, object], *, seconds: float) -> None:
@@ -114,7 +114,7 @@ def _take_python(root: Path, reader: Path) -> None:
 
 
 def _libraries(binaries: list[Path]) -> Iterator[Path]:
-    """The shared libraries of a program and what it loads, by the names that they are looked up by; its loader tells."""
+    """The shared libraries of a program and of what it loads, by the names that they are looked up by."""
     found = elf.headers(binaries[0])
     extents = () if found is None else found.segments
     named = [elf.content(binaries[0], each, _LONGEST_PATH) for each in extents if each.kind == _PT_INTERP]

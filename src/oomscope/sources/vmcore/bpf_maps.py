@@ -10,9 +10,9 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.idr import idr_for_each
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
+from oomscope.sources.log_facts import last_stamp_ns
 from oomscope.sources.tracker import layout
 from oomscope.sources.tracker.layout import PageOwners, Words
-from oomscope.sources.vmcore.system import last_stamp_ns
 
 if TYPE_CHECKING:
     from oomscope.sources.vmcore.dump import Dump

@@ -14,6 +14,7 @@ from oomscope.model.batch import Batch, Column, Request, Tables, Task
 from oomscope.model.census import PageFrames
 from oomscope.model.reading import Notes
 from oomscope.model.unknown import Unknown
+from oomscope.sources.log_facts import last_stamp_ns
 from oomscope.sources.tracker.layout import PageOwners
 from oomscope.sources.tracker.reports import rows_of
 from oomscope.sources.tracker.table import OwnerRows
@@ -30,7 +31,7 @@ from oomscope.sources.vmcore.slab_objects import SlabOwners
 from oomscope.sources.vmcore.stack_depot import StackDepot
 from oomscope.sources.vmcore.stack_list import listed_handles
 from oomscope.sources.vmcore.symbolize import Symbolizer
-from oomscope.sources.vmcore.system import kernel_log, last_stamp_ns, system
+from oomscope.sources.vmcore.system import kernel_log, system
 from oomscope.sources.vmcore.zone_index import ZoneIndex
 from oomscope.text import printable
 

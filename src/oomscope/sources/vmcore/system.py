@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import drgn
@@ -10,6 +9,7 @@ from drgn.helpers.linux.printk import get_dmesg
 
 from oomscope.model.reading import System
 from oomscope.model.unknown import Unknown
+from oomscope.sources.log_facts import panic_message
 from oomscope.sources.vmcore.counters import vmstat, zones
 from oomscope.sources.vmcore.modules import last_unloaded
 from oomscope.text import printable
@@ -29,13 +29,10 @@ _ARCHITECTURES = {
 }
 # kernel/panic.c taint_flags[]: the letter of each bit that is set.
 _TAINTS = "PFSRMBUDAWCIOELKXTNJ"
-_PANIC = re.compile(rb"Kernel panic - not syncing: (?P<message>[^\n]{1,500})")
-_STAMP = re.compile(rb"^\[ *(?P<seconds>\d{1,9})\.(?P<micros>\d{6})\]", re.MULTILINE)
 
 
 def system(dump: Dump, modules: Iterable[ModuleSymbols], log: bytes) -> System:
     """The machine; what cannot be read of it is Unknown."""
-    panics = _PANIC.findall(log)
     platform = dump.prog.platform
     architecture = None if platform is None else _ARCHITECTURES.get(platform.arch)
     return System(
@@ -46,7 +43,7 @@ def system(dump: Dump, modules: Iterable[ModuleSymbols], log: bytes) -> System:
         taint=_taint(dump.number("tainted_mask") or 0),
         modules=tuple(module.name for module in modules),
         last_unloaded_module=last_unloaded(dump),
-        panic_message=printable(panics[0].strip()) if panics else None,
+        panic_message=panic_message(log),
         vmstat=vmstat(dump),
         is_live=dump.is_live,
         boot=" ".join(
@@ -63,12 +60,6 @@ def kernel_log(dump: Dump) -> bytes:
     except (drgn.FaultError, LookupError, AttributeError, ValueError, OverflowError, TypeError) as error:
         dump.damage.append(Unknown("the kernel log", f"it cannot be read: {error}"))
         return b""
-
-
-def last_stamp_ns(log: bytes) -> int | None:
-    """The time of the log's last line."""
-    stamps = _STAMP.findall(log[-(1 << 14) :])
-    return int(stamps[-1][0]) * 10**9 + int(stamps[-1][1]) * 1000 if stamps else None
 
 
 def _ram_pages(dump: Dump) -> int | None:

@@ -1,0 +1,128 @@
+"""`arm --kdump` per distribution: what it writes, that `disarm --kdump` takes all of it away, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
+from oomscope.host.facts import Machine
+from oomscope.host.kdump import arming
+
+KDUMP_TOOLS = {"usr/sbin/kdump-config": "#!/bin/sh\n", "etc/default/kdump-tools": "USE_KDUMP=1\n"}
+DRACUT = {"etc/kdump.conf": "path /var/crash\n"}
+SUSE = {
+    "etc/sysconfig/kdump": '# before\nKDUMP_PRESCRIPT=""\nKDUMP_SAVEDIR="/var/crash"\n',
+    "usr/lib/dracut/modules.d/99kdump/module-setup.sh": "",
+}
+OWN: dict[str, str] = {}
+MACHINES = {"kdump-tools": KDUMP_TOOLS, "dracut": DRACUT, "SUSE": SUSE, "own": OWN}
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The release that the next plan is of; plans and trees have tests of their own."""
+    releases = ["6.12.1"]
+
+    def write_tree(machine: Machine) -> dict[str, object]:
+        root = machine.path(arming.ROOT)
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "plan").write_text(releases[0])
+        return {"release": releases[0], "build_id": None}
+
+    monkeypatch.setattr(arming, "_write_tree", write_tree)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return releases
+
+
+def machine(root: Path, files: dict[str, str]) -> Machine:
+    for name, text in {**files, "proc/sys/kernel/osrelease": "6.12.1\n"}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Machine(root)
+
+
+def everything(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+@pytest.mark.usefixtures("released")
+def test_disarm_restores_what_arm_changed(tmp_path: Path, kind: str) -> None:
+    """Armed twice and disarmed once, every file is as it was, and none is left."""
+    this = machine(tmp_path, MACHINES[kind])
+    before = everything(tmp_path)
+    arming.arm(this, only=False)
+    armed = arming.arm(this, only=False)
+    assert everything(tmp_path) != before
+    assert arming.status(this) == armed
+    arming.disarm(this)
+    assert everything(tmp_path) == before
+    assert arming.status(this) is None
+    with pytest.raises(NothingToExplain):
+        arming.disarm(this)
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+@pytest.mark.usefixtures("released")
+def test_every_script_is_one_that_its_shell_takes(tmp_path: Path, kind: str) -> None:
+    """No kdump is broken by a script of ours that does not parse; hooks are executable."""
+    armed = arming.arm(machine(tmp_path, MACHINES[kind]), only=False)
+    for name in armed.files:
+        path = tmp_path / name.lstrip("/")
+        text = path.read_text()
+        if text.startswith("#!"):
+            shell = text.splitlines()[0].removeprefix("#!")
+            done = subprocess.run([shell, "-n", str(path)], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert path.stat().st_mode & 0o111
+
+
+@pytest.mark.usefixtures("released")
+def test_suse_keeps_a_script_of_its_own(tmp_path: Path) -> None:
+    """Where something is called already, it is not replaced: the sentence says what to call from there."""
+    own = {**SUSE, "etc/sysconfig/kdump": 'KDUMP_PRESCRIPT="/root/mine"\n'}
+    with pytest.raises(NotOffered, match="call /usr/lib/oomscope/crash-reader/run from there"):
+        arming.arm(machine(tmp_path, own), only=False)
+
+
+@pytest.mark.usefixtures("released")
+def test_only_skips_the_dump_where_that_can_be(tmp_path: Path) -> None:
+    """kdump-tools' own command is replaced; dracut's kdump cannot go without."""
+    armed = arming.arm(machine(tmp_path / "debian", KDUMP_TOOLS), only=True)
+    (dump,) = (name for name in armed.files if "dump.service.d" in name)
+    assert "ExecStart=\nExecStart=" in (tmp_path / "debian" / dump.lstrip("/")).read_text()
+    with pytest.raises(BadQuestion, match="cannot go without a dump"):
+        arming.arm(machine(tmp_path / "fedora", DRACUT), only=True)
+
+
+def test_a_plan_is_made_anew_for_another_kernel_alone(tmp_path: Path, released: list[str]) -> None:
+    """At each boot: nothing is done where the plan fits, all of it where the kernel is another."""
+    this = machine(tmp_path, KDUMP_TOOLS)
+    with pytest.raises(NothingToExplain):
+        arming.renew(this)
+    armed = arming.arm(this, only=False)
+    assert arming.renew(this) is None
+    released[0] = "6.12.2"
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.12.2\n")
+    assert not arming.fits(Machine(tmp_path), armed)
+    renewed = arming.renew(Machine(tmp_path))
+    assert renewed is not None
+    assert renewed.release == "6.12.2"
+    assert (tmp_path / arming.ROOT.lstrip("/") / "plan").read_text() == "6.12.2"
+    arming.disarm(Machine(tmp_path))
+
+
+@pytest.mark.usefixtures("released")
+def test_a_damaged_state_is_said(tmp_path: Path) -> None:
+    """Half a file ends in one sentence that says what to remove."""
+    this = machine(tmp_path, OWN)
+    arming.arm(this, only=False)
+    state = tmp_path / "var/lib/oomscope/crash-reader/state.json"
+    state.write_text(state.read_text()[:40])
+    with pytest.raises(NotOffered, match="is damaged"):
+        arming.status(this)

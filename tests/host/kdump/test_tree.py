@@ -1,0 +1,72 @@
+"""The reader with a Python of its own, in a folder that is the whole file system: what a crash kernel boots into."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oomscope.crash_reader.plan import FORMAT
+from oomscope.errors import NotOffered
+from oomscope.host.kdump import tree
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a folder the root: CI runs as root")
+PLAN = {"format": FORMAT, "release": "6.12.1", "machine": "x86_64", "symbols": {}, "layout": {}, "constants": {}}
+PLAN |= {"build_id": "ab" * 20, "handle": [], "counters": {}, "roles": []}
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The reader in its folder, with nothing else there."""
+    command = [os.path.realpath(sys.executable), "-I", "-S", str(tree.START), *arguments]
+    return subprocess.run(
+        command, cwd="/", preexec_fn=lambda: os.chroot(root), capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@as_root
+def test_the_tree_runs_by_itself(tmp_path: Path) -> None:
+    """A file that is no core ends in one sentence that names it, from the reader's own folder alone."""
+    root = tmp_path / "root"
+    tree.write(root, PLAN, seconds=60)
+    (root / "core").write_bytes(b"no core" * 20)
+    done = run(root, str(tree.PLAN), "/core", "5")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "oomscope: nothing can be told of the dead kernel: /core is no ELF core of 64 bits, little endian\n"
+    )
+    assert tree.size_bytes(root) < 30 << 20
+    assert not (tmp_path / "root.new").exists()
+
+
+@as_root
+def test_a_tree_is_made_anew_as_a_whole(tmp_path: Path) -> None:
+    """What an earlier one held is gone, and a plan that cannot be written leaves the earlier one."""
+    root = tmp_path / "root"
+    tree.write(root, PLAN, seconds=60)
+    (root / "left").touch()
+    tree.write(root, {**PLAN, "release": "6.12.2"}, seconds=60)
+    assert not (root / "left").exists()
+    with pytest.raises(TypeError):
+        tree.write(root, {"release": object()}, seconds=60)
+    assert '"6.12.2"' in (root / tree.PLAN.relative_to("/")).read_text()
+
+
+@as_root
+def test_a_python_that_cannot_be_taken_along_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a library is not taken, the tree does not run, and that is found out before the crash."""
+    monkeypatch.setattr(tree, "_libraries", lambda _: iter(()))
+    with pytest.raises((NotOffered, OSError)):
+        tree.write(tmp_path / "root", PLAN, seconds=60)
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_script_is_one_that_a_shell_takes(tmp_path: Path) -> None:
+    """Without a dead kernel it says nothing, does nothing and succeeds: nothing of kdump may end with it."""
+    text = tree._RUN.format(python="/bin/false", start="start.py", plan="plan.json", seconds=60.0, most_s=70.0)
+    script = tmp_path / "run"
+    script.write_text(text)
+    done = subprocess.run(["sh", str(script), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
