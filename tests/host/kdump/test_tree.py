@@ -14,7 +14,14 @@ from oomscope.errors import NotOffered
 from oomscope.host.kdump import tree
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a folder the root: CI runs as root")
-PLAN = {"format": FORMAT, "release": "6.12.1", "machine": "x86_64", "symbols": {}, "layout": {}, "constants": {}}
+PLAN: dict[str, object] = {
+    "format": FORMAT,
+    "release": "6.12.1",
+    "machine": "x86_64",
+    "symbols": {},
+    "layout": {},
+    "constants": {},
+}
 PLAN |= {"build_id": "ab" * 20, "handle": [], "counters": {}, "roles": []}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from oomscope.crash_reader.plan import FORMAT
@@ -52,18 +52,8 @@ def arm(machine: Machine, *, only: bool) -> KdumpArmed:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(0o755 if text.startswith("#!") else 0o644)
-    armed = KdumpArmed(
-        system.name,
-        str(plan["release"]),
-        None if plan["build_id"] is None else str(plan["build_id"]),
-        tree.size_bytes(machine.path(ROOT)),
-        tuple(system.files),
-        system.then,
-        system.line,
-        line_before,
-    )
-    _write_state(machine, armed)
-    return armed
+    armed = KdumpArmed(system.name, "", None, 0, tuple(system.files), system.then, system.line, line_before)
+    return _keep(machine, armed, plan)
 
 
 def renew(machine: Machine) -> KdumpArmed | None:
@@ -77,19 +67,7 @@ def renew(machine: Machine) -> KdumpArmed | None:
         raise NothingToExplain("the crash kernel is not armed", advice="oomscope arm --kdump")
     if fits(machine, armed):
         return None
-    plan = _write_tree(machine)
-    renewed = KdumpArmed(
-        armed.system,
-        str(plan["release"]),
-        None if plan["build_id"] is None else str(plan["build_id"]),
-        tree.size_bytes(machine.path(ROOT)),
-        armed.files,
-        armed.then,
-        armed.line,
-        armed.line_before,
-    )
-    _write_state(machine, renewed)
-    return renewed
+    return _keep(machine, armed, _write_tree(machine))
 
 
 def disarm(machine: Machine) -> KdumpArmed:
@@ -125,7 +103,8 @@ def status(machine: Machine) -> KdumpArmed | None:
 def fits(machine: Machine, armed: KdumpArmed) -> bool:
     """Whether the plan is of the kernel that runs."""
     build_id = machine.vmcoreinfo.get("BUILD-ID")
-    return (armed.release == machine.release and None in (build_id, armed.build_id)) or build_id == armed.build_id
+    is_same_build = build_id is None or armed.build_id is None or build_id == armed.build_id
+    return armed.release == machine.release and is_same_build
 
 
 def _write_tree(machine: Machine) -> dict[str, object]:
@@ -141,9 +120,17 @@ def _write_tree(machine: Machine) -> dict[str, object]:
     return made
 
 
-def _write_state(machine: Machine, armed: KdumpArmed) -> None:
-    kept = {name: getattr(armed, name) for name in KdumpArmed.__slots__}
-    machine.path(_STATE).write_text(json.dumps(kept))
+def _keep(machine: Machine, armed: KdumpArmed, plan: dict[str, object]) -> KdumpArmed:
+    """What is armed, with what the plan is of, written down."""
+    build_id = plan["build_id"]
+    armed = replace(
+        armed,
+        release=str(plan["release"]),
+        build_id=None if build_id is None else str(build_id),
+        tree_bytes=tree.size_bytes(machine.path(ROOT)),
+    )
+    machine.path(_STATE).write_text(json.dumps(asdict(armed)))
+    return armed
 
 
 def _set_line(machine: Machine, line: tuple[str, str, str]) -> str | None:
