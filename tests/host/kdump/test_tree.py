@@ -22,7 +22,7 @@ PLAN: dict[str, object] = {
     "layout": {},
     "constants": {},
 }
-PLAN |= {"build_id": "ab" * 20, "handle": [], "counters": {}, "roles": []}
+PLAN |= {"build_id": "ab" * 20, "constants": {}, "handle": [], "counters": {}, "roles": []}
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
