@@ -103,14 +103,14 @@ def _steady(points: Series, ram_bytes: int) -> tuple[float, float] | None:
     """The slope in bytes a second and the share of steps that rise; None where it is no steady growth."""
     at = np.array([point[0] for point in points], np.float64)
     size = np.array([point[1] for point in points], np.float64)
-    steps = np.diff(np.median([size[:-2], size[1:-1], size[2:]], axis=0))  # a single reading decides nothing
-    # A walk without a drift goes up by chance: by as much as this hardly ever.
-    if at[-1] <= at[0] or steps.mean() * len(steps) ** 0.5 < _DRIFT * steps.std():
+    if at[-1] <= at[0]:
         return None
     for count in _POINTS:
         if len(points) < count:
             break
         few_at, few = _put_together(at, count), _put_together(size, count)
+        if not _drifts(few_at, few):
+            continue
         rising = float((np.diff(few) > 0).mean())
         per_s, pairs_rising, scatter = _theil_sen(few_at, few)
         growth = per_s * float(at[-1] - at[0])
@@ -123,6 +123,18 @@ def _steady(points: Series, ram_bytes: int) -> tuple[float, float] | None:
         ):
             return per_s, rising
     return None
+
+
+def _drifts(at: Floats, size: Floats) -> bool:
+    """Whether it goes up by more than a walk without a drift does by chance: by as much as this hardly ever.
+
+    What came between two readings counts by its time: there may be a gap.
+    """
+    apart = np.diff(at)
+    if not (apart > 0).all():
+        return False
+    rates = np.diff(size) / apart
+    return bool(rates.mean() * len(rates) ** 0.5 >= _DRIFT * rates.std())
 
 
 def _put_together(values: Floats, count: int) -> Floats:
