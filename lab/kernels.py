@@ -97,7 +97,7 @@ _DISK_OF_DEBIAN = (
 # structures, what the BPF programs hook. The rest is the same code on both sides: `make lab-all` runs it.
 _DIFFER_BY_KERNEL = (
     *("kmalloc-panic", "page-panic", "vmalloc-panic", "slab-owners", "set-aside", "live", "memcg-kill", "tasks"),
-    *("asks", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner"),
+    *("asks", "armed-both-ways", "doctor", "tracked-page-panic", "tracked-beside-page-owner", "crash-kernel"),
 )
 
 # What needs no module of the lab's.

@@ -15,7 +15,7 @@ _HEAD = """## Which way was tried where
 said.
 
 """
-WAYS = ("OOM report", "page_owner", "dump alone", "arm", "track", "kdump")
+WAYS = ("OOM report", "page_owner", "dump alone", "arm", "track", "kdump", "arm --kdump")
 # The beginnings of the names of scenarios that try a way; the first that fits.
 _SCENARIOS = (
     ("tracked-", "track"),
@@ -26,21 +26,25 @@ _SCENARIOS = (
     ("armed-", "arm"),
     ("arm-and-disarm", "arm"),
     ("kdump", "kdump"),
+    ("crash-kernel", "arm --kdump"),
     ("page-owner-off", "dump alone"),
     ("pipe-panic", "dump alone"),
 )
 _ENDS_IN_A_REPORT = ("-panic", "-kill", "lowmem", "fragmentation-", "panic-on-oom")
 _TOO_OLD, _NOT_BUILT_IN = "no: before 5.13", "no: page_owner is not built in"
+_NO_KDUMP = "no: kexec is not built in"
+_FIRST_READ_IN_THE_CRASH_KERNEL = (5, 4)
 _FIRST_ARMED, _FIRST_WITHOUT_DEBUG_INFO = (5, 13), (5, 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution's kernel, by its release and whether page_owner is built in."""
+    """A distribution's kernel, by its release and whether page_owner and kexec are built in."""
 
     name: str
     series: tuple[int, int]
     has_page_owner: bool
+    has_kdump: bool = True
 
 
 # Kernels that Debian's archive does not have. Of RHEL and its rebuilds, whose kernels have much of newer ones, the
@@ -54,8 +58,8 @@ DISTRIBUTIONS = (
     Distribution("Oracle UEK 7 (5.15)", (5, 15), has_page_owner=True),
     Distribution("Ubuntu 22.04 (5.15)", (5, 15), has_page_owner=False),
     Distribution("Ubuntu 24.04 (6.8)", (6, 8), has_page_owner=False),
-    Distribution("Android GKI (5.10)", (5, 10), has_page_owner=True),
-    Distribution("Android GKI (5.15)", (5, 15), has_page_owner=True),
+    Distribution("Android GKI (5.10)", (5, 10), has_page_owner=True, has_kdump=False),
+    Distribution("Android GKI (5.15)", (5, 15), has_page_owner=True, has_kdump=False),
 )
 
 
@@ -101,6 +105,12 @@ def _ways_of(scenario: str) -> tuple[str, ...]:
 
 
 def _expected(distribution: Distribution, way: str) -> str:
+    if way in ("kdump", "arm --kdump") and not distribution.has_kdump:
+        return _NO_KDUMP
+    if way == "arm --kdump" and distribution.series < _FIRST_READ_IN_THE_CRASH_KERNEL:
+        return "no: before 5.4"
+    if way == "arm --kdump" and not distribution.has_page_owner:
+        return "expected, tracked" if distribution.series >= _FIRST_ARMED else _NOT_BUILT_IN
     if way == "page_owner":
         return "expected" if distribution.has_page_owner else _NOT_BUILT_IN
     if way == "dump alone" and distribution.series < _FIRST_WITHOUT_DEBUG_INFO:

@@ -78,10 +78,13 @@ def test_the_table_of_ways_says_tried_failed_expected_and_why_not() -> None:
     ]
     lines = ways.table(outcomes, [("6.12", "armed-page-panic")]).splitlines()
     rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if "|" in line}
-    assert rows["6.12"] == ["tried (1)", "tried (1)", "untried", "1 of 1 FAIL", "1 of 2 FAIL", "untried"]
+    assert rows["6.12"] == ["tried (1)", "tried (1)", "untried", "1 of 1 FAIL", "1 of 2 FAIL", "untried", "untried"]
     not_built_in, too_old = "no: page_owner is not built in", "no: before 5.13"
-    assert rows["5.10-bullseye"] == ["tried (1)", not_built_in, "tried (1)", too_old, too_old, "untried"]
-    assert rows["RHEL 9 and rebuilds (5.14)"] == ["expected"] * 6
+    assert rows["5.10-bullseye"] == ["tried (1)", not_built_in, "tried (1)", too_old, too_old, "untried", "untried"]
+    assert rows["RHEL 9 and rebuilds (5.14)"] == ["expected"] * 7
+    assert rows["RHEL 8 and rebuilds (4.18)"][-1] == "no: before 5.4"
+    assert rows["Ubuntu 24.04 (6.8)"][-1] == "expected, tracked"
+    assert rows["Android GKI (5.15)"][-2:] == ["no: kexec is not built in"] * 2
     assert "6.1" not in rows
 
 

@@ -13,6 +13,7 @@ from oomscope.host.bpf.libbpf import LibBpf
 from oomscope.host.crash_kernel import needed_bytes, reserved_bytes
 from oomscope.host.distribution import boot_option, crash_kernel
 from oomscope.host.facts import Machine, PageOwnerState
+from oomscope.host.kdump import arming as kdump_arming
 from oomscope.units import bytes_text
 
 # A level below this one is what printk() uses by itself (include/linux/kern_levels.h).
@@ -267,6 +268,26 @@ def _room_of_crash_kernel(machine: Machine, why: str) -> Check:
     return Check("kdump", State.BETTER, f"{found}; it needs about {bytes_text(needed)}", why, mend)
 
 
+def crash_reader(machine: Machine) -> Check:
+    """Whether the crash kernel itself says who held the memory, and its plan is of this kernel."""
+    why = "the crash kernel can say who held the memory before it saves the dump, or where it cannot"
+    try:
+        armed = kdump_arming.status(machine)
+    except NotOffered as damaged:
+        return Check("crash reader", State.MISSING, str(damaged), why, damaged.advice)
+    if armed is not None and not kdump_arming.fits(machine, armed):
+        found = f"its plan is of {armed.release}, or of another build of it"
+        return Check("crash reader", State.MISSING, found, why, "oomscope arm --kdump=plan")
+    if armed is not None:
+        return Check("crash reader", State.OK, f"{armed.system}, {armed.release}", why)
+    if machine.text("/sys/kernel/kexec_crash_loaded") != "1":
+        return Check("crash reader", State.BETTER, "no crash kernel is loaded", why)
+    tracking = arm.status(machine)
+    if machine.page_owner is PageOwnerState.ON or (tracking is not None and tracking.tracking is not None):
+        return Check("crash reader", State.BETTER, "not armed", why, "oomscope arm --kdump")
+    return Check("crash reader", State.BETTER, "not armed, and nobody records who allocates pages", why)
+
+
 def profiling(machine: Machine) -> Check:
     """Allocation profiling, which also knows who holds slab objects."""
     why = "with it slab objects have owners, too (6.10 and later)"
@@ -314,6 +335,7 @@ _CHECKS: tuple[Callable[[Machine], Check], ...] = (
     panic,
     pstore,
     kdump,
+    crash_reader,
     profiling,
     kills,
     journal,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
+from oomscope.host.doctor import State, crash_reader
 from oomscope.host.facts import Machine
 from oomscope.host.kdump import arming
 
@@ -126,3 +127,22 @@ def test_a_damaged_state_is_said(tmp_path: Path) -> None:
     state.write_text(state.read_text()[:40])
     with pytest.raises(NotOffered, match="is damaged"):
         arming.status(this)
+
+
+def test_doctor_says_whether_the_crash_kernel_answers(tmp_path: Path, released: list[str]) -> None:
+    """It proposes what can be had: to arm where page_owner runs and a crash kernel is loaded, then a plan that fits."""
+    files = {**KDUMP_TOOLS, "sys/kernel/kexec_crash_loaded": "1\n", "sys/kernel/debug/page_owner": ""}
+    this = machine(tmp_path, files)
+    assert (crash_reader(this).state, crash_reader(this).mend) == (State.BETTER, "oomscope arm --kdump")
+    arming.arm(this, only=False)
+    assert crash_reader(this).state is State.OK
+    released[0] = "6.12.2"
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.12.2\n")
+    newer = Machine(tmp_path)
+    assert (crash_reader(newer).state, crash_reader(newer).mend) == (State.MISSING, "oomscope arm --kdump=plan")
+    arming.renew(newer)
+    assert crash_reader(newer).state is State.OK
+    (tmp_path / "var/lib/oomscope/crash-reader/state.json").write_text("{")
+    assert crash_reader(newer).state is State.MISSING
+    bare = machine(tmp_path / "bare", {})
+    assert (crash_reader(bare).state, crash_reader(bare).mend) == (State.BETTER, None)
