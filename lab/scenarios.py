@@ -623,6 +623,68 @@ _PLAIN = (
         default=True,
     ),
     Scenario(
+        "crash-kernel-tracked",
+        # Without page_owner: what `arm --track` kept is what the crash kernel tells.
+        """
+        boot_files
+        oomscope arm --track >/case/track.txt
+        arm_crash_kernel
+        take paths 30011
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=1024,
+        arguments="crashkernel=256M",
+        cores=(),
+        makedumpfile=True,
+        runs_oomscope=True,
+        arms=True,
+    ),
+    Scenario(
+        "crash-kernel-other-plan",
+        # The plan is of another kernel: that is said, and the dump is saved.
+        """
+        boot_files
+        arm_crash_kernel other
+        take page 30011
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=1024,
+        arguments="page_owner=on crashkernel=256M",
+        cores=(),
+        makedumpfile=True,
+        runs_oomscope=True,
+    ),
+    Scenario(
+        "crash-kernel-small",
+        # The crash kernel has hardly room for itself.
+        """
+        boot_files
+        arm_crash_kernel
+        take page 30011
+        capture taken
+        exhaust page
+        """,
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=1024,
+        arguments="page_owner=on crashkernel=96M",
+        cores=(),
+        makedumpfile=True,
+        runs_oomscope=True,
+    ),
+    Scenario(
         "pstore",
         # The panic reboots the machine; the next boot finds what the last one left in reserved memory.
         """

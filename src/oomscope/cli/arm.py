@@ -155,6 +155,10 @@ def _arm_kdump(machine: Machine, asked: str) -> None:
     say(f"the crash kernel is armed, by {armed.system}: its reader and the plan of {armed.release}")
     say(f"{bytes_text(armed.tree_bytes)} in {crash_kernel.ROOT}, and {', '.join(armed.files) or 'nothing else'}")
     say(f"next: {armed.then}")
+    if (wanted := crash_kernel.wanted_bytes(machine, armed)) is not None:
+        click.echo(
+            f"the crash kernel may have too little memory: boot with crashkernel={-(-wanted >> 26) << 6}M", err=True
+        )
     if machine.page_owner is not PageOwnerState.ON:
         click.echo("page_owner is off: only what `oomscope arm --track` keeps will have owners", err=True)
 

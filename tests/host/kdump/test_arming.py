@@ -12,6 +12,7 @@ from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
 from oomscope.host.doctor import State, crash_reader
 from oomscope.host.facts import Machine
 from oomscope.host.kdump import arming
+from tests.host.test_crash_kernel import INITRAMFS_BYTES, IOMEM
 
 KDUMP_TOOLS = {"usr/sbin/kdump-config": "#!/bin/sh\n", "etc/default/kdump-tools": "USE_KDUMP=1\n"}
 DRACUT = {"etc/kdump.conf": "path /var/crash\n"}
@@ -146,3 +147,26 @@ def test_doctor_says_whether_the_crash_kernel_answers(tmp_path: Path, released: 
     assert crash_reader(newer).state is State.MISSING
     bare = machine(tmp_path / "bare", {})
     assert (crash_reader(bare).state, crash_reader(bare).mend) == (State.BETTER, None)
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize(
+    ("kind", "reserved_mib", "wanted_mib"),
+    [
+        ("own", 160, 176),
+        ("own", 192, None),
+        ("own", 0, None),
+        ("kdump-tools", 160, 176),
+        ("kdump-tools", 176, None),
+    ],
+)
+def test_too_small_a_crash_kernel_is_said(tmp_path: Path, kind: str, reserved_mib: int, wanted_mib: int | None) -> None:
+    """What it needs by itself, 160 MiB in tests/host/test_crash_kernel.py, and 16 MiB for the reader's work."""
+    files = {**MACHINES[kind], "proc/iomem": IOMEM, "sys/kernel/kexec_crash_size": f"{reserved_mib << 20}\n"}
+    this = machine(tmp_path, files)
+    (tmp_path / "boot").mkdir()
+    with (tmp_path / "boot/initrd.img-6.12.1").open("wb") as file:
+        file.truncate(INITRAMFS_BYTES)
+    armed = arming.arm(this, only=False)
+    wanted = arming.wanted_bytes(this, armed)
+    assert (None if wanted is None else wanted >> 20) == wanted_mib

@@ -11,12 +11,14 @@ from pathlib import Path
 from oomscope.crash_reader.plan import FORMAT
 from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
 from oomscope.host.bpf.requirements import require_root
+from oomscope.host.crash_kernel import needed_bytes, reserved_bytes
 from oomscope.host.facts import Machine
 from oomscope.host.kdump import systems, tree
 
 HOME, ROOT = systems.HOME, systems.ROOT
 _STATE = Path(HOME) / "state.json"
 _SECONDS = 60.0
+_AT_WORK_BYTES = 16 << 20  # what the reader takes at its peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class KdumpArmed:
     then: str
     line: tuple[str, str, str] | None = None
     line_before: str | None = None
+    is_in_initramfs: bool = False
 
 
 def arm(machine: Machine, *, only: bool) -> KdumpArmed:
@@ -52,7 +55,17 @@ def arm(machine: Machine, *, only: bool) -> KdumpArmed:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(0o755 if text.startswith("#!") else 0o644)
-    armed = KdumpArmed(system.name, "", None, 0, tuple(system.files), system.then, system.line, line_before)
+    armed = KdumpArmed(
+        system.name,
+        "",
+        None,
+        0,
+        tuple(system.files),
+        system.then,
+        system.line,
+        line_before,
+        is_in_initramfs=system.is_in_initramfs,
+    )
     return _keep(machine, armed, plan)
 
 
@@ -105,6 +118,18 @@ def fits(machine: Machine, armed: KdumpArmed) -> bool:
     build_id = machine.vmcoreinfo.get("BUILD-ID")
     is_same_build = build_id is None or armed.build_id is None or build_id == armed.build_id
     return armed.release == machine.release and is_same_build
+
+
+def wanted_bytes(machine: Machine, armed: KdumpArmed) -> int | None:
+    """What the crash kernel should be given where it has too little for the reader, too; None where it has enough.
+
+    The tree lies there packed and unpacked. None, too, where nobody tells how large the crash kernel is.
+    """
+    reserved, needed = reserved_bytes(machine), needed_bytes(machine)
+    if not reserved or needed is None:
+        return None
+    needed += _AT_WORK_BYTES + (2 * armed.tree_bytes if armed.is_in_initramfs else 0)
+    return needed if needed > reserved else None
 
 
 def _write_tree(machine: Machine) -> dict[str, object]:

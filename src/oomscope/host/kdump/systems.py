@@ -19,7 +19,8 @@ _KEPT = "/run/oomscope-vmcore"
 class KdumpSystem:
     """One way that a dump is saved: `files` are paths and what stands in them, `then` is what the user has to run.
 
-    `line` is a setting of a file that is not ours: the file, its key, and the value that it has to have.
+    `is_in_initramfs` tells that the tree is unpacked into the crash kernel's memory. `line` is a setting of a file that
+    is not ours: the file, its key, and the value that it has to have.
     """
 
     name: str
@@ -27,6 +28,7 @@ class KdumpSystem:
     then: str
     line: tuple[str, str, str] | None = None
     can_skip_dump: bool = False
+    is_in_initramfs: bool = True
 
 
 def system_of(machine: Machine, *, only: bool) -> KdumpSystem:
@@ -66,6 +68,7 @@ def _kdump_tools(*, only: bool) -> KdumpSystem:
         },
         "systemctl daemon-reload",
         can_skip_dump=True,
+        is_in_initramfs=False,
     )
 
 
