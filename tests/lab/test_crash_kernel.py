@@ -31,7 +31,7 @@ READ = [case for case in CORES if case.kernel not in FUNCTIONS_ONLY]
 ALLOWED_BYTES = 30 << 20
 
 
-class _Memory(Core):
+class DumpedMemory(Core):
     """A dump's physical memory as drgn reads it: /proc/vmcore is there in a crash kernel alone."""
 
     def __init__(self, case: Case) -> None:
@@ -39,6 +39,7 @@ class _Memory(Core):
         self._program, self.vmcoreinfo, self.plan = dump.prog, dump.vmcoreinfo, json.loads(json.dumps(plan(dump)))
 
     def into(self, address: int, view: memoryview) -> None:
+        """See Core."""
         try:
             view[:] = self._program.read(address, len(view), physical=True)
         except (drgn.FaultError, ValueError) as error:
@@ -47,10 +48,10 @@ class _Memory(Core):
 
 @cache
 def findings(case: Case) -> dict[str, object]:
-    memory = _Memory(case)
+    memory = DumpedMemory(case)
     found = Findings(memory, CrashPlan(memory.plan))
     found.take_log()
-    found.take_pages(time.monotonic() + 600)
+    found.take_pages(time.monotonic(), 600)
     return found.told
 
 
@@ -161,3 +162,16 @@ def test_a_plan_of_another_kernel_is_said_and_the_dump_is_saved(case: Case) -> N
     assert f"the plan is of 4.20.1, the dead kernel is {release}\n" in console.replace("\r", "")
     assert not case.has("vmcore-oom")
     assert explained(case).answer.headline.startswith("take_page [oomlab] holds ")
+
+
+@pytest.mark.parametrize("case", each(CRASHED))
+def test_findings_of_another_boot_take_no_part(case: Case) -> None:
+    """Beside a dump of another crash of the same kernel, they change nothing, and that they were left out is said."""
+    others = [other for other in CRASHED if other.kernel == case.kernel and other is not case]
+    if not others:
+        pytest.skip("lab/out has one such crash of this kernel")
+    alone = oomscope.explain(case.folder / "vmcore")
+    both = oomscope.explain(case.folder / "vmcore", findings_of(others[0]))
+    assert both.answer == alone.answer
+    assert both.ram_pages == alone.ram_pages
+    assert any("of another boot" in each.reason for each in both.absent)

@@ -32,9 +32,9 @@ def build(
     """
     placed = _placed(_counted(readings), records_only=records_only)
     moments = placed.moments or (_moment_without_counts(readings),)
-    events = logged_events(readings, page_size_bytes)
     out_of_it = {each.what for each in placed.absent}
     used = [r for r in readings if r.origin not in out_of_it]
+    events = logged_events(used, page_size_bytes)
     machine = kernel_facts.machine(readings, used, moments, events, page_size_bytes)
     return Evidence(
         kernel=machine.kernel,
@@ -116,6 +116,7 @@ def _placed(counted: _Counted, *, records_only: bool) -> _Placed:
         reports, stacks = [], []
     dumps = _of_one_machine(_distinct(dumps, absent), absent)
     if dumps:
+        dumps, stacks = _with_findings(dumps, stacks, absent)
         dumps, stacks = with_counts(dumps, stacks)
         dumps, reports = with_reports(dumps, reports)
     if stacks and (dumps or reports or len(stacks) > 1):
@@ -125,6 +126,24 @@ def _placed(counted: _Counted, *, records_only: bool) -> _Placed:
         absent += [Unknown(f"the time of {m.reading.origin}", reason) for m in left]
         stacks = []
     return _Placed(tuple(sorted(dumps + stacks + reports, key=_order)), absent)
+
+
+def _with_findings(
+    dumps: list[Moment], stacks: list[Moment], absent: list[Unknown]
+) -> tuple[list[Moment], list[Moment]]:
+    """What a crash kernel found is the witness of the dump of the same crash, whatever it says; the other counts."""
+    latest, left = dumps[-1], []
+    dumped = latest.reading.notes.system
+    for found in stacks:
+        system = found.reading.notes.system
+        if system is None or dumped is None:
+            left.append(found)
+        elif system.boot == dumped.boot:
+            latest = replace(latest, witnesses=(*latest.witnesses, found.reading))
+        else:
+            reason = f"of another boot than {latest.reading.origin}: left out"
+            absent.append(Unknown(found.reading.origin, reason))
+    return [*dumps[:-1], latest], left
 
 
 def _told_missing(latest: Moment, readings: Iterable[Reading]) -> list[Unknown]:

@@ -19,7 +19,7 @@ _STACK_BYTES, _FRAMES, _FRAMES_AT, _COUNT_AT = 152, 16, 24, 16
 _SINCE_AT, _READY_AT = 0, 48  # struct owner_state
 _NODE, _DEEPEST = 2, 16  # of an xarray
 _NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
-_MOST_BYTES, _MOST_MAPS = 1 << 24, 1 << 16
+_MOST_BYTES, _MOST_MAPS, _MOST_ENTRIES = 1 << 24, 1 << 16, 1 << 22
 
 
 class BpfMaps:
@@ -57,8 +57,11 @@ class BpfMaps:
         return self._newest(name) + self._layout["bpf_array.value"]
 
     def entries(self, name: str) -> int:
-        """How many there are. Raises Unread where there is none."""
-        return self._entries_of(self._newest(name))
+        """How many there are. Raises Unread where there is none, or more than there can be."""
+        found = self._entries_of(self._newest(name))
+        if found > _MOST_ENTRIES:
+            raise Unread(f"the map {name} is damaged: {found} entries")
+        return found
 
     def _newest(self, name: str) -> int:
         if name not in self._at:
@@ -101,7 +104,7 @@ class TrackedPages:
         blocks = maps.entries(OWNERS)
         entries = array("H", bytes(_BLOCK_BYTES))
         view = memoryview(entries).cast("B")
-        for place in places:
+        for place in sorted(set(places)):
             if 0 < place <= blocks:
                 memory.into(table + (place - 1) * _BLOCK_BYTES, view)
                 self.pages.update(entries[1::2])  # the upper half of an entry is the stack's slot, the lower the time

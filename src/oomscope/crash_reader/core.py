@@ -31,6 +31,7 @@ class Core:
         if count == _PN_XNUM:  # so many that the first section header tells it
             count = struct.unpack("<I", self._at(sections_at + 44, 4))[0]
         table = self._at(headers_at, min(_PROGRAM_HEADER_BYTES * count, _MOST_HEADERS_BYTES))
+        table = table[: len(table) // _PROGRAM_HEADER_BYTES * _PROGRAM_HEADER_BYTES]
         self._loads: list[tuple[int, int, int]] = []
         notes = b""
         for kind, _, offset, _, address, size, _, _ in struct.iter_unpack("<IIQQQQQQ", table):
@@ -47,7 +48,10 @@ class Core:
         done = 0
         while done < len(view):
             offset, size = self._place(address + done, len(view) - done)
-            got = os.preadv(self._file, [view[done : done + size]], offset)
+            try:
+                got = os.preadv(self._file, [view[done : done + size]], offset)
+            except (OSError, OverflowError):
+                got = 0
             if got <= 0:
                 raise Unread(f"physical {address + done:#x} cannot be read")
             done += got

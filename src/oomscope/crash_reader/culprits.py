@@ -24,11 +24,15 @@ class Culprits:
 
     def of(self, frames: list[str]) -> str | None:
         """`function [module]`, None where nobody in the kernel answers for it."""
+        if not frames or "+" not in frames[0]:
+            return None  # without names nobody answers: a bare address is no answer
         rows = [self._row(function_of(frame)) for frame in frames]
-        if any(row is not None and row[0] == "label" for row in rows) or not rows:
+        if any(row is not None and row[0] == "label" for row in rows):
             return None
         index = _index(rows)
         if _kind(rows[: index + 1]) in _NOBODYS:
+            return None
+        if "+" not in frames[index]:
             return None
         _, _, module = frames[index].partition(" ")
         name = function_of(frames[index])

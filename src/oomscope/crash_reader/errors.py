@@ -7,3 +7,7 @@ class Unread(Exception):
 
 class OtherKernel(Exception):
     """The plan is of another kernel than the dump."""
+
+
+class TimeOver(Exception):
+    """What was being done took too long."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FORMAT = "oomscope-vmcore/1"
 PAGE_OWNER, LIST, TRACKED = "page_owner", "page_owner's own count per stack", "oomscope arm --track"
+_FEWEST_STACKS = 100  # that are named though time is over
+_PART_FOR_COUNTING = 0.6  # of the time
+_MORE_THAN_SEEN = 1.1  # what was allocated and freed while the kernel died is less
 _MOST_STACKS = 20_000  # that are named and written down; the rest is one number
 _MOST_LOG_BYTES = 4 << 20
 _BOOT = ("KERNELOFFSET", "NUMBER(phys_base)", "NUMBER(kimage_voffset)", "SYMBOL(mem_section)", "OSRELEASE")
@@ -54,15 +57,19 @@ class Findings:
         self.told["vmstat"] = vmstat(self._memory, self._plan)
         self.told["ram_pages"] = ram_pages(self._memory, self._plan)
 
-    def take_pages(self, deadline_s: float) -> None:
-        """Who holds the pages: by page_owner, else by what was tracked."""
+    def take_pages(self, began_s: float, most_s: float) -> None:
+        """Who holds the pages: by page_owner, else by what was tracked.
+
+        Of `most_s` since `began_s` on the monotonic clock, a part is kept for names; the greatest have them always.
+        """
+        deadline_s = began_s + most_s
         symbols, culprits = Symbols(self._memory, self._plan), Culprits(self._plan)
         if symbols.missing:
             self.miss(symbols.missing)
         maps = BpfMaps(self._memory, self._plan)
         self._take_reports(maps, symbols)
         try:
-            pages, addresses_of = self._by_page_owner(deadline_s)
+            pages, addresses_of = self._by_page_owner(began_s + _PART_FOR_COUNTING * most_s)
         except (Unread, KeyError) as why:
             try:
                 pages, addresses_of = self._by_tracking(maps)
@@ -98,6 +105,8 @@ class Findings:
             listed = page_owner.count_by_list(self._memory, self._plan)
         except Unread:
             listed = type(found.pages)()
+        early_pages, nameless_pages = page_owner.take_out_made_up(self._memory, self._plan, listed)
+        walked, counted = sum(found.pages.values()), sum(listed.values())
         self.told.update(
             way=PAGE_OWNER,
             walked_pages=found.walked_pages,
@@ -105,14 +114,14 @@ class Findings:
             nameless_pages=found.nameless_pages,
             unread_pages=found.unread_pages,
             is_stopped=found.is_stopped,
-            listed_pages=sum(listed.values()) if listed else None,
+            listed_pages=counted or None,
         )
-        pages = found.pages
-        if found.is_stopped and sum(listed.values()) > sum(pages.values()):
-            pages = listed
-            self.told.update(way=LIST, is_stopped=False, early_pages=0, nameless_pages=0)
-            self.miss("page_owner's entries: the walk over them was stopped, the kernel's own count stands instead")
-        return pages, depot.return_addresses
+        # The list may lack stacks and never has more than there are: then page_ext is damaged, or was not all seen.
+        if counted > walked * _MORE_THAN_SEEN:
+            self.told.update(way=LIST, is_stopped=False, early_pages=early_pages, nameless_pages=nameless_pages)
+            self.miss(f"page_owner's entries: they tell of {walked} pages only, the kernel's own count stands instead")
+            return listed, depot.return_addresses
+        return found.pages, depot.return_addresses
 
     def _by_tracking(self, maps: BpfMaps) -> tuple[Counter[int], Callable[[int], tuple[int, ...] | None]]:
         found = TrackedPages(self._memory, maps)
@@ -134,21 +143,27 @@ class Findings:
         culprits: Culprits,
         deadline_s: float,
     ) -> None:
+        whole, ram_pages = sum(pages.values()), self.told.get("ram_pages")
+        if isinstance(ram_pages, int) and whole > ram_pages:
+            self.miss(f"who allocated the pages: it is damaged, {whole} pages are more than the {ram_pages} of RAM")
+            return
         by_stack: dict[object, list[int]] = {}
-        for handle, held in pages.items():
-            kept = by_stack.setdefault(addresses_of(handle) or handle, [0, handle])
+        for number, (handle, held) in enumerate(pages.most_common()):
+            is_late = number >= _FEWEST_STACKS and time.monotonic() > deadline_s
+            kept = by_stack.setdefault(handle if is_late else addresses_of(handle) or handle, [0, handle])
             kept[0] += held
         consumers: list[dict[str, object]] = []
         answering: dict[str, list[int]] = {}
         unnamed_pages = 0
         ranked = sorted(by_stack.items(), key=lambda each: (-each[1][0], each[1][1]))
         for key, (held, handle) in ranked:
-            if len(consumers) >= _MOST_STACKS or time.monotonic() > deadline_s:
+            is_late = len(consumers) >= _FEWEST_STACKS and time.monotonic() > deadline_s
+            if is_late or len(consumers) >= _MOST_STACKS:
                 unnamed_pages += held
                 continue
             frames = [symbols.name(address) for address in key] if isinstance(key, tuple) else []
             consumers.append({"pages": held, "handle": handle, "frames": frames})
-            if not frames:
+            if not frames or "+" not in frames[0]:
                 unnamed_pages += held
             elif (culprit := culprits.of(frames)) is not None:
                 counted = answering.setdefault(culprit, [0, 0])
@@ -157,7 +172,7 @@ class Findings:
         greatest = sorted(answering.items(), key=lambda each: -each[1][0])
         self.told.update(
             stacks=len(by_stack),
-            pages=sum(pages.values()),
+            pages=whole,
             consumers=consumers,
             unnamed_pages=unnamed_pages,
             culprits=[{"name": name, "pages": held, "stacks": count} for name, (held, count) in greatest],

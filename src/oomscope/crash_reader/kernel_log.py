@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LARGEST_STRUCTURE_BYTES = 1 << 12
 _ALIGNED = {"ts_nsec": 8, "text_len": 2, "len": 2, "state_var": 8, "begin": 8, "next": 8}  # members, by their types
-_MOST_RECORDS, _MOST_BYTES = 1 << 20, 1 << 28
+_MOST_RECORD_BITS, _MOST_TEXT_BITS, _MOST_BYTES = 20, 28, 1 << 28
 _WORD = 8
 _ID_MASK = (1 << 62) - 1  # DESC_ID_MASK
 _COMMITTED, _FINALIZED = 1, 2  # enum desc_state
@@ -71,10 +71,11 @@ def _records(layout: _Layout) -> Iterator[tuple[int, bytes]]:
     ring = layout.number_at(layout.symbol("prb"))
     descriptors = ring + offset("printk_ringbuffer.desc_ring")
     data = ring + offset("printk_ringbuffer.text_data_ring")
-    count = 1 << layout.number_at(descriptors + offset("prb_desc_ring.count_bits"), 4)
-    data_bytes = 1 << layout.number_at(data + offset("prb_data_ring.size_bits"), 4)
-    if count > _MOST_RECORDS:
+    count_bits = layout.number_at(descriptors + offset("prb_desc_ring.count_bits"), 4)
+    size_bits = layout.number_at(data + offset("prb_data_ring.size_bits"), 4)
+    if count_bits > _MOST_RECORD_BITS or size_bits > _MOST_TEXT_BITS:
         raise ValueError("a length is damaged")
+    count, data_bytes = 1 << count_bits, 1 << size_bits
     desc_bytes, info_bytes = layout.size("prb_desc"), layout.size("printk_info")
     counter = offset("atomic_long_t.counter")
     descs = layout.bytes_at(layout.number_at(descriptors + offset("prb_desc_ring.descs")), count * desc_bytes)

@@ -13,6 +13,7 @@ from oomscope.crash_reader.errors import Unread
 
 _ALL = (1 << 64) - 1
 _TABLES_KEPT = 512
+_MOST_BYTES = 64 << 20
 _ADDRESS = 0x000FFFFFFFFFF000
 # arch/x86/include/asm/pgtable_types.h
 _X86_HUGE, _X86_IMAGE = 1 << 7, 0xFFFFFFFF80000000
@@ -71,7 +72,9 @@ class Memory:
             self._core.into(run_at, view[run_from : run_from + run])
 
     def bytes_at(self, address: int, size: int) -> bytes:
-        """Bytes at an address. Raises Unread."""
+        """Bytes at an address. Raises Unread, where a damaged length asks for more than anything takes, too."""
+        if not 0 <= size <= _MOST_BYTES:
+            raise Unread(f"{size} bytes at {address:#x}: its length is damaged")
         found = bytearray(size)
         self.into(address, memoryview(found))
         return bytes(found)
@@ -94,7 +97,7 @@ class Memory:
         text = self.bytes_at(address, here)
         if b"\0" not in text and here < most:
             text += self.bytes_at(address + here, most - here)
-        return text.split(b"\0")[0].decode("ascii", "backslashreplace")
+        return printable(text.split(b"\0")[0])
 
     def _physical(self, address: int) -> tuple[int, int]:
         """The physical address, and how many bytes its mapping has from there on."""
@@ -129,6 +132,11 @@ class Memory:
                 self._core.into(table, view[: self.page_bytes // 8])
             words = self._tables[table] = array("Q", bytes(page))
         return words[index]
+
+
+def printable(text: bytes) -> str:
+    """Text of a damaged kernel as it may be printed: no control characters."""
+    return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in text)
 
 
 def u32(raw: bytes, at: int) -> int:

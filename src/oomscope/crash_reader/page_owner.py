@@ -52,7 +52,8 @@ def count(memory: Memory, plan: CrashPlan, deadline_s: float) -> PagesByStack:
     size = memory.word_at(plan.at("page_ext_size"))
     owner_at = memory.word_at(plan.at("page_owner_ops") + layout["page_ext_operations.offset"])
     handle_at = owner_at + layout["page_owner.handle"]
-    if not 0 < size <= _LARGEST_ENTRY_BYTES or size % 4 or handle_at % 4 or handle_at + 4 > size:
+    is_whole = owner_at % 8 == 0 and max(owner_at + layout["page_owner"], handle_at + 4) <= size
+    if not 0 < size <= _LARGEST_ENTRY_BYTES or size % 8 or not is_whole:
         raise Unread(f"page_ext is damaged: entries of {size} bytes cannot hold page_owner at {owner_at}")
     bit = plan.constants["PAGE_EXT_OWNER_ALLOCATED"]
     is_allocated = bytes(value >> (bit & 7) & 1 for value in range(256))
@@ -71,15 +72,15 @@ def count(memory: Memory, plan: CrashPlan, deadline_s: float) -> PagesByStack:
             view = memoryview(entries).cast("B")
         try:
             memory.into(at, view)
-            here = pages
         except Unread:
-            here = _piecewise(memory, at, view)
-            found.unread_pages += pages - here
+            found.unread_pages += -(-_zero_unread(memory, at, view) // size)
         allocated = view[bit >> 3 :: size].tobytes().translate(is_allocated)
         found.pages.update(compress(entries[handle_at // 4 :: size // 4], allocated))
         found.walked_pages += pages
+        if len(found.pages) > _MOST_STACKS:
+            raise Unread("page_ext is damaged: more stacks than there can be")
     del found.pages[0]
-    _take_out_made_up(memory, plan, found)
+    found.early_pages, found.nameless_pages = take_out_made_up(memory, plan, found.pages)
     return found
 
 
@@ -99,28 +100,26 @@ def count_by_list(memory: Memory, plan: CrashPlan) -> Counter[int]:
     return counted
 
 
-def _take_out_made_up(memory: Memory, plan: CrashPlan, found: PagesByStack) -> None:
-    """The stacks that page_owner itself made up hold pages that nobody in particular asked for."""
-    for name in ("early", "dummy", "failure"):
+def take_out_made_up(memory: Memory, plan: CrashPlan, pages: Counter[int]) -> tuple[int, int]:
+    """Early pages, and those without a stack: the stacks that page_owner itself made up hold what nobody asked for."""
+    taken = {"early": 0, "dummy": 0, "failure": 0}
+    for name in taken:
         if plan.has(f"{name}_handle"):
-            pages = found.pages.pop(memory.int_at(plan.at(f"{name}_handle")), 0)
-            if name == "early":
-                found.early_pages += pages
-            else:
-                found.nameless_pages += pages
+            taken[name] = pages.pop(memory.int_at(plan.at(f"{name}_handle")), 0)
+    return taken["early"], taken["dummy"] + taken["failure"]
 
 
-def _piecewise(memory: Memory, at: int, view: memoryview) -> int:
-    """A section of which a part is missing: page by page; how many whole entries' worth of bytes were read."""
-    read = 0
+def _zero_unread(memory: Memory, at: int, view: memoryview) -> int:
+    """A section of which a part is missing, read page by page; how many bytes are not there, which are zero then."""
+    unread = 0
     for start in range(0, len(view), memory.page_bytes):
         part = view[start : start + memory.page_bytes]
         try:
             memory.into(at + start, part)
-            read += len(part)
         except Unread:
             part[:] = bytes(len(part))
-    return read
+            unread += len(part)
+    return unread
 
 
 def _sections(memory: Memory, plan: CrashPlan, entry_bytes: int) -> list[tuple[int, int | None]]:

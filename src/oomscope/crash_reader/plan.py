@@ -33,6 +33,9 @@ class CrashPlan:
         self.handle: list[int] = told["handle"]  # type: ignore[assignment]
         self.counters: dict[str, list[str]] = told["counters"]  # type: ignore[assignment]
         self.roles: list[tuple[str, str | None, str, bool]] = told["roles"]  # type: ignore[assignment]
+        tables = (self._symbols, self.layout, self.constants, self.counters)
+        if not all(isinstance(each, dict) for each in tables) or not isinstance(self.roles, list):
+            raise ValueError("a table is none")
 
     def fit(self, vmcoreinfo: dict[str, str]) -> None:
         """Take where the kernel lies. Raises OtherKernel where the dump is of another build."""
@@ -63,5 +66,5 @@ def load(path: str) -> CrashPlan:
     with open(path, encoding="utf-8") as file:
         try:
             return CrashPlan(json.load(file))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise OtherKernel(f"{path} is no plan: {error}") from error

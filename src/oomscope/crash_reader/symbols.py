@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from contextlib import suppress
 
 from oomscope.crash_reader.errors import Unread
-from oomscope.crash_reader.memory import Memory, u32, u64
+from oomscope.crash_reader.memory import Memory, printable, u32, u64
 from oomscope.crash_reader.plan import CrashPlan
 
 _MOST_SYMBOLS, _MOST_MODULES, _MOST_MODULE_SYMBOLS, _MOST_PROGRAMS = 1 << 21, 4096, 1 << 20, 1 << 14
@@ -84,7 +84,7 @@ class _Image:
         row = bisect_left(self._starts, start)
         at, length = self._entry(self._place(row))
         symbol = b"".join(self._tokens[byte] for byte in self._names[at : at + length])[1:]
-        return f"{symbol.decode('ascii', 'backslashreplace')}+{address - start:#x}/{end - start:#x}"
+        return f"{printable(symbol)}+{address - start:#x}/{end - start:#x}"
 
     def _place(self, row: int) -> int:
         """Where a name begins: lengths are gone over once, and a mark is kept for each so many names."""
@@ -127,7 +127,7 @@ class _Modules:
             seen.add(node)
             module = node - layout["module.list"]
             raw = self._memory.bytes_at(module, layout["module"])
-            name = raw[layout["module.name"] :].split(b"\0")[0].decode("ascii", "backslashreplace")
+            name = printable(raw[layout["module.name"] :].split(b"\0")[0])
             for start, size in self._code(raw, plan):
                 if size:
                     self._ranges.append((start, start + size, name, module))

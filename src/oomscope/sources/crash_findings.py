@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,11 @@ from oomscope.text import printable
 if TYPE_CHECKING:
     from oomscope.sources.base import Parser
 
-_BEGINS = b'{"format":"oomscope-vmcore/1"'
+_BEGINS = re.compile(rb'(?:\xef\xbb\xbf)?\s{0,100}\{\s{0,100}"format"\s{0,10}:\s{0,10}"oomscope-vmcore/1"')
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _PAGE_BYTES = (4096, 8192, 16384, 65536)
 _MOST_COUNTERS = 1000
+_LONGEST_FRAME = 1024  # KSYM_NAME_LEN and a module's name
 
 
 class CrashFindings:
@@ -41,7 +43,7 @@ class CrashFindings:
 
     def recognises(self, head: bytes) -> bool:
         """Its first key, with its value."""
-        return head.startswith(_BEGINS)
+        return _BEGINS.match(head) is not None
 
     def read(self, stream: Stream, options: Options) -> list[Reading]:
         """Pages by stack, then what armed programs had kept; see Source."""
@@ -107,8 +109,8 @@ def _told(stream: Stream, options: Options) -> dict[str, Any]:
         if len(raw) > bounds.CRASH_FINDINGS_BYTES:
             raise CorruptInput(f"{stream.origin}: larger than any findings are", advice="")
     try:
-        told = json.loads(bytes(raw))
-    except (ValueError, RecursionError) as error:
+        told = json.loads(bytes(raw).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, among others
         raise CorruptInput(f"{stream.origin}: cut short, or damaged: it is no JSON", advice="copy it again") from error
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise CorruptInput(f"{stream.origin}: its findings are damaged", advice="copy the file again")
@@ -135,9 +137,16 @@ def _findings(told: dict[str, Any]) -> tuple[Notes, Batch | None]:
 
 def _rows(told: dict[str, Any], notes: Notes) -> Batch | None:
     table, rows = StackTable(), []
+    whole = sum(_count(consumer["pages"]) for consumer in told.get("consumers", ()))
+    if notes.system is not None and notes.system.ram_pages is not None and whole > notes.system.ram_pages:
+        reason = f"the counts are damaged: {whole:,} pages are more than the {notes.system.ram_pages:,} of RAM"
+        notes.absent = (*notes.absent, Unknown("who allocated the pages", reason))
+        return None
     for consumer in told.get("consumers", ()):
         pages = _count(consumer["pages"])
         frames = [_frame(str(text)) for text in consumer["frames"][: bounds.STACK_FRAMES]]
+        if frames and frames[0].offset is None:
+            frames = []  # without names a stack is known by its handle: a bare address answers for nothing
         if pages > bounds.PAGES:
             notes.stats.corrupt_records += 1
         elif (index := table.index(frames, None if frames else _count(consumer["handle"]))) is not None:
@@ -152,7 +161,7 @@ def _rows(told: dict[str, Any], notes: Notes) -> Batch | None:
 
 
 def _frame(text: str) -> Frame:
-    text = printable(text.encode())
+    text = printable(text[:_LONGEST_FRAME].encode())
     return parse_frame(text) or Frame(text, text)
 
 
@@ -187,9 +196,11 @@ def _absent(told: dict[str, Any]) -> Iterator[Unknown]:
         "unread": "their entries cannot be read",
         "left_out": "user memory and page cache are left out: armed with --kernel-only",
         "lost": "the table of stacks was full",
+        "unnamed": "time was over, or there were too many stacks, before these were named",
     }
     for name, why in reasons.items():
-        if pages := _count(told.get(f"{name}_pages") or 0):
+        pages = told.get(f"{name}_pages") or 0
+        if isinstance(pages, int) and 0 < pages <= bounds.PAGES:
             yield Unknown(f"who allocated {pages:,} pages", why)
 
 

@@ -17,7 +17,7 @@ from tests.host.test_crash_kernel import INITRAMFS_BYTES, IOMEM
 KDUMP_TOOLS = {"usr/sbin/kdump-config": "#!/bin/sh\n", "etc/default/kdump-tools": "USE_KDUMP=1\n"}
 DRACUT = {"etc/kdump.conf": "path /var/crash\n"}
 SUSE = {
-    "etc/sysconfig/kdump": '# before\nKDUMP_PRESCRIPT=""\nKDUMP_SAVEDIR="/var/crash"\n',
+    "etc/sysconfig/kdump": '# before\nKDUMP_PRESCRIPT="" # none\nKDUMP_SAVEDIR="/var/crash"',
     "usr/lib/dracut/modules.d/99kdump/module-setup.sh": "",
 }
 OWN: dict[str, str] = {}
@@ -97,7 +97,9 @@ def test_only_skips_the_dump_where_that_can_be(tmp_path: Path) -> None:
     """kdump-tools' own command is replaced; dracut's kdump cannot go without."""
     armed = arming.arm(machine(tmp_path / "debian", KDUMP_TOOLS), only=True)
     (dump,) = (name for name in armed.files if "dump.service.d" in name)
-    assert "ExecStart=\nExecStart=" in (tmp_path / "debian" / dump.lstrip("/")).read_text()
+    text = (tmp_path / "debian" / dump.lstrip("/")).read_text()
+    assert "ExecStart=\nExecStart=" in text
+    assert text.endswith("reboot -f; }; exec /etc/init.d/kdump-tools start'\n")  # what is not told is dumped
     with pytest.raises(BadQuestion, match="cannot go without a dump"):
         arming.arm(machine(tmp_path / "fedora", DRACUT), only=True)
 
@@ -170,3 +172,61 @@ def test_too_small_a_crash_kernel_is_said(tmp_path: Path, kind: str, reserved_mi
     armed = arming.arm(this, only=False)
     wanted = arming.wanted_bytes(this, armed)
     assert (None if wanted is None else wanted >> 20) == wanted_mib
+
+
+@pytest.mark.usefixtures("released")
+def test_a_setting_that_was_not_there_goes_again(tmp_path: Path) -> None:
+    """Where a file has no such key, and no end of its last line, both are as before after disarming."""
+    files = {**SUSE, "etc/sysconfig/kdump": 'KDUMP_SAVEDIR="/var/crash"\n'}
+    this = machine(tmp_path, files)
+    before = everything(tmp_path)
+    arming.arm(this, only=False)
+    assert "\nKDUMP_PRESCRIPT=" in (tmp_path / "etc/sysconfig/kdump").read_text()
+    arming.disarm(this)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.usefixtures("released")
+def test_what_the_user_set_meanwhile_stays(tmp_path: Path) -> None:
+    """A value that is not ours any more is nobody's but theirs."""
+    this = machine(tmp_path, SUSE)
+    arming.arm(this, only=False)
+    (tmp_path / "etc/sysconfig/kdump").write_text('KDUMP_PRESCRIPT="/root/mine"\n')
+    arming.disarm(this)
+    assert (tmp_path / "etc/sysconfig/kdump").read_text() == 'KDUMP_PRESCRIPT="/root/mine"\n'
+
+
+@pytest.mark.usefixtures("released")
+def test_what_cannot_be_armed_leaves_nothing(tmp_path: Path) -> None:
+    """A refusal in the middle takes back what was done before it."""
+    own = {**SUSE, "etc/sysconfig/kdump": "KDUMP_PRESCRIPT='/root/mine'\n"}
+    this = machine(tmp_path, own)
+    before = everything(tmp_path)
+    with pytest.raises(NotOffered):
+        arming.arm(this, only=False)
+    assert everything(tmp_path) == before
+    assert not (tmp_path / arming.HOME.lstrip("/")).exists()
+
+
+@pytest.mark.usefixtures("released")
+def test_another_kdump_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """Hooks of the one that is not used any more do not stay behind."""
+    this = machine(tmp_path, DRACUT)
+    before = everything(tmp_path)
+    arming.arm(this, only=False)
+    machine(tmp_path, KDUMP_TOOLS)
+    assert arming.arm(this, only=False).system == "kdump-tools"
+    assert not (tmp_path / "etc/kdump/pre.d/50-oomscope").exists()
+    arming.disarm(this)
+    assert everything(tmp_path) == {**before, **KDUMP_TOOLS}
+
+
+@pytest.mark.parametrize("text", ["null", "5", "[]", '{"line": null}'])
+@pytest.mark.usefixtures("released")
+def test_a_state_of_another_kind_is_damaged(tmp_path: Path, text: str) -> None:
+    """What is JSON and no state is one sentence, too."""
+    state = tmp_path / "var/lib/oomscope/crash-reader/state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(text)
+    with pytest.raises(NotOffered, match="is damaged"):
+        arming.status(machine(tmp_path, OWN))

@@ -34,7 +34,7 @@ def enable(machine: Machine, *, top: int, events: str, options: tuple[str, ...] 
         raise NotOffered(f"there is no {UNITS}: this machine does not run systemd")
     machine.path(UNIT).write_text(
         _TEXT.format(
-            python=_quoted(sys.executable), top=top, events=events, more="".join(f" {each}" for each in options)
+            python=quoted(sys.executable), top=top, events=events, more="".join(f" {each}" for each in options)
         )
     )
     wanted = machine.path(_WANTED)
@@ -43,7 +43,7 @@ def enable(machine: Machine, *, top: int, events: str, options: tuple[str, ...] 
         wanted.symlink_to(UNIT)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """A path as systemd.syntax has it: in quotes, with its specifiers and escapes taken literally."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'

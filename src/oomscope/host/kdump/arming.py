@@ -45,28 +45,38 @@ def arm(machine: Machine, *, only: bool) -> KdumpArmed:
     system = systems.system_of(machine, only=only)
     if only and not system.can_skip_dump:
         raise BadQuestion(f"{system.name} cannot go without a dump: --kdump alone")
-    plan = _write_tree(machine)
     before = status(machine)
-    line_before = None
-    if system.line is not None:
-        line_before = _set_line(machine, system.line) if before is None else before.line_before
-    for path, text in system.files.items():
-        target = machine.path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-        target.chmod(0o755 if text.startswith("#!") else 0o644)
-    armed = KdumpArmed(
-        system.name,
-        "",
-        None,
-        0,
-        tuple(system.files),
-        system.then,
-        system.line,
-        line_before,
-        is_in_initramfs=system.is_in_initramfs,
-    )
-    return _keep(machine, armed, plan)
+    try:
+        plan = _write_tree(machine)
+        if before is not None:
+            _take_away(machine, before, following=system)
+        line_before = None if system.line is None else _set_line(machine, system.line)
+        if before is not None and before.line == system.line:
+            line_before = before.line_before
+        armed = KdumpArmed(
+            system.name,
+            "",
+            None,
+            0,
+            tuple(system.files),
+            system.then,
+            system.line,
+            line_before,
+            is_in_initramfs=system.is_in_initramfs,
+        )
+        armed = _keep(machine, armed, plan)
+        for path, text in system.files.items():
+            target = machine.path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            target.chmod(0o755 if text.startswith("#!") else 0o644)
+    except BaseException:
+        if before is None:  # what was armed before stays so
+            if (half := status(machine)) is not None:
+                _take_away(machine, half)
+            shutil.rmtree(machine.path(HOME), ignore_errors=True)
+        raise
+    return armed
 
 
 def renew(machine: Machine) -> KdumpArmed | None:
@@ -89,15 +99,22 @@ def disarm(machine: Machine) -> KdumpArmed:
     armed = status(machine)
     if armed is None:
         raise NothingToExplain("the crash kernel is not armed", advice="")
-    for path in armed.files:
-        target = machine.path(path)
-        target.unlink(missing_ok=True)
-        if target.parent.name.startswith(("kdump-tools", "98oomscope")) and not any(target.parent.iterdir()):
-            target.parent.rmdir()
-    if armed.line is not None and armed.line_before is not None:
-        _set_line(machine, (*armed.line[:2], armed.line_before))
+    _take_away(machine, armed)
     shutil.rmtree(machine.path(HOME))
     return armed
+
+
+def _take_away(machine: Machine, armed: KdumpArmed, following: systems.KdumpSystem | None = None) -> None:
+    """Files and settings of what was armed, but for those that the following one has, too."""
+    keep = () if following is None else tuple(following.files)
+    for path in armed.files:
+        target = machine.path(path)
+        if path not in keep:
+            target.unlink(missing_ok=True)
+        if target.parent.name.startswith(("kdump-tools", "98oomscope")) and not any(target.parent.iterdir()):
+            target.parent.rmdir()
+    if armed.line is not None and (following is None or following.line != armed.line):
+        _restore_line(machine, armed.line, armed.line_before)
 
 
 def status(machine: Machine) -> KdumpArmed | None:
@@ -109,7 +126,7 @@ def status(machine: Machine) -> KdumpArmed | None:
         kept = json.loads(told)
         line = kept.pop("line")
         return KdumpArmed(**{**kept, "files": tuple(kept["files"]), "line": None if line is None else tuple(line)})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotOffered(f"{_STATE} is damaged: {error}", advice=f"rm -r {HOME}") from error
 
 
@@ -159,14 +176,34 @@ def _keep(machine: Machine, armed: KdumpArmed, plan: dict[str, object]) -> Kdump
 
 
 def _set_line(machine: Machine, line: tuple[str, str, str]) -> str | None:
-    """Set a key of a file of shell settings; the value that it had, in quotes or not. Raises NotOffered."""
+    """Set a key of a file of shell settings; the line that stood there, None where none did. Raises NotOffered."""
     path, key, value = line
     target = machine.path(path)
     text = target.read_text()
-    found = re.search(rf'^{key}=(?P<quote>"?)(?P<value>.*?)(?P=quote)$', text, re.MULTILINE)
-    before = "" if found is None else found["value"]
-    if before and before != value and tree.RUN.name not in before and value:
-        raise NotOffered(f"{path} has {key}={before} already: call {tree.RUN} from there")
+    found = _line_of(key).search(text)
     told = f'{key}="{value}"'
-    target.write_text(f"{text}{told}\n" if found is None else text[: found.start()] + told + text[found.end() :])
-    return before
+    if found is not None and found["value"].strip("\"' ") not in ("", value):
+        raise NotOffered(f"{path} has {found[0].strip()} already: call {tree.RUN} from there")
+    if found is None:
+        end = "" if not text or text.endswith("\n") else "\n"
+        target.write_text(f"{text}{end}{told}\n")
+        return None
+    target.write_text(text[: found.start()] + told + text[found.end() :])
+    return found[0]
+
+
+def _restore_line(machine: Machine, line: tuple[str, str, str], before: str | None) -> None:
+    """Put back the line that stood there, where ours still does."""
+    path, key, value = line
+    target = machine.path(path)
+    text = target.read_text() if target.exists() else ""
+    ours = f'{key}="{value}"'
+    if before is not None:
+        target.write_text(text.replace(ours, before, 1))
+    elif f"{ours}\n" in text:
+        target.write_text(text.replace(f"{ours}\n", "", 1))
+
+
+def _line_of(key: str) -> re.Pattern[str]:
+    """A setting without what is commented behind it."""
+    return re.compile(rf"^{key}=(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s#]*)", re.MULTILINE)

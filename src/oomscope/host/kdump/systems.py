@@ -6,12 +6,14 @@ import shlex
 import sys
 from dataclasses import dataclass
 
+from oomscope.host.bpf.systemd_unit import quoted
 from oomscope.host.facts import Machine
 from oomscope.host.kdump.tree import READER, RUN
 
 HOME = "/var/lib/oomscope/crash-reader"
 ROOT = f"{HOME}/root"
 _HERE = f"{ROOT}{RUN}"  # where the crash kernel boots the root file system
+_BEFORE_DUMP = f"{HOME}/before-kdump-tools"
 _KEPT = "/run/oomscope-vmcore"
 
 
@@ -49,22 +51,43 @@ def system_of(machine: Machine, *, only: bool) -> KdumpSystem:
 
 
 def _plan_anew() -> str:
-    return f"{shlex.quote(sys.executable)} -m oomscope arm --kdump=plan"
+    """Not from the current folder (-P): root runs it wherever a hook happens to be."""
+    return f"{shlex.quote(sys.executable)} -P -m oomscope arm --kdump=plan"
+
+
+# The folder is named when it is needed: kdump-config names its own by the minute in which it begins.
+_BEFORE_KDUMP_TOOLS = f"""\
+#!/bin/sh
+# Called by kdump-tools-dump.service before kdump-config saves the dump, whose folder is named by the minute.
+. /etc/default/kdump-tools
+umask 077
+rm -rf {_KEPT}
+mkdir {_KEPT} || exit 1
+{_HERE} {_KEPT} told
+told=$?
+folder="${{KDUMP_COREDIR:-/var/crash}}/$(date +%Y%m%d%H%M)"
+if [ -e "$folder" ] || [ -L "$folder" ]; then
+	[ -O "$folder" ] && [ ! -L "$folder" ] || folder="$folder-oomscope"
+fi
+mkdir -p "$folder" && cp {_KEPT}/vmcore-oom.* "$folder/" || exit 1
+exit $told
+"""
 
 
 def _kdump_tools(*, only: bool) -> KdumpSystem:
     """The crash kernel boots the root file system, and systemd starts this service in it."""
-    folder = "$$(. /etc/default/kdump-tools; echo $${KDUMP_COREDIR:-/var/crash})/$$(date +%%Y%%m%%d%%H%%M)"
-    told = f'/bin/sh -c \'folder={folder}; mkdir -p "$$folder"; exec {_HERE} "$$folder"\''
-    dump = f"[Service]\nExecStartPre=-{told}\n"
-    if only:
-        dump += "ExecStart=\nExecStart=/bin/sh -c 'sync; exec reboot -f'\n"
+    dump = f"[Service]\nExecStartPre=-{_BEFORE_DUMP}\n"
+    if only:  # what is not told is dumped
+        answered = f"{_BEFORE_DUMP} && {{ sync; reboot -f; }}; exec /etc/init.d/kdump-tools start"
+        dump = f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{answered}'\n"
+    anew = f"{quoted(sys.executable)} -P -m oomscope arm --kdump=plan"
     return KdumpSystem(
         "kdump-tools",
         {
+            _BEFORE_DUMP: _BEFORE_KDUMP_TOOLS,
             "/etc/systemd/system/kdump-tools-dump.service.d/oomscope.conf": dump,
             # At each boot, before the crash kernel is loaded: the plan may be of the kernel before.
-            "/etc/systemd/system/kdump-tools.service.d/oomscope.conf": f"[Service]\nExecStartPre=-{_plan_anew()}\n",
+            "/etc/systemd/system/kdump-tools.service.d/oomscope.conf": f"[Service]\nExecStartPre=-{anew}\n",
         },
         "systemctl daemon-reload",
         can_skip_dump=True,
@@ -84,18 +107,25 @@ install() {{
 	(cd {ROOT} && find . -type f -print) | while read -r file; do
 		inst_simple "{ROOT}/${{file#./}}" "/${{file#./}}"
 	done
-	inst_dir {READER}
+	inst_dir {READER}/python/lib
 }}
 """
 # Both exit with 0: with anything else dracut's kdump saves no dump.
-_BEFORE = f"#!/bin/sh\nmkdir -p {_KEPT}\n{RUN} {_KEPT}\nexit 0\n"
+_BEFORE = f"#!/bin/sh\nrm -rf {_KEPT}\nmkdir -p -m 700 {_KEPT}\n{RUN} {_KEPT}\nexit 0\n"
 _AFTER = f"""\
 #!/bin/sh
-# Beside the dump that was just saved: the newest file of that name below what is mounted.
-newest=$(find /sysroot /kdumproot /mnt /tmp -xdev -name 'vmcore-dmesg*.txt' -type f 2>/dev/null | sort | tail -n 1)
-[ -z "$newest" ] || cp {_KEPT}/vmcore-oom.* "${{newest%/*}}/"
+# Beside the dump that was saved after the findings, wherever its file system is mounted; nothing older, and no link.
+path=$(sed -n 's/^path[[:space:]][[:space:]]*//p' /etc/kdump.conf)
+while read -r _ mount _; do
+	for file in "${{mount%%/}}${{path:-/var/crash}}"/*/vmcore-dmesg*.txt; do
+		if [ -f "$file" ] && [ ! -L "$file" ] && [ "$file" -nt {_KEPT}/vmcore-oom.json ]; then
+			rm -f "${{file%%/*}}/vmcore-oom.json" "${{file%%/*}}/vmcore-oom.txt"
+			cp {_KEPT}/vmcore-oom.* "${{file%%/*}}/"
+		fi
+	done
+done </proc/mounts
 exit 0
-"""
+""".replace("%%", "%")
 
 
 def _dracut() -> KdumpSystem:
