@@ -19,7 +19,6 @@ from oomscope.crash_reader.findings import Findings
 from oomscope.crash_reader.plan import CrashPlan
 from oomscope.host.kdump.plan import plan
 from oomscope.model.counts import Counts
-from oomscope.model.stack import UNLOADED
 from oomscope.model.verdict import Verdict
 from oomscope.sources.vmcore.opening import open_dump
 from tests.lab.test_dumps import CORES, FUNCTIONS_ONLY, dump_of, evidence_of, explained
@@ -68,8 +67,9 @@ def counted(counts: Counts) -> dict[tuple[str, ...], int]:
 
 
 def culprits(verdict: Verdict) -> dict[str, tuple[int, int]]:
-    """By name; that code is gone the reader does not look for."""
-    return {str(each.culprit).removesuffix(f" [{UNLOADED}]"): (each.pages, each.stacks) for each in verdict.culprits}
+    """By name; a bare address, of code that is gone, the reader blames for nothing."""
+    named = [each for each in verdict.culprits if not each.culprit.function.startswith("0x")]
+    return {str(each.culprit): (each.pages, each.stacks) for each in named}
 
 
 def findings_of(case: Case) -> Path:
