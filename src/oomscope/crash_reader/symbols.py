@@ -17,7 +17,7 @@ from oomscope.crash_reader.plan import CrashPlan
 _MOST_SYMBOLS, _MOST_MODULES, _MOST_MODULE_SYMBOLS, _MOST_PROGRAMS = 1 << 21, 4096, 1 << 20, 1 << 14
 _MARK_EVERY = 256
 _SYMBOL_BYTES = 24  # Elf64_Sym
-_NAME_BYTES = 16  # about what a name takes, packed; read on where it takes more
+_MOST_NAME_BYTES = 512  # of one, packed
 _TEXT = (("_stext", "_etext"), ("_sinittext", "_einittext"))
 _NO_NAMES = (b"$", b".L", b"L0", b"\0")
 
@@ -61,18 +61,25 @@ class _Image:
         self._count = memory.int_at(place("num_syms"))
         if not 0 < self._count <= _MOST_SYMBOLS:
             raise Unread(f"a table of {self._count} symbols")
-        base = memory.word_at(place("relative_base"))
-        offsets = array("i", memory.bytes_at(place("offsets"), 4 * self._count))
-        # CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 up to 6.14): per-CPU symbols are positive, all else below zero.
-        if min(offsets) < 0:
-            self._starts = array("Q", (base - 1 - each if each < 0 else each for each in offsets))
-        else:
-            self._starts = array("Q", (base + each for each in offsets))
+        offsets_at = place("offsets")
+        offsets = array("i", memory.bytes_at(offsets_at, 4 * self._count))
+        if plan.has("kallsyms_relative_base") or "SYMBOL(kallsyms_relative_base)" in memory.vmcoreinfo:
+            base = memory.word_at(place("relative_base"))
+            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 up to 6.14): per-CPU symbols are positive, all else below zero.
+            if min(offsets) < 0:
+                self._starts = array("Q", (base - 1 - each if each < 0 else each for each in offsets))
+            else:
+                self._starts = array("Q", (base + each for each in offsets))
+        else:  # 7.0 on: each is the distance from its own place
+            self._starts = array("Q", (offsets_at + 4 * row + each for row, each in enumerate(offsets)))
         index_at = place("token_index")
         index = array("H", memory.bytes_at(index_at, 512))
-        tokens = memory.bytes_at(place("token_table"), index[255] + 64)
+        tokens_at, names_at = place("token_table"), place("names")
+        tokens = memory.bytes_at(tokens_at, index[255] + 64)
         self._tokens = [tokens[at : tokens.index(b"\0", at)] for at in index]
-        self._names = memory.bytes_at(place("names"), _NAME_BYTES * self._count)
+        if not 0 < tokens_at - names_at <= _MOST_NAME_BYTES * self._count:
+            raise Unread("the names do not end before their tokens")
+        self._names = memory.bytes_at(names_at, tokens_at - names_at)  # and the markers, which lie between
         self._marks = array("I")
 
     def name(self, address: int) -> str | None:
