@@ -32,12 +32,13 @@ def stacks() -> Iterable[Stack]:
 
 
 def test_every_stack_has_the_engines_culprit() -> None:
-    """Over all stacks of the captures, whole and cut."""
+    """Over all stacks of the captures, whole and cut; but for bare addresses, which are no answer here."""
     ours, seen = culprits(), list(stacks())
     assert len(seen) > 1000
     for stack in seen:
         theirs = attribute(stack).culprit
-        assert ours.of(list(stack.texts)) == (None if theirs is None else str(theirs)), stack.texts
+        is_named = theirs is not None and not theirs.function.startswith("0x")
+        assert ours.of(list(stack.texts)) == (str(theirs) if is_named else None), stack.texts
 
 
 def test_a_function_is_named_as_the_engine_names_it() -> None:

@@ -13,7 +13,6 @@ import pytest
 
 import oomscope
 from oomscope.attribution.culprit import attribute
-from oomscope.crash_reader.core import Core
 from oomscope.crash_reader.errors import Unread
 from oomscope.crash_reader.findings import Findings
 from oomscope.crash_reader.plan import CrashPlan
@@ -30,7 +29,7 @@ READ = [case for case in CORES if case.kernel not in FUNCTIONS_ONLY]
 ALLOWED_BYTES = 30 << 20
 
 
-class DumpedMemory(Core):
+class DumpedMemory:
     """A dump's physical memory as drgn reads it: /proc/vmcore is there in a crash kernel alone."""
 
     def __init__(self, case: Case) -> None:

@@ -6,7 +6,6 @@ import time
 
 from oomscope.crash_reader import page_owner
 from oomscope.crash_reader.bpf_maps import REPORTS, BpfMaps, TrackedPages
-from oomscope.crash_reader.core import Core
 from oomscope.crash_reader.counters import ram_pages, vmstat
 from oomscope.crash_reader.culprits import Culprits
 from oomscope.crash_reader.errors import Unread
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from oomscope.crash_reader.memory import Physical
+
 FORMAT = "oomscope-vmcore/1"
 PAGE_OWNER, LIST, TRACKED = "page_owner", "page_owner's own count per stack", "oomscope arm --track"
 _FEWEST_STACKS = 100  # that are named though time is over
@@ -34,7 +35,7 @@ _BOOT = ("KERNELOFFSET", "NUMBER(phys_base)", "NUMBER(kimage_voffset)", "SYMBOL(
 class Findings:
     """What `vmcore-oom.json` holds, piece by piece, so that whatever fails leaves the others."""
 
-    def __init__(self, core: Core, plan: CrashPlan) -> None:
+    def __init__(self, core: Physical, plan: CrashPlan) -> None:
         plan.fit(core.vmcoreinfo)
         self._plan = plan
         self._memory = Memory(core, plan.machine)

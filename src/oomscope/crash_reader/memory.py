@@ -8,8 +8,20 @@ from __future__ import annotations
 import struct
 from array import array
 
-from oomscope.crash_reader.core import Core
 from oomscope.crash_reader.errors import Unread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Physical(Protocol):
+        """What has physical memory, and tells what VMCOREINFO does."""
+
+        vmcoreinfo: dict[str, str]
+
+        def into(self, address: int, view: memoryview) -> None:
+            """Fill a writable view of bytes from a physical address on. Raises Unread."""
+
 
 _ALL = (1 << 64) - 1
 _TABLES_KEPT = 512
@@ -27,7 +39,7 @@ _PRESENT = 1  # of both
 class Memory:
     """Reads virtual addresses. Raises Unread where VMCOREINFO does not tell where the tables begin."""
 
-    def __init__(self, core: Core, machine: str) -> None:
+    def __init__(self, core: Physical, machine: str) -> None:
         self._core = core
         self.vmcoreinfo = told = core.vmcoreinfo
         try:

@@ -1,6 +1,6 @@
-"""The kernel's image and its linear map read without page tables, for dumps that lack these.
+"""The kernel's memory for dumps that drgn does not open: by fixed distances, and by what is there of page tables.
 
-Both lie at a distance from physical memory that VMCOREINFO tells (arch/x86/kernel/vmcore_info.c,
+Image and linear map lie at a distance from physical memory that VMCOREINFO tells (arch/x86/kernel/vmcore_info.c,
 arch/arm64/kernel/vmcore_info.c). Page tables are allocated at the end of memory, which is what a dump that was cut
 short is the first to lose.
 """
@@ -9,10 +9,48 @@ from __future__ import annotations
 
 import drgn
 
+from oomscope.crash_reader.errors import Unread
+from oomscope.crash_reader.memory import Memory
+
 _X86_IMAGE_AT, _X86_IMAGE_BYTES = 0xFFFFFFFF80000000, 1 << 30  # __START_KERNEL_map
 _X86_LINEAR_AT = {False: 0xFFFF888000000000, True: 0xFF11000000000000}  # __PAGE_OFFSET_BASE_L4, _L5
 _MOST_LINEAR_BYTES = 1 << 46
 _WORD = 1 << 64
+_KERNEL_AT, _PAGE_BYTES = 0xFF00000000000000, 4096
+_MACHINES = {drgn.Architecture.X86_64: "x86_64", drgn.Architecture.AARCH64: "aarch64"}
+
+
+class _Physical:
+    """A program's physical memory, as crash_reader/memory.py reads a core's."""
+
+    def __init__(self, prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
+        self._prog, self.vmcoreinfo = prog, vmcoreinfo
+
+    def into(self, address: int, view: memoryview) -> None:
+        """Fill a view. Raises Unread."""
+        try:
+            view[:] = self._prog.read(address, len(view), physical=True)
+        except (drgn.FaultError, ValueError, OverflowError) as error:
+            raise Unread(str(error)) from error
+
+
+def map_by_tables(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
+    """Let what else the kernel has mapped be read, vmalloc and modules, as far as its page tables are in the dump."""
+    machine = _MACHINES.get(prog.platform.arch) if prog.platform is not None else None
+    if machine is None:
+        return
+    try:
+        memory = Memory(_Physical(prog, vmcoreinfo), machine)
+    except Unread:
+        return
+
+    def read(address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
+        try:
+            return memory.bytes_at(address, count)
+        except Unread as error:
+            raise drgn.FaultError(str(error), address) from error
+
+    prog.add_memory_segment(_KERNEL_AT, _WORD - _PAGE_BYTES - _KERNEL_AT, read)
 
 
 def map_image(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:

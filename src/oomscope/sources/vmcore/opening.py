@@ -20,7 +20,7 @@ from oomscope.errors import BadQuestion, CorruptInput, NoAccess, NothingToExplai
 from oomscope.sources.vmcore import LIVE, btf_scan, debug_info, elf, kallsyms_scan, kdump, log_buffer, vmcoreinfo
 from oomscope.sources.vmcore.btf import Btf
 from oomscope.sources.vmcore.dump import Dump
-from oomscope.sources.vmcore.fixed_maps import map_image, map_linear
+from oomscope.sources.vmcore.fixed_maps import map_by_tables, map_image, map_linear
 from oomscope.sources.vmcore.kallsyms import Kallsyms
 
 # drgn tells of its troubles by itself, on stderr; what matters of them stands in our errors.
@@ -260,6 +260,7 @@ def _equipped(
     if told.get("PAGESIZE") not in _PAGE_SIZES:
         raise CorruptInput(f"{origin}: no kernel has pages of {told.get('PAGESIZE')} bytes, as it says", advice="")
     if without_page_tables:
+        map_by_tables(prog, told)
         map_image(prog, told)
     found = debug_info.find(origin, vmlinux, beside, told.get("BUILD-ID"), told.get("OSRELEASE"))
     if found is not None:
