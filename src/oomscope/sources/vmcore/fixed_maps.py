@@ -7,6 +7,8 @@ short is the first to lose.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import drgn
 
 from oomscope.crash_reader.errors import Unread
@@ -36,21 +38,30 @@ class _Physical:
 
 def map_by_tables(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
     """Let what else the kernel has mapped be read, vmalloc and modules, as far as its page tables are in the dump."""
-    machine = _MACHINES.get(prog.platform.arch) if prog.platform is not None else None
-    if machine is None:
-        return
-    try:
-        memory = Memory(_Physical(prog, vmcoreinfo), machine)
-    except Unread:
-        return
+    by_tables = _by_tables(prog, vmcoreinfo)
 
     def read(address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
+        return by_tables(address, count)
+
+    prog.add_memory_segment(_KERNEL_AT, _WORD - _PAGE_BYTES - _KERNEL_AT, read)
+
+
+def _by_tables(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> Callable[[int, int], bytes]:
+    machine = _MACHINES.get(prog.platform.arch) if prog.platform is not None else None
+    try:
+        memory = None if machine is None else Memory(_Physical(prog, vmcoreinfo), machine)
+    except Unread:
+        memory = None
+
+    def read(address: int, count: int) -> bytes:
+        if memory is None:
+            raise drgn.FaultError("its page tables are not known here", address)
         try:
             return memory.bytes_at(address, count)
         except Unread as error:
             raise drgn.FaultError(str(error), address) from error
 
-    prog.add_memory_segment(_KERNEL_AT, _WORD - _PAGE_BYTES - _KERNEL_AT, read)
+    return read
 
 
 def map_image(prog: drgn.Program, vmcoreinfo: dict[str, str]) -> None:
@@ -77,7 +88,8 @@ def map_linear(prog: drgn.Program, vmcoreinfo: dict[str, str], page_offset_base_
             start = _X86_LINEAR_AT[is_five_level]
             if page_offset_base_at is not None:
                 start = int.from_bytes(prog.read(page_offset_base_at, 8), "little")
-            _map(prog, start, _MOST_LINEAR_BYTES, start)
+            # Where the kernel has placed its parts by chance, vmalloc begins within that: no RAM is as large.
+            _map(prog, start, _MOST_LINEAR_BYTES, start, _by_tables(prog, vmcoreinfo))
         elif architecture == drgn.Architecture.AARCH64:
             bits = int(vmcoreinfo["NUMBER(VA_BITS)"])
             if not 32 < bits < 64:
@@ -88,8 +100,15 @@ def map_linear(prog: drgn.Program, vmcoreinfo: dict[str, str], page_offset_base_
         return
 
 
-def _map(prog: drgn.Program, start: int, size: int, distance: int) -> None:
+def _map(
+    prog: drgn.Program, start: int, size: int, distance: int, otherwise: Callable[[int, int], bytes] | None = None
+) -> None:
     def read(address: int, count: int, _offset: int, _is_physical: bool) -> bytes:
-        return bytes(prog.read((address - distance) % _WORD, count, physical=True))
+        try:
+            return bytes(prog.read((address - distance) % _WORD, count, physical=True))
+        except drgn.FaultError:
+            if otherwise is None:
+                raise
+            return otherwise(address, count)
 
     prog.add_memory_segment(start, size, read)
