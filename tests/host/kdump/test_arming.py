@@ -18,7 +18,7 @@ KDUMP_TOOLS = {"usr/sbin/kdump-config": "#!/bin/sh\n", "etc/default/kdump-tools"
 DRACUT = {"etc/kdump.conf": "path /var/crash\n"}
 SUSE = {
     "etc/sysconfig/kdump": '# before\nKDUMP_PRESCRIPT="" # none\nKDUMP_SAVEDIR="/var/crash"',
-    "usr/lib/dracut/modules.d/99kdump/module-setup.sh": "",
+    "usr/lib/kdump/kdump-read-config.sh": "",
 }
 OWN: dict[str, str] = {}
 MACHINES = {"kdump-tools": KDUMP_TOOLS, "dracut": DRACUT, "SUSE": SUSE, "own": OWN}

@@ -13,7 +13,7 @@ from oomscope.host.kdump.tree import READER, RUN
 HOME = "/var/lib/oomscope/crash-reader"
 ROOT = f"{HOME}/root"
 _HERE = f"{ROOT}{RUN}"  # where the crash kernel boots the root file system
-_BEFORE_DUMP = f"{HOME}/before-kdump-tools"
+_BEFORE_DUMP, _BEFORE_SUSE = f"{HOME}/before-kdump-tools", f"{HOME}/before-suse-kdump"
 _KEPT = "/run/oomscope-vmcore"
 
 
@@ -37,7 +37,7 @@ def system_of(machine: Machine, *, only: bool) -> KdumpSystem:
     """The one this machine has: Debian's kdump-tools, dracut's kdump, SUSE's kdump, else an initramfs of one's own."""
     if machine.has("/usr/sbin/kdump-config"):
         return _kdump_tools(only=only)
-    if machine.has("/etc/sysconfig/kdump") and machine.has("/usr/lib/dracut/modules.d/99kdump"):
+    if machine.has("/etc/sysconfig/kdump") and machine.has("/usr/lib/kdump/kdump-read-config.sh"):
         return _suse()
     if machine.has("/etc/kdump.conf"):
         return _dracut()
@@ -65,11 +65,13 @@ rm -rf {_KEPT}
 mkdir {_KEPT} || exit 1
 {_HERE} {_KEPT} told
 told=$?
+while [ "$(date +%S)" -gt 57 ]; do sleep 1; done
 folder="${{KDUMP_COREDIR:-/var/crash}}/$(date +%Y%m%d%H%M)"
 if [ -e "$folder" ] || [ -L "$folder" ]; then
 	[ -O "$folder" ] && [ ! -L "$folder" ] || folder="$folder-oomscope"
 fi
 mkdir -p "$folder" && cp {_KEPT}/vmcore-oom.* "$folder/" || exit 1
+sync
 exit $told
 """
 
@@ -80,7 +82,7 @@ def _kdump_tools(*, only: bool) -> KdumpSystem:
     if only:  # what is not told is dumped
         answered = f"{_BEFORE_DUMP} && {{ sync; reboot -f; }}; exec /etc/init.d/kdump-tools start"
         dump = f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{answered}'\n"
-    anew = f"{quoted(sys.executable)} -P -m oomscope arm --kdump=plan"
+    anew = f"/usr/bin/timeout 120 {quoted(sys.executable)} -P -m oomscope arm --kdump=plan"
     return KdumpSystem(
         "kdump-tools",
         {
@@ -108,16 +110,20 @@ install() {{
 		inst_simple "{ROOT}/${{file#./}}" "/${{file#./}}"
 	done
 	inst_dir {READER}/python/lib
+	[ ! -f {_BEFORE_SUSE} ] || inst_simple {_BEFORE_SUSE} {READER}/before-suse-kdump
 }}
 """
-# Both exit with 0: with anything else dracut's kdump saves no dump.
+# Both exit with 0: anything else is warned of in kdump's own log.
 _BEFORE = f"#!/bin/sh\nrm -rf {_KEPT}\nmkdir -p -m 700 {_KEPT}\n{RUN} {_KEPT}\nexit 0\n"
 _AFTER = f"""\
 #!/bin/sh
 # Beside the dump that was saved after the findings, wherever its file system is mounted; nothing older, and no link.
-path=$(sed -n 's/^path[[:space:]][[:space:]]*//p' /etc/kdump.conf)
+path=/var/crash
+while read -r option value; do
+	[ "$option" != path ] || path=$value
+done </etc/kdump.conf
 while read -r _ mount _; do
-	for file in "${{mount%%/}}${{path:-/var/crash}}"/*/vmcore-dmesg*.txt; do
+	for file in "${{mount%%/}}$path"/*/vmcore*; do
 		if [ -f "$file" ] && [ ! -L "$file" ] && [ "$file" -nt {_KEPT}/vmcore-oom.json ]; then
 			rm -f "${{file%%/*}}/vmcore-oom.json" "${{file%%/*}}/vmcore-oom.txt"
 			cp {_KEPT}/vmcore-oom.* "${{file%%/*}}/"
@@ -140,10 +146,41 @@ def _dracut() -> KdumpSystem:
     )
 
 
+# KDUMP_PRESCRIPT, in the initramfs: kdump-save names its own folder by the minute, right after this.
+_IN_SUSE = f"""\
+#!/bin/sh
+KDUMP_PROTO=file
+KDUMP_SAVEDIR=/var/crash
+[ ! -f /etc/kdump.conf ] || . /etc/kdump.conf
+umask 077
+rm -rf {_KEPT}
+mkdir -p {_KEPT}
+{RUN} {_KEPT}
+host=
+case $KDUMP_PROTO in
+file) below=${{KDUMP_SAVEDIR#file://}} ;;
+nfs | cifs)
+	below=
+	read -r host </etc/hostname.kdump
+	host=$host-
+	;;
+*) exit 0 ;;
+esac
+[ -d "/kdump/mnt$below" ] || exit 0
+folder="/kdump/mnt$below/$host$(date +%Y-%m-%d-%H-%M)"
+mkdir -p "$folder" && cp {_KEPT}/vmcore-oom.* "$folder/"
+exit 0
+"""
+
+
 def _suse() -> KdumpSystem:
+    """The package kdump from 2.0 on: before, the dump lies elsewhere."""
     return KdumpSystem(
         "SUSE's kdump",
-        {"/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew()},
+        {
+            "/usr/lib/dracut/modules.d/98oomscope/module-setup.sh": _MODULE % _plan_anew(),
+            _BEFORE_SUSE: _IN_SUSE,
+        },
         "mkdumprd -f && systemctl restart kdump",
-        line=("/etc/sysconfig/kdump", "KDUMP_PRESCRIPT", f"{RUN} /kdump/mnt0/var/crash"),
+        line=("/etc/sysconfig/kdump", "KDUMP_PRESCRIPT", f"{READER}/before-suse-kdump"),
     )

@@ -144,6 +144,10 @@ def _take_python(reader: Path) -> str:
     loader, *libraries = _libraries([Path(program), *(path for path in modules if path.suffix == ".so")])
     for path in {loader, *libraries}:
         shutil.copy(path, reader / "lib" / path.name)
+    # The loader alone is run, and loads the others: what may be run dracut strips, and takes its libraries once more.
+    for folder in (home / "bin", library / "lib-dynload", reader / "lib"):
+        for path in folder.iterdir():
+            path.chmod(0o700 if path.name == loader.name else 0o600)
     return loader.name
 
 
