@@ -43,6 +43,14 @@ def test_the_printed_lines_say_the_same() -> None:
     assert (str(first.culprit), first.pages, first.stacks) == ("take_page [oomlab]", 138_789, 4)
 
 
+def test_the_files_of_one_crash_are_one_answer() -> None:
+    """The folder as the crash kernel left it: the findings are explained, and the printed lines are their witness."""
+    verdict = oomscope.explain(PACKED.parent)
+    assert verdict.answer == oomscope.explain(PACKED).answer
+    assert verdict.counted_stacks == 587
+    assert any(each.origin.endswith("vmcore-oom.txt") for each in verdict.witnesses)
+
+
 @pytest.mark.parametrize("indent", [1, None])
 def test_it_is_recognised_however_it_was_written(indent: int | None) -> None:
     """Written anew by another program, with a mark of its encoding before it."""

@@ -114,6 +114,9 @@ def _placed(counted: _Counted, *, records_only: bool) -> _Placed:
         reason = "it does not tell what is asked: it takes no part"
         absent += [Unknown(m.reading.origin, reason) for m in reports + stacks]
         reports, stacks = [], []
+    if not dumps:  # then what a crash kernel found is as good as one
+        dumps = [found for found in stacks if found.reading.notes.system is not None]
+        stacks = [found for found in stacks if found.reading.notes.system is None]
     dumps = _of_one_machine(_distinct(dumps, absent), absent)
     if dumps:
         dumps, stacks = _with_findings(dumps, stacks, absent)
