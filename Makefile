@@ -104,6 +104,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scan
 	$(BIN)/python -m benchmarks.triage
+	$(BIN)/python -m benchmarks.crash_reader
 
 # One that does not run, or has no pip, or is of an older Python, is made anew.
 $(shell [ ! -e $(VENV) ] || $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || rm -rf $(VENV))
