@@ -62,7 +62,7 @@ def test_more_pages_than_ram_names_nobody() -> None:
     """Stacks that stand there twice hold more than there is: that is said, and no one of them is blamed."""
     verdict = explained(changed(consumers=WHOLE["consumers"] * 2))
     assert not verdict.consumers
-    assert any("more than the 185,573 of RAM" in each.reason for each in verdict.absent)
+    assert any("more than the 262,144 of RAM" in each.reason for each in verdict.absent)
 
 
 def test_without_names_no_address_is_blamed() -> None:

@@ -144,9 +144,9 @@ class Findings:
         culprits: Culprits,
         deadline_s: float,
     ) -> None:
-        whole, ram_pages = sum(pages.values()), self.told.get("ram_pages")
-        if isinstance(ram_pages, int) and whole > ram_pages:
-            self.miss(f"who allocated the pages: it is damaged, {whole} pages are more than the {ram_pages} of RAM")
+        whole, most = sum(pages.values()), _most_pages(self.told)
+        if most and whole > most:
+            self.miss(f"who allocated the pages: it is damaged, {whole} pages are more than the {most} of RAM")
             return
         by_stack: dict[object, list[int]] = {}
         for number, (handle, held) in enumerate(pages.most_common()):
@@ -180,3 +180,9 @@ class Findings:
         )
         if len(consumers) < len(by_stack):
             self.miss(f"{len(by_stack) - len(consumers)} of {len(by_stack)} stacks are not named")
+
+
+def _most_pages(told: dict[str, object]) -> int:
+    """As many as there can be: RAM, or all page frames where a balloon took pages out of it; 0 where none tells."""
+    known = (told.get("ram_pages"), told.get("walked_pages"))
+    return max((each for each in known if isinstance(each, int)), default=0)

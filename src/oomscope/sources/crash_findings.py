@@ -138,8 +138,10 @@ def _findings(told: dict[str, Any]) -> tuple[Notes, Batch | None]:
 def _rows(told: dict[str, Any], notes: Notes) -> Batch | None:
     table, rows = StackTable(), []
     whole = sum(_count(consumer["pages"]) for consumer in told.get("consumers", ()))
-    if notes.system is not None and notes.system.ram_pages is not None and whole > notes.system.ram_pages:
-        reason = f"the counts are damaged: {whole:,} pages are more than the {notes.system.ram_pages:,} of RAM"
+    frames = told.get("walked_pages")  # a balloon takes pages out of RAM
+    most = max(told.get("ram_pages") or 0, frames if isinstance(frames, int) else 0)
+    if most and whole > most:
+        reason = f"the counts are damaged: {whole:,} pages are more than the {most:,} of RAM"
         notes.absent = (*notes.absent, Unknown("who allocated the pages", reason))
         return None
     for consumer in told.get("consumers", ()):
