@@ -185,12 +185,20 @@ def _early(census: Census) -> Stack | None:
     return next((s for s in stacks if s is not None and s.frames[0].function == "register_early_stack"), None)
 
 
+# A living guest is stopped anywhere: between a page's entry and the count of its stack, which __set_page_owner() writes
+# one after the other, for one block that is being allocated (order 3, the largest that is asked for as a matter of course).
+IN_FLIGHT_PAGES = 8
+
+
 @pytest.mark.parametrize("case", each(COUNTED))
 def test_page_owners_own_count_differs_by_early_pages_only(case: Case) -> None:
     """The scan of all page frames and the kernel's count per stack are equal but for what the kernel does not count."""
     verdict = explained(case)
     (depot,) = (w for w in verdict.witnesses if w.origin.endswith("stack depot"))
-    assert {part.name.partition(":")[0] for part in depot.parts} <= {"early pages", "page_owner's own pages"}
+    in_flight = [part for part in depot.parts if part.name.startswith("within one dump")]
+    assert not in_flight or (case.end == "alive" and abs(sum(part.amount for part in in_flight)) <= IN_FLIGHT_PAGES)
+    others = [part for part in depot.parts if part not in in_flight]
+    assert {part.name.partition(":")[0] for part in others} <= {"early pages", "page_owner's own pages"}
     assert depot.ours - depot.theirs == sum(part.amount for part in depot.parts)
     for listed in (w for w in verdict.witnesses if w.origin.endswith("stack_list")):
         assert listed.ours - listed.theirs == sum(part.amount for part in listed.parts)
