@@ -186,7 +186,7 @@ def _early(census: Census) -> Stack | None:
 
 
 # A living guest is stopped anywhere: between a page's entry and the count of its stack, which __set_page_owner() writes
-# one after the other, for one block that is being allocated (order 3, the largest that is asked for as a matter of course).
+# one after the other, for one block that is being allocated (order 3, the largest that is asked for everywhere).
 IN_FLIGHT_PAGES = 8
 
 
