@@ -68,6 +68,28 @@ class Scenario:
         return kernel.architecture in self.architectures and self.name in (kernel.scenarios or (self.name,))
 
 
+def _crash_kernel(
+    name: str, *steps: str, arguments: str = "page_owner=on crashkernel=256M", arms: bool = False, default: bool = False
+) -> Scenario:
+    """A panic whose crash kernel has the reader of `arm --kdump`, and then saves the dump; `steps` go before it."""
+    return Scenario(
+        name,
+        "\n".join(["boot_files", *steps, "capture taken", "exhaust page"]),
+        end="panic",
+        oom_class="hidden-kernel",
+        says=PANIC_WITHOUT_VICTIMS,
+        culprit="take_page",
+        memory_mib=1024,
+        arguments=arguments,
+        cores=(),
+        limit_s=480,
+        makedumpfile=True,
+        runs_oomscope=True,
+        arms=arms,
+        default=default,
+    )
+
+
 _PLAIN = (
     Scenario(
         "kmalloc-panic",
@@ -601,92 +623,22 @@ _PLAIN = (
         cores=(),
         makedumpfile=True,
     ),
-    Scenario(
-        "crash-kernel",
-        # The crash kernel tells who held the memory, before it saves the dump of the same crash.
-        """
-        boot_files
-        arm_crash_kernel
-        take paths 30011
-        capture taken
-        exhaust page
-        """,
-        end="panic",
-        oom_class="hidden-kernel",
-        says=PANIC_WITHOUT_VICTIMS,
-        culprit="take_page",
-        memory_mib=1024,
-        arguments="page_owner=on crashkernel=256M",
-        cores=(),
-        limit_s=480,
-        makedumpfile=True,
-        runs_oomscope=True,
-        default=True,
-    ),
-    Scenario(
+    # The crash kernel tells who held the memory, before it saves the dump of the same crash.
+    _crash_kernel("crash-kernel", "arm_crash_kernel", "take paths 30011", default=True),
+    # Without page_owner: what `arm --track` kept is what the crash kernel tells.
+    _crash_kernel(
         "crash-kernel-tracked",
-        # Without page_owner: what `arm --track` kept is what the crash kernel tells.
-        """
-        boot_files
-        oomscope arm --track >/case/track.txt
-        arm_crash_kernel
-        take paths 30011
-        capture taken
-        exhaust page
-        """,
-        end="panic",
-        oom_class="hidden-kernel",
-        says=PANIC_WITHOUT_VICTIMS,
-        culprit="take_page",
-        memory_mib=1024,
+        "oomscope arm --track >/case/track.txt",
+        "arm_crash_kernel",
+        "take paths 30011",
         arguments="crashkernel=256M",
-        cores=(),
-        limit_s=480,
-        makedumpfile=True,
-        runs_oomscope=True,
         arms=True,
     ),
-    Scenario(
-        "crash-kernel-other-plan",
-        # The plan is of another kernel: that is said, and the dump is saved.
-        """
-        boot_files
-        arm_crash_kernel other
-        take page 30011
-        capture taken
-        exhaust page
-        """,
-        end="panic",
-        oom_class="hidden-kernel",
-        says=PANIC_WITHOUT_VICTIMS,
-        culprit="take_page",
-        memory_mib=1024,
-        arguments="page_owner=on crashkernel=256M",
-        cores=(),
-        limit_s=480,
-        makedumpfile=True,
-        runs_oomscope=True,
-    ),
-    Scenario(
-        "crash-kernel-small",
-        # The crash kernel has hardly room for itself.
-        """
-        boot_files
-        arm_crash_kernel
-        take page 30011
-        capture taken
-        exhaust page
-        """,
-        end="panic",
-        oom_class="hidden-kernel",
-        says=PANIC_WITHOUT_VICTIMS,
-        culprit="take_page",
-        memory_mib=1024,
-        arguments="page_owner=on crashkernel=96M",
-        cores=(),
-        limit_s=480,
-        makedumpfile=True,
-        runs_oomscope=True,
+    # The plan is of another kernel: that is said, and the dump is saved.
+    _crash_kernel("crash-kernel-other-plan", "arm_crash_kernel other", "take page 30011"),
+    # The crash kernel has hardly room for itself.
+    _crash_kernel(
+        "crash-kernel-small", "arm_crash_kernel", "take page 30011", arguments="page_owner=on crashkernel=96M"
     ),
     Scenario(
         "pstore",

@@ -87,6 +87,13 @@ def test_what_is_not_named_is_told() -> None:
     assert any("17,000 pages" in each.what for each in verdict.absent)
 
 
+def test_a_count_that_was_stopped_is_told() -> None:
+    """What time was over for makes the answer a partial one, and that is said."""
+    verdict = explained(changed(is_stopped=True))
+    assert verdict.partial
+    assert any("time was over" in each.reason for each in verdict.absent)
+
+
 def test_a_wrong_number_beside_the_counts_costs_the_number_alone() -> None:
     """The answer stands though how much could not be read is damaged."""
     verdict = explained(changed(unread_pages=-2_584_576, early_pages="many"))

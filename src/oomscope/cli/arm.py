@@ -174,6 +174,7 @@ def _status(machine: Machine) -> None:
         since = datetime.datetime.fromtimestamp(armed.since).astimezone().isoformat(" ", "seconds")
         events = "OOM panics and system-wide kills" if armed.on_kill else "OOM panics"
         say(f"armed since {since}, for {events}: {_points(armed.functions)}, {_how(armed)}, {armed.top} printed")
+    _tell_crash_kernel(machine)
     if machine.is_root and (audit := arming.audit(machine)) is not None:
         _tell_tracking(audit, None if armed is None else armed.tracking)
         if (found := arming.tracked_beginnings(machine)) is not None:
@@ -186,6 +187,14 @@ def _status(machine: Machine) -> None:
             say("\n".join(["", *lines(report, machine.frames, top=3 if armed is None else armed.top)]))
     elif armed is not None:
         say("what it has reported only root may see")
+
+
+def _tell_crash_kernel(machine: Machine) -> None:
+    from oomscope.host.kdump import arming as crash_kernel
+
+    if (reader := crash_kernel.status(machine)) is not None:
+        fits = "" if crash_kernel.fits(machine, reader) else ", which does not run: oomscope arm --kdump=plan"
+        say(f"the crash kernel is armed, by {reader.system}: its plan is of {reader.release}{fits}")
 
 
 def _tell_tracking(audit: tracker.Audit, tracking: Tracking | None) -> None:

@@ -32,8 +32,12 @@ def main(arguments: list[str]) -> int:
         print("oomscope: PLAN CORE SECONDS [FOLDER] are asked for", file=sys.stderr)
         return _FAILED
     plan_path, core_path, seconds, *folder = arguments
-    began_s, most_s = time.monotonic(), float(seconds)
-    _end_after(most_s)
+    try:
+        began_s, most_s = time.monotonic(), float(seconds)
+        _end_after(most_s)
+    except (ValueError, OverflowError):
+        print(f"oomscope: {seconds} is no number of seconds", file=sys.stderr)
+        return _FAILED
     try:
         findings = Findings(Core(core_path), plan.load(plan_path))
     except (OtherKernel, TimeOver, *_DAMAGE) as why:

@@ -138,8 +138,8 @@ def _findings(told: dict[str, Any]) -> tuple[Notes, Batch | None]:
 def _rows(told: dict[str, Any], notes: Notes) -> Batch | None:
     table, rows = StackTable(), []
     whole = sum(_count(consumer["pages"]) for consumer in told.get("consumers", ()))
-    frames = told.get("walked_pages")  # a balloon takes pages out of RAM
-    most = max(told.get("ram_pages") or 0, frames if isinstance(frames, int) else 0)
+    walked = told.get("walked_pages")  # page frames: a balloon takes pages out of RAM
+    most = max(told.get("ram_pages") or 0, walked if isinstance(walked, int) else 0)
     if most and whole > most:
         reason = f"the counts are damaged: {whole:,} pages are more than the {most:,} of RAM"
         notes.absent = (*notes.absent, Unknown("who allocated the pages", reason))
@@ -192,6 +192,8 @@ def _absent(told: dict[str, Any]) -> Iterator[Unknown]:
     for each in told.get("missing", ())[: bounds.EVENT_NAMES]:
         what, _, why = printable(str(each).encode()).partition(": ")
         yield Unknown(what, why or "the crash kernel's reader could not tell it")
+    if told.get("is_stopped"):
+        yield Unknown("who holds the pages that were not counted", "time was over: what is counted is too small")
     reasons = {
         "early": "they were allocated before page_owner started",
         "nameless": "their stacks could not be taken",

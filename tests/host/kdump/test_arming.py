@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oomscope.cli.arm import _tell_crash_kernel
 from oomscope.errors import BadQuestion, NothingToExplain, NotOffered
 from oomscope.host.doctor import State, crash_reader
 from oomscope.host.facts import Machine
@@ -87,7 +88,7 @@ def test_every_script_is_one_that_its_shell_takes(tmp_path: Path, kind: str) -> 
 @pytest.mark.usefixtures("released")
 def test_suse_keeps_a_script_of_its_own(tmp_path: Path) -> None:
     """Where something is called already, it is not replaced: the sentence says what to call from there."""
-    own = {**SUSE, "etc/sysconfig/kdump": 'KDUMP_PRESCRIPT="/root/mine"\n'}
+    own = {**SUSE, "etc/sysconfig/kdump": 'KDUMP_PRESCRIPT="/usr/local/sbin/mine"\n'}
     with pytest.raises(NotOffered, match="call /usr/lib/oomscope/crash-reader/run from there"):
         arming.arm(machine(tmp_path, own), only=False)
 
@@ -119,6 +120,20 @@ def test_a_plan_is_made_anew_for_another_kernel_alone(tmp_path: Path, released: 
     assert renewed.release == "6.12.2"
     assert (tmp_path / arming.ROOT.lstrip("/") / "plan").read_text() == "6.12.2"
     arming.disarm(Machine(tmp_path))
+
+
+@pytest.mark.usefixtures("released")
+def test_status_tells_of_the_crash_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `arm --status` says of it, and that its plan is of a kernel that does not run."""
+    this = machine(tmp_path, KDUMP_TOOLS)
+    _tell_crash_kernel(this)
+    assert capsys.readouterr().out == ""
+    arming.arm(this, only=False)
+    _tell_crash_kernel(this)
+    assert capsys.readouterr().out == "the crash kernel is armed, by kdump-tools: its plan is of 6.12.1\n"
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.12.2\n")
+    _tell_crash_kernel(Machine(tmp_path))
+    assert "does not run: oomscope arm --kdump=plan" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("released")
@@ -191,15 +206,15 @@ def test_what_the_user_set_meanwhile_stays(tmp_path: Path) -> None:
     """A value that is not ours any more is nobody's but theirs."""
     this = machine(tmp_path, SUSE)
     arming.arm(this, only=False)
-    (tmp_path / "etc/sysconfig/kdump").write_text('KDUMP_PRESCRIPT="/root/mine"\n')
+    (tmp_path / "etc/sysconfig/kdump").write_text('KDUMP_PRESCRIPT="/usr/local/sbin/mine"\n')
     arming.disarm(this)
-    assert (tmp_path / "etc/sysconfig/kdump").read_text() == 'KDUMP_PRESCRIPT="/root/mine"\n'
+    assert (tmp_path / "etc/sysconfig/kdump").read_text() == 'KDUMP_PRESCRIPT="/usr/local/sbin/mine"\n'
 
 
 @pytest.mark.usefixtures("released")
 def test_what_cannot_be_armed_leaves_nothing(tmp_path: Path) -> None:
     """A refusal in the middle takes back what was done before it."""
-    own = {**SUSE, "etc/sysconfig/kdump": "KDUMP_PRESCRIPT='/root/mine'\n"}
+    own = {**SUSE, "etc/sysconfig/kdump": "KDUMP_PRESCRIPT='/usr/local/sbin/mine'\n"}
     this = machine(tmp_path, own)
     before = everything(tmp_path)
     with pytest.raises(NotOffered):

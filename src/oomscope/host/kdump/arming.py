@@ -39,7 +39,7 @@ class KdumpArmed:
 def arm(machine: Machine, *, only: bool) -> KdumpArmed:
     """Make the plan and the tree of this kernel, and have kdump call it.
 
-    With `only` no dump is saved. Raises NeedsRoot, NoAccess, NotOffered, BadQuestion.
+    With `only` no dump is saved. Raises NoAccess, NotOffered, BadQuestion.
     """
     require_root(machine)
     system = systems.system_of(machine, only=only)
@@ -94,7 +94,7 @@ def renew(machine: Machine) -> KdumpArmed | None:
 
 
 def disarm(machine: Machine) -> KdumpArmed:
-    """Take it all away. Raises NothingToExplain where nothing is armed, NeedsRoot."""
+    """Take it all away. Raises NothingToExplain where nothing is armed, NoAccess."""
     require_root(machine)
     armed = status(machine)
     if armed is None:
