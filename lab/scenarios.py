@@ -69,7 +69,11 @@ class Scenario:
 
 
 def _crash_kernel(
-    name: str, *steps: str, arguments: str = "page_owner=on crashkernel=256M", arms: bool = False, default: bool = False
+    name: str,
+    *steps: str,
+    arguments: str = "page_owner=on crashkernel=256M",
+    arms: bool | None = None,
+    default: bool = False,
 ) -> Scenario:
     """A panic whose crash kernel has the reader of `arm --kdump`, and then saves the dump; `steps` go before it."""
     return Scenario(
